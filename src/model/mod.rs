@@ -1,0 +1,17 @@
+//! Plain values: what is known of a workload and its namespace. No input, no output, no judgement.
+
+mod connection;
+mod endpoint;
+mod interface;
+mod ruleset;
+mod snapshot;
+mod unread;
+mod workload;
+
+pub use connection::{Flow, Process, Socket, SocketState};
+pub use endpoint::{Endpoint, Protocol};
+pub use interface::Interface;
+pub use ruleset::{Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, Syntax, Table};
+pub use snapshot::Snapshot;
+pub use unread::{Cause, Subject, Unread};
+pub use workload::{Container, Kind, NetnsId, Workload};

@@ -1,0 +1,277 @@
+//! Rules as the kernel holds them: rule set, table, chain, rule.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::nft;
+use crate::xt;
+
+/// Which kernel subsystem holds the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// x_tables, written by `iptables-legacy`.
+    Legacy,
+    /// nf_tables, written by `iptables-nft` or `nft`.
+    Nft,
+}
+
+impl Backend {
+    /// The word that stands for it in JSON and options.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Nft => "nft",
+        }
+    }
+}
+
+/// Address family, in nft's words (for legacy too).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// IPv4 and IPv6 in one.
+    Inet,
+    /// ARP.
+    Arp,
+    /// Bridged frames.
+    Bridge,
+    /// Ingress and egress of a device.
+    Netdev,
+}
+
+impl Family {
+    /// From nf_tables' number (`NFPROTO_*`, `include/uapi/linux/netfilter.h`).
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Inet,
+            2 => Self::Ip,
+            3 => Self::Arp,
+            5 => Self::Netdev,
+            7 => Self::Bridge,
+            10 => Self::Ip6,
+            _ => return None,
+        })
+    }
+
+    /// nft's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Inet => "inet",
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Netdev => "netdev",
+        }
+    }
+
+    /// Whether rules of this family see packets of IPv4 (`false`) or IPv6 (`true`).
+    #[must_use]
+    pub fn sees(self, ipv6: bool) -> bool {
+        match self {
+            Self::Ip => !ipv6,
+            Self::Ip6 => ipv6,
+            Self::Inet | Self::Netdev => true,
+            Self::Arp | Self::Bridge => false,
+        }
+    }
+}
+
+/// A point in a packet's way where rules are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are netfilter's own")]
+pub enum Hook {
+    Ingress,
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+    Egress,
+}
+
+impl Hook {
+    /// From the number of the five inet hooks (`NF_INET_*`).
+    #[must_use]
+    pub fn from_inet(number: u32) -> Option<Self> {
+        [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting].get(number as usize).copied()
+    }
+
+    /// The name in lower case, as in JSON and nft.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// What happens to a packet that reaches the end of a base chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// It goes on.
+    Accept,
+    /// It is dropped.
+    Drop,
+}
+
+/// Packets and bytes that a rule or policy has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// The language that a chain is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Syntax {
+    /// Every rule has an iptables form.
+    Iptables,
+    /// nf_tables' own.
+    Nft,
+}
+
+/// All tables of one backend and family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruleset {
+    /// Subsystem.
+    pub backend: Backend,
+    /// Family.
+    pub family: Family,
+    /// Tables in the kernel's order.
+    pub tables: Vec<Table>,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Name.
+    pub name: String,
+    /// Chains, base chains first.
+    pub chains: Vec<Chain>,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chain {
+    /// Name.
+    pub name: String,
+    /// How its rules are written.
+    pub syntax: Syntax,
+    /// `filter`, `nat` or `route` for base chains of nf_tables; the table's kind for legacy ones.
+    pub kind: Option<String>,
+    /// Where packets enter it; `None` for a chain that only jumps reach.
+    pub hook: Option<Hook>,
+    /// Order among the chains of the hook, lower first.
+    pub priority: Option<i32>,
+    /// Policy of a base chain.
+    pub policy: Option<Policy>,
+    /// Counters of the policy, where the kernel keeps them.
+    pub counters: Option<Counters>,
+    /// Rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule. Its number is its place in its chain, counted from 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Counters; `None` where the rule has none (native nft).
+    pub counters: Option<Counters>,
+    /// nf_tables' handle.
+    pub handle: Option<u64>,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a rule says, in the form it was decoded to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// A rule that iptables can express.
+    Xt(Box<xt::Rule>),
+    /// nf_tables' expressions.
+    Nft(nft::Rule),
+}
+
+/// The name of a rule, everywhere the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleRef {
+    /// Subsystem.
+    pub backend: Backend,
+    /// Family.
+    pub family: Family,
+    /// Table.
+    pub table: String,
+    /// Chain.
+    pub chain: String,
+    /// Place in the chain, from 1.
+    pub number: usize,
+}
+
+impl fmt::Display for RuleRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { backend, family, table, chain, number } = self;
+        write!(out, "{} {} {table} {chain} {number}", backend.word(), family.word())
+    }
+}
+
+impl Ruleset {
+    /// The table of this name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// Number of rules in all tables.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.tables.iter().flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum()
+    }
+}
+
+impl Table {
+    /// The chain of this name.
+    #[must_use]
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.name == name)
+    }
+}
+
+impl Rule {
+    /// The chain that a match jumps or goes to.
+    #[must_use]
+    pub fn jumps_to(&self) -> Option<&str> {
+        match &self.body {
+            Body::Xt(rule) => rule.jumps_to(),
+            Body::Nft(rule) => rule.jumps_to(),
+        }
+    }
+
+    /// Whether a match sends the packet elsewhere than it was addressed to.
+    #[must_use]
+    pub fn redirects(&self) -> bool {
+        match &self.body {
+            Body::Xt(rule) => rule.redirects(),
+            Body::Nft(rule) => rule.redirects(),
+        }
+    }
+}

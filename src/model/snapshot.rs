@@ -1,0 +1,71 @@
+//! All that was read, and the only thing that analysis sees.
+
+use super::{Flow, Interface, Process, Ruleset, Socket, Subject, Unread, Workload};
+
+/// Everything known of one workload at one moment.
+///
+/// A part that was not asked for is `None`; a part that could not be read whole has an [`Unread`] beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Host name of the node.
+    pub node: String,
+    /// When it was taken, seconds after 1970-01-01 UTC.
+    pub taken: u64,
+    /// What was asked for, as it was typed.
+    pub asked: String,
+    /// Who it is.
+    pub workload: Workload,
+    /// Rules of every backend and family.
+    pub rulesets: Option<Vec<Ruleset>>,
+    /// Sockets.
+    pub sockets: Option<Vec<Socket>>,
+    /// Tracked connections.
+    pub flows: Option<Vec<Flow>>,
+    /// Processes of the workload, and others that own its sockets.
+    pub processes: Option<Vec<Process>>,
+    /// Interfaces and addresses.
+    pub interfaces: Option<Vec<Interface>>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+impl Snapshot {
+    /// An empty snapshot of a workload: nothing asked, nothing read.
+    #[must_use]
+    pub fn of(node: impl Into<String>, taken: u64, asked: impl Into<String>, workload: Workload) -> Self {
+        Self {
+            node: node.into(),
+            taken,
+            asked: asked.into(),
+            workload,
+            rulesets: None,
+            sockets: None,
+            flows: None,
+            processes: None,
+            interfaces: None,
+            unread: Vec::new(),
+        }
+    }
+
+    /// The rule sets that were read.
+    #[must_use]
+    pub fn rulesets(&self) -> &[Ruleset] {
+        self.rulesets.as_deref().unwrap_or_default()
+    }
+
+    /// What could not be read about any of these subjects.
+    pub fn unread_about<'a>(&'a self, subjects: &'a [Subject]) -> impl Iterator<Item = &'a Unread> {
+        self.unread.iter().filter(|unread| subjects.contains(&unread.subject))
+    }
+
+    /// Whether an address belongs to the namespace: to an interface, or to the loopback range.
+    #[must_use]
+    pub fn is_local(&self, address: std::net::IpAddr) -> bool {
+        address.is_loopback()
+            || self
+                .interfaces
+                .iter()
+                .flatten()
+                .any(|interface| interface.addresses.iter().any(|(own, _)| *own == address))
+    }
+}

@@ -1,0 +1,12 @@
+//! The only system calls and the only `unsafe` of the house: namespaces, netlink, xtables' `getsockopt`, processes.
+//!
+//! Nothing here knows what the bytes mean (that is `wire`) or why they are wanted (that is `capture` and `target`).
+//! Imports nothing of ours.
+#![expect(unsafe_code, reason = "raw system calls live here and nowhere else")]
+
+pub mod caps;
+pub mod modules;
+pub mod netlink;
+pub mod netns;
+pub mod process;
+pub mod xt_sockopt;

@@ -1,0 +1,139 @@
+//! A process held so that a reused PID can never pass for it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use std::os::fd::AsFd;
+
+use super::netns::Netns;
+
+/// A live process: its pidfd, its `/proc` folder, and what it was when it was found.
+///
+/// The `/proc/PID` folder's descriptor answers `ESRCH` once that very process is gone, whatever runs under its number then.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    pidfd: OwnedFd,
+    folder: OwnedFd,
+    start_time: u64,
+    cgroup: String,
+}
+
+impl Process {
+    /// Takes hold of the process that has this number in the PID namespace of the given `/proc`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such process; the system's own otherwise.
+    pub fn hold(proc_root: &Path, pid: u32) -> io::Result<Self> {
+        let number = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()).map_err(missing)?;
+        let folder = nix::fcntl::open(
+            &proc_root.join(pid.to_string()),
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(io::Error::from)?;
+        let mut process = Self { pid, pidfd, folder, start_time: 0, cgroup: String::new() };
+        process.start_time = process.read_start_time()?;
+        process.cgroup = process.read("cgroup")?;
+        process.verify()?;
+        Ok(process)
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Start time in clock ticks after boot (field 22 of `/proc/PID/stat`).
+    #[must_use]
+    pub fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// `/proc/PID/cgroup` as it was when the process was taken hold of.
+    #[must_use]
+    pub fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
+    /// Opens the process's network namespace and makes sure that it was this process's.
+    ///
+    /// # Errors
+    /// `NotFound` when the process went away meanwhile; `PermissionDenied` without CAP_SYS_PTRACE over it.
+    pub fn netns(&self) -> io::Result<Netns> {
+        let netns = Netns::from_file(self.open("ns/net")?)?;
+        self.verify()?;
+        Ok(netns)
+    }
+
+    /// Says whether this is still the process that was taken hold of: alive, same start, same cgroup.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone or another one has taken its number; `Other` when its cgroup changed.
+    pub fn verify(&self) -> io::Result<()> {
+        let mut ends = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ends, PollTimeout::ZERO).map_err(io::Error::from)? > 0
+            || self.read_start_time()? != self.start_time
+        {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"));
+        }
+        if self.read("cgroup")? != self.cgroup {
+            return Err(io::Error::other("the process was moved to another cgroup while it was looked at"));
+        }
+        Ok(())
+    }
+
+    /// Reads a small file of the process's `/proc` folder.
+    ///
+    /// # Errors
+    /// `NotFound` when the process is gone.
+    pub fn read(&self, name: &str) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.open(name)?.read_to_end(&mut bytes).map_err(missing_io)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Target of a link in the process's `/proc` folder, such as `ns/net`.
+    ///
+    /// # Errors
+    /// `NotFound` when the process is gone.
+    pub fn link(&self, name: &str) -> io::Result<PathBuf> {
+        readlinkat(self.folder.as_fd(), name).map(PathBuf::from).map_err(|error| missing_io(error.into()))
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        openat(self.folder.as_fd(), name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map(File::from)
+            .map_err(|error| missing_io(error.into()))
+    }
+
+    fn read_start_time(&self) -> io::Result<u64> {
+        let stat = self.read("stat")?;
+        parse_start_time(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
+    }
+}
+
+/// Field 22 of `/proc/PID/stat`. The command (field 2) is hostile: it may hold blanks and brackets, so count from its last one.
+#[must_use]
+pub fn parse_start_time(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+fn missing(error: rustix::io::Errno) -> io::Error {
+    missing_io(error.into())
+}
+
+/// A process that went away shows as ESRCH; callers know it as `NotFound`.
+fn missing_io(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(libc::ESRCH) {
+        return io::Error::new(io::ErrorKind::NotFound, "the process has ended");
+    }
+    error
+}

@@ -1,0 +1,120 @@
+//! The two `getsockopt` calls of legacy xtables: table info (64) and entries (65).
+//!
+//! Both read the caller's buffer before they write it (the table's name goes in), so no typed wrapper fits. Asking for a table
+//! creates it: callers ask only for names that `/proc/net/ip_tables_names` lists (`include/uapi/linux/netfilter_ipv4/ip_tables.h`).
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+const GET_INFO: libc::c_int = 64;
+const GET_ENTRIES: libc::c_int = 65;
+const NAME: usize = 32;
+/// `struct ipt_getinfo`: name, valid hooks, 5 entry offsets, 5 underflows, entry count, size.
+const INFO: usize = NAME + 4 + 5 * 4 + 5 * 4 + 4 + 4;
+/// `struct ipt_get_entries` before its entries: name, size, and padding to 8.
+const ENTRIES_HEAD: usize = NAME + 4 + 4;
+/// No table comes near; a kernel that says more is not believed.
+const MOST: usize = 1 << 30;
+
+/// One table as the kernel holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawTable {
+    /// Bit N is set when netfilter hook N has rules here.
+    pub valid_hooks: u32,
+    /// Byte offset of each hook's first entry.
+    pub hook_entry: [u32; 5],
+    /// Byte offset of each hook's policy entry.
+    pub underflow: [u32; 5],
+    /// Number of entries.
+    pub count: u32,
+    /// The entries, packed one behind the other.
+    pub entries: Vec<u8>,
+}
+
+/// A socket through which one family's legacy tables are read.
+#[derive(Debug)]
+pub struct XtSocket {
+    fd: OwnedFd,
+    level: libc::c_int,
+}
+
+impl XtSocket {
+    /// Opens the socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The system's own; `EAFNOSUPPORT` where the kernel has no IPv6.
+    pub fn open(ipv6: bool) -> io::Result<Self> {
+        let (domain, level) =
+            if ipv6 { (libc::AF_INET6, libc::IPPROTO_IPV6) } else { (libc::AF_INET, libc::IPPROTO_IP) };
+        // SAFETY: socket(2) takes integers only. A datagram socket serves and needs no CAP_NET_RAW.
+        let fd = unsafe { libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just returned by socket(2) and nobody else owns it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, level })
+    }
+
+    /// Reads one table whole; asks again when the table changed between the two calls.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_NET_ADMIN over the namespace; the system's own otherwise.
+    pub fn table(&self, name: &str) -> io::Result<RawTable> {
+        for _ in 0..16 {
+            match self.table_once(name) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                other => return other,
+            }
+        }
+        Err(io::Error::other("the table changed each time it was read"))
+    }
+
+    fn table_once(&self, name: &str) -> io::Result<RawTable> {
+        let mut info = vec![0_u8; INFO];
+        put_name(&mut info, name)?;
+        self.get(GET_INFO, &mut info)?;
+        let word = |at: usize| {
+            let bytes = info.get(at..at + 4).and_then(|bytes| bytes.first_chunk::<4>());
+            bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        };
+        let size = word(NAME + 48) as usize;
+        if size > MOST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel announced an impossible table size"));
+        }
+        let mut entries = vec![0_u8; ENTRIES_HEAD + size];
+        put_name(&mut entries, name)?;
+        if let Some(field) = entries.get_mut(NAME..NAME + 4) {
+            field.copy_from_slice(&(size as u32).to_ne_bytes());
+        }
+        self.get(GET_ENTRIES, &mut entries)?;
+        entries.drain(..ENTRIES_HEAD);
+        Ok(RawTable {
+            valid_hooks: word(NAME),
+            hook_entry: std::array::from_fn(|hook| word(NAME + 4 + 4 * hook)),
+            underflow: std::array::from_fn(|hook| word(NAME + 24 + 4 * hook)),
+            count: word(NAME + 44),
+            entries,
+        })
+    }
+
+    fn get(&self, option: libc::c_int, buffer: &mut [u8]) -> io::Result<()> {
+        let mut length = buffer.len() as libc::socklen_t;
+        // SAFETY: the kernel reads and writes at most `length` bytes of `buffer`, which is that long and lives for the call.
+        let answer = unsafe {
+            libc::getsockopt(self.fd.as_raw_fd(), self.level, option, buffer.as_mut_ptr().cast(), &raw mut length)
+        };
+        if answer < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if length as usize != buffer.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel answered with another length"));
+        }
+        Ok(())
+    }
+}
+
+fn put_name(buffer: &mut [u8], name: &str) -> io::Result<()> {
+    let field = buffer.get_mut(..name.len()).filter(|_| name.len() < NAME);
+    field.ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(name.as_bytes());
+    Ok(())
+}

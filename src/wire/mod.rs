@@ -1,0 +1,3 @@
+//! Framing of what the kernel sends: bytes in, values or an error out. Pure and fuzzed: no descriptors, no files.
+
+pub mod attribute;
