@@ -1,1 +1,3 @@
-//! capture
+//! A workload becomes a snapshot: which readers run, in which namespace, and what failed.
+
+pub mod rules;

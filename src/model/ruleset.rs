@@ -107,6 +107,20 @@ impl Hook {
         [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting].get(number as usize).copied()
     }
 
+    /// Priority at which iptables' table of this name stands at the hook (`enum nf_ip_hook_priorities`,
+    /// `include/uapi/linux/netfilter_ipv4.h`; the same for IPv6).
+    #[must_use]
+    pub fn table_priority(self, table: &str) -> i32 {
+        match (table, self) {
+            ("raw", _) => -300,
+            ("mangle", _) => -150,
+            ("nat", Self::Prerouting | Self::Output) => -100,
+            ("nat", _) => 100,
+            ("security", _) => 50,
+            _ => 0,
+        }
+    }
+
     /// The name in lower case, as in JSON and nft.
     #[must_use]
     pub fn word(self) -> &'static str {

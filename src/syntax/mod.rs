@@ -1,1 +1,8 @@
-//! syntax
+//! Framing of text: what iptables-save prints, parsed and printed.
+
+mod builtin;
+mod parse;
+mod print;
+
+pub use parse::{SaveError, parse_save};
+pub use print::{print_rule, print_save};

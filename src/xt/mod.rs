@@ -1,14 +1,21 @@
-//! iptables rules.
-/// A rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rule;
-impl Rule {
-    /// x
-    pub fn jumps_to(&self) -> Option<&str> {
-        None
-    }
-    /// x
-    pub fn redirects(&self) -> bool {
-        false
-    }
-}
+//! iptables rules: the part about addresses and devices, one file per match and per target, text both ways, plain words.
+//!
+//! Legacy xtables and iptables-nft carry the same payload bytes, so one decoder serves both backends. What is not understood
+//! stays as name, revision and bytes ([`Unknown`]).
+
+mod bytes;
+mod extension;
+mod ip;
+pub mod matches;
+mod rule;
+pub mod targets;
+mod text;
+mod words;
+
+pub use extension::{Extension, Given, Unknown};
+pub use ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
+pub use matches::Match;
+pub use rule::{Action, Rule};
+pub use targets::{Effect, NatRange, PortRange, Target};
+pub use text::{TextError, Token, parse_rule, quote, tokens};
+pub use words::Words;

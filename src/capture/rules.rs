@@ -1,0 +1,330 @@
+//! Reads the rules of a namespace in every backend and family, and says what it could not read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Backend, Body, Cause, Chain, Counters, Family, Rule, Ruleset, Subject, Syntax, Table, Unread};
+use crate::nft;
+use crate::sys::modules;
+use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
+use crate::sys::netns::Netns;
+use crate::sys::xt_sockopt::XtSocket;
+use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
+use crate::wire::xt::{TableInfo, decode_table};
+
+/// Which rules are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// One backend only.
+    pub backend: Option<Backend>,
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { backend: None, ipv4: true, ipv6: true }
+    }
+}
+
+impl Wanted {
+    fn wants(self, backend: Backend, ipv6: bool) -> bool {
+        self.backend.is_none_or(|only| only == backend) && if ipv6 { self.ipv6 } else { self.ipv4 }
+    }
+
+    /// Whether a rule set is among the wanted ones.
+    #[must_use]
+    pub fn covers(self, ruleset: &Ruleset) -> bool {
+        self.backend.is_none_or(|only| only == ruleset.backend)
+            && match ruleset.family {
+                Family::Ip => self.ipv4,
+                Family::Ip6 => self.ipv6,
+                Family::Inet | Family::Netdev => self.ipv4 || self.ipv6,
+                Family::Arp | Family::Bridge => self.ipv4 && self.ipv6,
+            }
+    }
+}
+
+/// What was opened inside the namespace, and is read from outside.
+struct Opened {
+    names: [io::Result<Option<String>>; 2],
+    sockets: [Option<io::Result<XtSocket>>; 2],
+    nft: Option<io::Result<NetlinkSocket>>,
+}
+
+/// A set that changes while it is read is read again this often.
+const ATTEMPTS: u32 = 8;
+
+/// Reads the wanted rules of a namespace.
+///
+/// A rule set stands in the first list when its kernel subsystem answered, even if it is empty; each failure stands in the second.
+///
+/// # Errors
+/// The namespace cannot be entered.
+pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<Ruleset>, Vec<Unread>)> {
+    let nft_there = (wanted.wants(Backend::Nft, false) || wanted.wants(Backend::Nft, true))
+        && modules::present(proc_root, "nf_tables", "nf_tables_newtable");
+    let opened = netns.enter(|| open(proc_root, wanted, nft_there))?;
+    let (mut rulesets, mut unread) = (Vec::new(), Vec::new());
+    let Opened { names, sockets, nft } = opened;
+    for (ipv6, (names, socket)) in [false, true].into_iter().zip(names.into_iter().zip(sockets)) {
+        if wanted.wants(Backend::Legacy, ipv6) {
+            let (ruleset, failures) = read_legacy(ipv6, names, socket);
+            rulesets.extend(ruleset);
+            unread.extend(failures);
+        }
+    }
+    match nft {
+        None if nft_there || !wanted.backend.is_none_or(|only| only == Backend::Nft) => {}
+        // A kernel without nf_tables holds no rules of it: that is known, not unread.
+        None => rulesets.extend(empty_nft(wanted)),
+        Some(Err(error)) => unread.push(nft_unread(&error.to_string(), error.raw_os_error())),
+        Some(Ok(socket)) => match read_nft(socket, wanted) {
+            Ok(found) => rulesets.extend(found),
+            Err(NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL))) => {
+                rulesets.extend(empty_nft(wanted));
+            }
+            Err(error) => unread.push(nft_unread(&error.to_string(), error.errno())),
+        },
+    }
+    Ok((rulesets, unread))
+}
+
+/// Runs inside the namespace: opens, reads the lists of names, nothing else.
+fn open(proc_root: &Path, wanted: Wanted, nft_there: bool) -> Opened {
+    let list = |ipv6: bool, name: &str| {
+        if wanted.wants(Backend::Legacy, ipv6) {
+            names(&proc_root.join("thread-self/net").join(name))
+        } else {
+            Ok(None)
+        }
+    };
+    let names = [list(false, "ip_tables_names"), list(true, "ip6_tables_names")];
+    let socket = |ipv6: bool, names: &io::Result<Option<String>>| {
+        let any = matches!(names, Ok(Some(names)) if !names.trim().is_empty());
+        any.then(|| XtSocket::open(ipv6))
+    };
+    let sockets = [socket(false, &names[0]), socket(true, &names[1])];
+    Opened { names, sockets, nft: nft_there.then(|| NetlinkSocket::open(netlink::NETFILTER)) }
+}
+
+/// The tables that exist; `None` where the kernel has no such subsystem. To ask for a table that is not listed would create it.
+fn names(path: &PathBuf) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    match File::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_legacy(
+    ipv6: bool,
+    names: io::Result<Option<String>>,
+    socket: Option<io::Result<XtSocket>>,
+) -> (Option<Ruleset>, Vec<Unread>) {
+    let family = if ipv6 { Family::Ip6 } else { Family::Ip };
+    let failed = |table: &str, error: &str, number: Option<i32>| Unread {
+        source: format!("legacy {} {table}", family.word()).trim_end().to_owned(),
+        error: error.to_owned(),
+        means: format!("rules that iptables-legacy wrote for {} are not known", if ipv6 { "IPv6" } else { "IPv4" }),
+        subject: Subject::Rules,
+        cause: cause(number),
+    };
+    let names = match names {
+        Ok(names) => names.unwrap_or_default(),
+        Err(error) => return (None, vec![failed("", &error.to_string(), error.raw_os_error())]),
+    };
+    let mut ruleset = Ruleset { backend: Backend::Legacy, family, tables: Vec::new() };
+    let mut unread = Vec::new();
+    match socket {
+        None => {}
+        Some(Err(error)) => return (None, vec![failed("", &error.to_string(), error.raw_os_error())]),
+        Some(Ok(socket)) => {
+            for name in names.lines() {
+                let table = socket.table(name).map_err(|error| (error.to_string(), error.raw_os_error()));
+                let table = table.and_then(|raw| {
+                    let info = TableInfo {
+                        valid_hooks: raw.valid_hooks,
+                        hook_entry: raw.hook_entry,
+                        underflow: raw.underflow,
+                    };
+                    decode_table(name, ipv6, &info, &raw.entries).map_err(|error| (error.to_string(), None))
+                });
+                match table {
+                    Ok(table) => ruleset.tables.push(table),
+                    Err((error, number)) => unread.push(failed(name, &error, number)),
+                }
+            }
+        }
+    }
+    (Some(ruleset), unread)
+}
+
+fn cause(number: Option<i32>) -> Cause {
+    if matches!(number, Some(libc::EPERM | libc::EACCES)) { Cause::Permission } else { Cause::Failed }
+}
+
+fn nft_unread(error: &str, number: Option<i32>) -> Unread {
+    Unread {
+        source: "nft".to_owned(),
+        error: error.to_owned(),
+        means: "rules that iptables-nft or nft wrote are not known".to_owned(),
+        subject: Subject::Rules,
+        cause: cause(number),
+    }
+}
+
+fn empty_nft(wanted: Wanted) -> impl Iterator<Item = Ruleset> {
+    let families = [(Family::Ip, wanted.ipv4), (Family::Ip6, wanted.ipv6)];
+    let wanted = families.into_iter().filter(|(_, wanted)| *wanted);
+    wanted.map(|(family, _)| Ruleset { backend: Backend::Nft, family, tables: Vec::new() })
+}
+
+/// Why nf_tables could not be read.
+#[derive(Debug, thiserror::Error)]
+enum NftReadError {
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Message(#[from] NftablesError),
+    #[error("the rules changed each time they were read")]
+    Moving,
+}
+
+impl NftReadError {
+    fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Netlink(error) => error.errno(),
+            Self::Message(_) | Self::Moving => None,
+        }
+    }
+}
+
+fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<Vec<Ruleset>, NftReadError> {
+    for _ in 0..ATTEMPTS {
+        let before = generation(&mut socket)?;
+        let found = match read_nft_once(&mut socket, wanted) {
+            Err(NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT))) => continue,
+            other => other?,
+        };
+        if generation(&mut socket)? == before {
+            return Ok(found);
+        }
+    }
+    Err(NftReadError::Moving)
+}
+
+fn generation(socket: &mut NetlinkSocket) -> Result<u32, NftReadError> {
+    let answers = collect(socket, nf_tables::GET_GENERATION, netlink::GET, &nf_tables::head(0), nf_tables::generation)?;
+    answers.first().copied().ok_or(NftReadError::Message(NftablesError::Lacks("generation", "answer")))
+}
+
+fn collect<T>(
+    socket: &mut NetlinkSocket,
+    kind: u16,
+    flags: u16,
+    payload: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, NftablesError>,
+) -> Result<Vec<T>, NftReadError> {
+    let mut found = Vec::new();
+    let mut failure = None;
+    socket.request(kind, flags, payload, |message| match decode(message.payload) {
+        Ok(value) => found.push(value),
+        Err(error) => failure = Some(error),
+    })?;
+    failure.map_or(Ok(found), |error| Err(error.into()))
+}
+
+fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<Vec<Ruleset>, NftReadError> {
+    let mut rulesets: Vec<Ruleset> = empty_nft(wanted).collect();
+    let tables = collect(socket, nf_tables::GET_TABLE, netlink::DUMP, &nf_tables::head(0), nf_tables::table)?;
+    if tables.is_empty() {
+        return Ok(rulesets);
+    }
+    let chains = collect(socket, nf_tables::GET_CHAIN, netlink::DUMP, &nf_tables::head(0), nf_tables::chain)?;
+    for table in &tables {
+        let Some(family) = Family::from_number(table.family) else { continue };
+        let unwanted = Ruleset { backend: Backend::Nft, family, tables: Vec::new() };
+        if !wanted.covers(&unwanted) {
+            continue;
+        }
+        let at = rulesets.iter().position(|ruleset| ruleset.family == family).unwrap_or_else(|| {
+            rulesets.push(unwanted);
+            rulesets.len() - 1
+        });
+        let decoded = read_table(socket, table, family, &chains)?;
+        if let Some(ruleset) = rulesets.get_mut(at) {
+            ruleset.tables.push(decoded);
+        }
+    }
+    rulesets.sort_by_key(|ruleset| ruleset.family);
+    Ok(rulesets)
+}
+
+fn read_table(
+    socket: &mut NetlinkSocket,
+    table: &TableMessage,
+    family: Family,
+    chains: &[ChainMessage],
+) -> Result<Table, NftReadError> {
+    let mut found = Vec::new();
+    for chain in chains.iter().filter(|chain| chain.family == table.family && chain.table == table.name) {
+        // One dump per chain: the kernel walks a dump of everything anew for each of its datagrams.
+        let request = nf_tables::rules_of(table.family, &table.name, &chain.name);
+        let rules = collect(socket, nf_tables::GET_RULE, netlink::DUMP, &request, nf_tables::rule)?;
+        let rules = rules.into_iter().map(|message| (message.handle, message.rule)).collect();
+        found.push(chain_of(family, &table.name, chain, rules));
+    }
+    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = found.into_iter().partition(|chain| chain.hook.is_some());
+    if found_is_iptables(&base, &user) {
+        // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
+        base.sort_by_key(|chain| chain.hook);
+        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    }
+    base.extend(user);
+    Ok(Table { name: table.name.clone(), chains: base })
+}
+
+fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
+    base.iter().chain(user).all(|chain| chain.syntax == Syntax::Iptables)
+}
+
+/// The tables that iptables-nft knows, in its families.
+const IPTABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
+
+fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<(u64, nft::Rule)>) -> Chain {
+    let ipv6 = family == Family::Ip6;
+    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table);
+    let readings: Vec<_> = rules.iter().map(|(_, rule)| nft::to_xt(rule, ipv6).filter(|_| possible)).collect();
+    // A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+    let iptables = possible && readings.iter().all(Option::is_some);
+    let rules = rules.into_iter().zip(readings).map(|((handle, rule), reading)| match reading.filter(|_| iptables) {
+        Some((reading, counters)) => Rule {
+            counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
+            handle: Some(handle),
+            body: Body::Xt(Box::new(reading)),
+        },
+        None => Rule { counters: native_counters(&rule), handle: Some(handle), body: Body::Nft(rule) },
+    });
+    Chain {
+        name: message.name.clone(),
+        syntax: if iptables { Syntax::Iptables } else { Syntax::Nft },
+        kind: message.kind.clone(),
+        hook: message.hook.and_then(|(number, _)| nf_tables::hook_of(family, number)),
+        priority: message.hook.map(|(_, priority)| priority),
+        policy: message.policy,
+        counters: message.counters,
+        rules: rules.collect(),
+    }
+}
+
+fn native_counters(rule: &nft::Rule) -> Option<Counters> {
+    rule.expressions.iter().find_map(|expression| match expression {
+        nft::Expression::Counter { packets, bytes } => Some(Counters { packets: *packets, bytes: *bytes }),
+        _ => None,
+    })
+}

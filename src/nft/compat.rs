@@ -1,0 +1,248 @@
+//! Expressions read as the iptables rule that iptables-nft 1.8 meant by them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Comparison, Expression, Rule, Verdict};
+use crate::xt::matches::{Mark, Ports, Tcp, Udp};
+use crate::xt::targets::Nflog;
+use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
+
+/// `NFT_META_*` keys that iptables-nft uses.
+const MARK: u32 = 3;
+const INPUT: u32 = 6;
+const OUTPUT: u32 = 7;
+const L4PROTO: u32 = 16;
+
+/// What stands in the register.
+#[derive(Debug, Clone)]
+struct Loaded {
+    source: Source,
+    mask: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Meta(u32),
+    Payload { base: u32, offset: u32, length: u32 },
+}
+
+/// The value that the register is compared with.
+enum Test<'a> {
+    Equal { negated: bool, value: &'a [u8] },
+    Within { negated: bool, from: &'a [u8], to: &'a [u8] },
+}
+
+struct Reader {
+    ipv6: bool,
+    loaded: Option<Loaded>,
+    ip: IpPart,
+    matches: Vec<Match>,
+    action: Action,
+}
+
+/// The iptables rule, with its counters; `None` when the expressions are none that iptables-nft writes.
+#[must_use]
+pub fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u64)>)> {
+    let mut reader = Reader { ipv6, loaded: None, ip: IpPart::default(), matches: Vec::new(), action: Action::None };
+    let mut counters = None;
+    for expression in &rule.expressions {
+        if let Expression::Counter { packets, bytes } = expression {
+            counters = Some((*packets, *bytes));
+        } else {
+            reader.read(expression)?;
+        }
+    }
+    // A comment in the user data is nft's way, or that of iptables-nft for long ones.
+    if let Some(text) = rule.comment() {
+        reader.matches.push(Match::Comment(xt::matches::Comment { text }));
+    }
+    let Reader { ip, matches, action, .. } = reader;
+    Some((xt::Rule { ip, matches, action }, counters))
+}
+
+impl Reader {
+    fn read(&mut self, expression: &Expression) -> Option<()> {
+        match expression {
+            Expression::Meta { key } => self.loaded = Some(Loaded { source: Source::Meta(*key), mask: None }),
+            Expression::Payload { base, offset, length } => {
+                let source = Source::Payload { base: *base, offset: *offset, length: *length };
+                self.loaded = Some(Loaded { source, mask: None });
+            }
+            Expression::Bitwise { mask, xor } => {
+                let loaded = self.loaded.as_mut()?;
+                if loaded.mask.is_some() || xor.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                loaded.mask = Some(mask.clone());
+            }
+            Expression::Cmp { comparison, value } => {
+                let negated = match comparison {
+                    Comparison::Eq => false,
+                    Comparison::Neq => true,
+                    _ => return None,
+                };
+                self.test(&Test::Equal { negated, value })?;
+            }
+            Expression::Range { negated, from, to } => self.test(&Test::Within { negated: *negated, from, to })?,
+            Expression::Match { name, revision, data } => {
+                self.matches.push(Match::decode(name, *revision, data, self.ipv6));
+            }
+            other => self.act(other)?,
+        }
+        Some(())
+    }
+
+    fn act(&mut self, expression: &Expression) -> Option<()> {
+        if self.action != Action::None {
+            return None;
+        }
+        self.action = match expression {
+            Expression::Immediate(Verdict::Accept) => Action::Accept,
+            Expression::Immediate(Verdict::Drop) => Action::Drop,
+            Expression::Immediate(Verdict::Return) => Action::Return,
+            Expression::Immediate(Verdict::Jump(chain)) => Action::Jump(chain.clone()),
+            Expression::Immediate(Verdict::Goto(chain)) => Action::Goto(chain.clone()),
+            Expression::Target { name, revision, data } => {
+                Action::Target(Target::decode(name, *revision, data, self.ipv6))
+            }
+            Expression::Log { group: Some(group), prefix, length, threshold } => Action::Target(Target::Nflog(Nflog {
+                group: *group,
+                prefix: prefix.clone(),
+                size: length.filter(|length| *length != 0),
+                range: None,
+                threshold: threshold.unwrap_or(0),
+            })),
+            _ => return None,
+        };
+        Some(())
+    }
+
+    fn test(&mut self, test: &Test<'_>) -> Option<()> {
+        let Loaded { source, mask } = self.loaded.take()?;
+        match (source, test) {
+            (Source::Meta(key), Test::Equal { negated, value }) => self.meta(key, mask.as_deref(), *negated, value),
+            (Source::Payload { base: 1, offset, length }, Test::Equal { negated, value }) => {
+                self.network(offset, length, mask.as_deref(), *negated, value)
+            }
+            (Source::Payload { base: 2, offset, length }, test) => {
+                self.transport(offset, length, mask.as_deref(), test)
+            }
+            _ => None,
+        }
+    }
+
+    fn meta(&mut self, key: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<()> {
+        match key {
+            INPUT if mask.is_none() => self.ip.input = Some(device(value, negated)),
+            OUTPUT if mask.is_none() => self.ip.output = Some(device(value, negated)),
+            L4PROTO if mask.is_none() => {
+                self.ip.protocol = Some(ProtocolMatch { negated, number: *value.first()? });
+            }
+            MARK => {
+                let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+                let mask = mask.map_or(Some(u32::MAX), number)?;
+                self.matches.push(Match::Mark(Mark { negated, value: number(value)?, mask }));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn network(&mut self, offset: u32, length: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<()> {
+        // Offsets of source and destination in the IPv4 and IPv6 headers; fragment offset and protocol of IPv4.
+        let address = |mask: Option<&[u8]>| address_match(self.ipv6, length, mask, negated, value);
+        match (self.ipv6, offset) {
+            (false, 12) | (true, 8) => self.ip.source = Some(address(mask)?),
+            (false, 16) | (true, 24) => self.ip.destination = Some(address(mask)?),
+            (false, 9) | (true, 6) if length == 1 && mask.is_none() => {
+                self.ip.protocol = Some(ProtocolMatch { negated, number: *value.first()? });
+            }
+            (false, 6) if length == 2 && mask == Some(&[0x1f, 0xff]) && value == [0, 0] => {
+                self.ip.fragments = Some(Fragments { negated: !negated });
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn transport(&mut self, offset: u32, length: u32, mask: Option<&[u8]>, test: &Test<'_>) -> Option<()> {
+        let protocol = self.ip.protocol.filter(|protocol| !protocol.negated)?.number;
+        if (offset, length) == (13, 1) && protocol == 6 {
+            let Test::Equal { negated, value } = test else { return None };
+            let tcp = self.tcp();
+            tcp.flags = Some((*negated, *mask?.first()?, *value.first()?));
+            return Some(());
+        }
+        if length != 2 || mask.is_some() {
+            return None;
+        }
+        let port = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+        let ports = match test {
+            Test::Equal { negated, value } => Ports { negated: *negated, from: port(value)?, to: port(value)? },
+            Test::Within { negated, from, to } => Ports { negated: *negated, from: port(from)?, to: port(to)? },
+        };
+        let (source, destination) = match protocol {
+            6 => {
+                let tcp = self.tcp();
+                (&mut tcp.source, &mut tcp.destination)
+            }
+            17 => {
+                let udp = self.udp();
+                (&mut udp.source, &mut udp.destination)
+            }
+            _ => return None,
+        };
+        match offset {
+            0 => *source = Some(ports),
+            2 => *destination = Some(ports),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The rule's TCP match: several expressions make one.
+    fn tcp(&mut self) -> &mut Tcp {
+        let at = self.matches.iter().position(|part| matches!(part, Match::Tcp(_))).unwrap_or_else(|| {
+            self.matches.push(Match::Tcp(Tcp::default()));
+            self.matches.len() - 1
+        });
+        match self.matches.get_mut(at) {
+            Some(Match::Tcp(tcp)) => tcp,
+            _ => unreachable!("the position was just found or made"),
+        }
+    }
+
+    fn udp(&mut self) -> &mut Udp {
+        let at = self.matches.iter().position(|part| matches!(part, Match::Udp(_))).unwrap_or_else(|| {
+            self.matches.push(Match::Udp(Udp::default()));
+            self.matches.len() - 1
+        });
+        match self.matches.get_mut(at) {
+            Some(Match::Udp(udp)) => udp,
+            _ => unreachable!("the position was just found or made"),
+        }
+    }
+}
+
+/// A device name: whole when its closing zero is compared too, else a beginning.
+fn device(value: &[u8], negated: bool) -> DeviceMatch {
+    let end = value.iter().position(|byte| *byte == 0);
+    let name = value.get(..end.unwrap_or(value.len())).unwrap_or_default();
+    DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix: end.is_none() }
+}
+
+/// An address of `length` loaded bytes: fewer than a whole one are a prefix.
+fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<AddressMatch> {
+    let loaded = usize::try_from(length).ok().filter(|length| *length > 0 && *length == value.len())?;
+    let whole = vec![0xff; loaded];
+    let mask = mask.unwrap_or(&whole);
+    let address = |bytes: &[u8]| -> Option<IpAddr> {
+        let mut octets = [0; 16];
+        octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(if ipv6 { Ipv6Addr::from(octets).into() } else { Ipv4Addr::from(*octets.first_chunk::<4>()?).into() })
+    };
+    if loaded > if ipv6 { 16 } else { 4 } {
+        return None;
+    }
+    Some(AddressMatch { negated, address: address(value)?, mask: address(mask)? })
+}

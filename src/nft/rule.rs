@@ -1,0 +1,78 @@
+//! A rule in nf_tables' own form.
+
+use super::{Expression, Verdict};
+
+/// A rule as a list of expressions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rule {
+    /// In order.
+    pub expressions: Vec<Expression>,
+    /// `NFTA_RULE_USERDATA`: what the tool that wrote the rule noted for itself.
+    pub user_data: Vec<u8>,
+}
+
+impl Rule {
+    /// The comment that nft keeps in the rule's user data (type 0, zero-terminated; hostile text).
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        let mut rest = self.user_data.as_slice();
+        while let [kind, length, tail @ ..] = rest {
+            let value = tail.get(..usize::from(*length))?;
+            if *kind == 0 {
+                let text = value.strip_suffix(&[0]).unwrap_or(value);
+                return Some(String::from_utf8_lossy(text).into_owned());
+            }
+            rest = tail.get(usize::from(*length)..)?;
+        }
+        None
+    }
+
+    /// All expressions, one behind the other.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.expressions.iter().map(Expression::text).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The chain that a match jumps or goes to.
+    #[must_use]
+    pub fn jumps_to(&self) -> Option<&str> {
+        self.expressions.iter().find_map(|expression| match expression {
+            Expression::Immediate(Verdict::Jump(chain) | Verdict::Goto(chain)) => Some(chain.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether a match sends the packet elsewhere: `redir`, `tproxy`, `nat` to a new destination, or an xtables target that does.
+    #[must_use]
+    pub fn redirects(&self) -> bool {
+        self.expressions.iter().any(|expression| match expression {
+            Expression::Unknown { name, data } => match name.as_str() {
+                "redir" | "tproxy" => true,
+                "nat" => nat_kind(data) == Some(DESTINATION),
+                _ => false,
+            },
+            Expression::Target { name, .. } => matches!(name.as_str(), "REDIRECT" | "DNAT" | "TPROXY"),
+            _ => false,
+        })
+    }
+
+    /// Names of the expressions that are not understood.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<String> {
+        let names = self.expressions.iter().filter_map(|expression| match expression {
+            Expression::Unknown { name, .. } => Some(format!("expression {name}")),
+            _ => None,
+        });
+        names.collect()
+    }
+}
+
+/// `NFT_NAT_DNAT`
+const DESTINATION: u32 = 1;
+
+/// `NFTA_NAT_TYPE`, which the kernel sends first (net/netfilter/nft_nat.c).
+fn nat_kind(attributes: &[u8]) -> Option<u32> {
+    const KIND: u16 = 1;
+    let (head, value) = (attributes.first_chunk::<4>()?, attributes.get(4..8)?.first_chunk::<4>()?);
+    (u16::from_ne_bytes([head[2], head[3]]) == KIND).then(|| u32::from_be_bytes(*value))
+}

@@ -1,0 +1,246 @@
+//! Conditions over a packet's fields, answered in three values.
+
+use std::net::IpAddr;
+
+use super::{Known, Packet};
+
+/// A number that a packet has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// IANA protocol number.
+    Protocol,
+    /// Source address as a number, most significant byte first.
+    Source,
+    /// Destination address.
+    Destination,
+    /// Source port.
+    SourcePort,
+    /// Destination port.
+    DestinationPort,
+    /// UID of the owner.
+    Uid,
+    /// GID of the owner.
+    Gid,
+    /// Packet mark.
+    Mark,
+    /// Connection mark.
+    ConnectionMark,
+    /// Tracking state, one bit of `XT_CONNTRACK_STATE_*`.
+    State,
+}
+
+/// A device that a packet has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// Came in by.
+    Input,
+    /// Leaves by.
+    Output,
+}
+
+/// What a match asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Every packet.
+    Always,
+    /// The field lies between both, ends included.
+    Range(Field, u128, u128),
+    /// The field's bits under the mask equal the value.
+    Masked {
+        /// Which field.
+        field: Field,
+        /// Which bits.
+        mask: u128,
+        /// Their value.
+        value: u128,
+    },
+    /// Some bit of the mask is set.
+    AnyBit(Field, u128),
+    /// The device has this name, or begins with it.
+    Device {
+        /// Which device.
+        device: Device,
+        /// Its name or the beginning of it.
+        name: String,
+        /// `name` is a beginning (`eth+`).
+        prefix: bool,
+    },
+    /// A socket of this namespace owns the packet.
+    Owned,
+    /// All of these.
+    All(Vec<Condition>),
+    /// Any of these.
+    Any(Vec<Condition>),
+    /// The opposite.
+    Not(Box<Condition>),
+    /// Something that is not modelled: named, so that an answer can say what it hangs on.
+    Opaque(String),
+}
+
+/// Yes, no, or cannot know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It holds.
+    Yes,
+    /// It does not hold.
+    No,
+    /// It may hold or not.
+    CannotKnow,
+}
+
+impl Answer {
+    fn from_known<T>(known: &Known<T>, test: impl FnOnce(&T) -> bool) -> Self {
+        match known {
+            Known::Unknown => Self::CannotKnow,
+            // What does not exist matches nothing; its negation therefore matches (xt_owner.c, nft_meta.c for owners).
+            Known::Absent => Self::No,
+            Known::Is(value) => Self::from(test(value)),
+        }
+    }
+
+    /// The opposite.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        match self {
+            Self::Yes => Self::No,
+            Self::No => Self::Yes,
+            Self::CannotKnow => Self::CannotKnow,
+        }
+    }
+}
+
+impl From<bool> for Answer {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+impl Condition {
+    /// This condition, or its opposite.
+    #[must_use]
+    pub fn negated_if(self, negated: bool) -> Self {
+        if negated { Self::Not(Box::new(self)) } else { self }
+    }
+
+    /// The field equals the value.
+    #[must_use]
+    pub fn equals(field: Field, value: impl Into<u128>) -> Self {
+        let value = value.into();
+        Self::Range(field, value, value)
+    }
+
+    /// Whether the packet fulfils it.
+    #[must_use]
+    pub fn ask(&self, packet: &Packet) -> Answer {
+        match self {
+            Self::Always => Answer::Yes,
+            Self::Opaque(_) => Answer::CannotKnow,
+            Self::Range(field, from, to) => packet.ask(*field, |value| (*from..=*to).contains(&value)),
+            Self::Masked { field, mask, value } => packet.ask(*field, |bits| bits & mask == *value),
+            Self::AnyBit(field, mask) => packet.ask(*field, |bits| bits & mask != 0),
+            Self::Device { device, name, prefix } => {
+                let known = match device {
+                    Device::Input => &packet.input,
+                    Device::Output => &packet.output,
+                };
+                Answer::from_known(known, |own| if *prefix { own.starts_with(name) } else { own == name })
+            }
+            Self::Owned => Answer::from_known(&packet.uid, |_| true),
+            Self::Not(inner) => inner.ask(packet).negated(),
+            Self::All(inner) => first_of(inner, packet, Answer::No, Answer::Yes),
+            Self::Any(inner) => first_of(inner, packet, Answer::Yes, Answer::No),
+        }
+    }
+
+    /// Whether the condition asks about this field anywhere.
+    #[must_use]
+    pub fn asks_about(&self, wanted: Field) -> bool {
+        match self {
+            Self::Range(field, ..) | Self::AnyBit(field, _) | Self::Masked { field, .. } => *field == wanted,
+            Self::All(inner) | Self::Any(inner) => inner.iter().any(|part| part.asks_about(wanted)),
+            Self::Not(inner) => inner.asks_about(wanted),
+            Self::Always | Self::Device { .. } | Self::Owned | Self::Opaque(_) => false,
+        }
+    }
+
+    /// Calls `each` with every elementary condition in it.
+    pub fn visit(&self, each: &mut impl FnMut(&Condition)) {
+        match self {
+            Self::All(inner) | Self::Any(inner) => inner.iter().for_each(|part| part.visit(each)),
+            Self::Not(inner) => inner.visit(each),
+            elementary => each(elementary),
+        }
+    }
+}
+
+/// `decisive` as soon as one part gives it; `otherwise` when all parts give that; else cannot know.
+fn first_of(parts: &[Condition], packet: &Packet, decisive: Answer, otherwise: Answer) -> Answer {
+    let mut answer = otherwise;
+    for part in parts {
+        match part.ask(packet) {
+            found if found == decisive => return decisive,
+            Answer::CannotKnow => answer = Answer::CannotKnow,
+            _ => {}
+        }
+    }
+    answer
+}
+
+impl Packet {
+    fn ask(&self, field: Field, test: impl FnOnce(u128) -> bool) -> Answer {
+        match field {
+            Field::Protocol => Answer::from_known(&self.protocol, |value| test((*value).into())),
+            Field::Source => Answer::from_known(&self.source, |value| test(number(*value))),
+            Field::Destination => Answer::from_known(&self.destination, |value| test(number(*value))),
+            Field::SourcePort => Answer::from_known(&self.source_port, |value| test((*value).into())),
+            Field::DestinationPort => Answer::from_known(&self.destination_port, |value| test((*value).into())),
+            Field::Uid => Answer::from_known(&self.uid, |value| test((*value).into())),
+            Field::Gid => Answer::from_known(&self.gid, |value| test((*value).into())),
+            Field::Mark => Answer::from_known(&self.mark, |value| test((*value).into())),
+            Field::ConnectionMark => Answer::from_known(&self.connection_mark, |value| test((*value).into())),
+            Field::State => Answer::from_known(&self.state, |value| test((*value).into())),
+        }
+    }
+}
+
+/// An address as a number. Rules never mix families, so IPv4 and IPv6 need no telling apart here.
+#[must_use]
+pub(crate) fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u32::from(v4).into(),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_stays_unknown_unless_it_cannot_matter() {
+        let packet = Packet { protocol: Known::Is(6), ..Packet::default() };
+        let tcp = Condition::equals(Field::Protocol, 6_u8);
+        let owner = Condition::equals(Field::Uid, 1337_u32);
+        let both = Condition::All(vec![tcp.clone(), owner.clone()]);
+        assert_eq!(both.ask(&packet), Answer::CannotKnow);
+        let udp = Condition::equals(Field::Protocol, 17_u8);
+        assert_eq!(Condition::All(vec![owner.clone(), udp]).ask(&packet), Answer::No);
+        assert_eq!(Condition::Any(vec![owner, tcp]).ask(&packet), Answer::Yes);
+    }
+
+    #[test]
+    fn a_packet_without_socket_matches_no_owner_but_every_negated_one() {
+        let packet = Packet { uid: Known::Absent, ..Packet::default() };
+        let owner = Condition::equals(Field::Uid, 1337_u32);
+        assert_eq!(owner.ask(&packet), Answer::No);
+        assert_eq!(owner.negated_if(true).ask(&packet), Answer::Yes);
+    }
+
+    #[test]
+    fn a_device_prefix_matches_its_beginning_only() {
+        let asks = |name: &str, prefix| Condition::Device { device: Device::Output, name: name.into(), prefix };
+        let packet = Packet { output: Known::Is("eth10".into()), ..Packet::default() };
+        assert_eq!(asks("eth", true).ask(&packet), Answer::Yes);
+        assert_eq!(asks("eth1", false).ask(&packet), Answer::No);
+    }
+}

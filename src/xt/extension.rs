@@ -1,0 +1,126 @@
+//! What every match and target has in common, and what is kept of one that is not understood.
+
+use super::text::quote;
+use crate::packet::{hex, unhex};
+
+/// An option as it was written: `! --dport 80`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// It was negated.
+    pub negated: bool,
+    /// The option's full name, `--dport`.
+    pub name: &'static str,
+    /// Its values.
+    pub values: Vec<String>,
+}
+
+impl Given {
+    /// The first value; empty where the option takes none.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        self.values.first().map_or("", String::as_str)
+    }
+
+    /// The first value as a number, decimal or `0x…`.
+    pub fn number(&self) -> Option<u32> {
+        parse_number(self.value())
+    }
+
+    /// `VALUE` or `VALUE/MASK`, as marks are written.
+    pub fn masked(&self) -> Option<(u32, u32)> {
+        let (value, mask) = self.value().split_once('/').unwrap_or((self.value(), "0xffffffff"));
+        parse_number(value).zip(parse_number(mask))
+    }
+}
+
+/// A number as iptables takes it: decimal or `0x…`.
+#[must_use]
+pub(crate) fn parse_number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// A match or a target: all that is known of it stands in one file.
+pub trait Extension: Sized {
+    /// Its names; the first is the usual one.
+    const NAMES: &'static [&'static str];
+    /// Its options with the number of values each takes. Abbreviations are resolved against these.
+    const OPTIONS: &'static [(&'static str, usize)];
+
+    /// From the kernel's bytes; `None` when revision, length or content is not understood (the caller keeps the bytes).
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self>;
+
+    /// From the options as text; `None` when a value is not understood (the caller keeps the words).
+    fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self>;
+
+    /// The name under which iptables-save writes it.
+    fn name(&self) -> &'static str {
+        Self::NAMES.first().copied().unwrap_or_default()
+    }
+
+    /// Appends its options as iptables-save writes them, each with a blank in front.
+    fn save(&self, out: &mut String);
+}
+
+/// A match or target that is not understood, kept whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// From the kernel.
+    Bytes {
+        /// Its name.
+        name: String,
+        /// Its revision.
+        revision: u8,
+        /// Its payload.
+        data: Vec<u8>,
+    },
+    /// From text: the options as they stood.
+    Text {
+        /// Its name.
+        name: String,
+        /// The words behind it.
+        words: Vec<String>,
+    },
+}
+
+impl Unknown {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Bytes { name, .. } | Self::Text { name, .. } => name,
+        }
+    }
+
+    /// What is not understood, for people: `match foo revision 3`.
+    #[must_use]
+    pub fn describe(&self, role: &str) -> String {
+        match self {
+            Self::Bytes { name, revision, .. } => format!("{role} {name} revision {revision}"),
+            Self::Text { name, .. } => format!("{role} {name}"),
+        }
+    }
+
+    /// As text. Bytes are put in brackets that no iptables-restore takes for an option: better refused than misread.
+    #[must_use]
+    pub fn save(&self, role: &str) -> String {
+        match self {
+            Self::Bytes { name, revision, data } => {
+                format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
+            }
+            Self::Text { name, words } => {
+                let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+                format!("{} {}", quote(name), words.join(" ")).trim_end().to_owned()
+            }
+        }
+    }
+
+    /// From the words between the brackets that [`Unknown::save`] writes, `unknown ROLE` left off.
+    pub(crate) fn from_words(words: &[String]) -> Option<Self> {
+        let [name, rev, revision, data] = words else { return None };
+        let revision = revision.strip_suffix(':').filter(|_| rev == "rev")?.parse().ok()?;
+        Some(Self::Bytes { name: name.clone(), revision, data: unhex(data)? })
+    }
+}

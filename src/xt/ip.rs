@@ -1,0 +1,196 @@
+//! The part of a rule that every rule has: addresses, devices, protocol, fragments.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use crate::packet::{Condition, Device, Field, number};
+
+/// `-s` or `-d`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressMatch {
+    /// `!`
+    pub negated: bool,
+    /// Address.
+    pub address: IpAddr,
+    /// Mask; need not be a prefix.
+    pub mask: IpAddr,
+}
+
+/// `-i` or `-o`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMatch {
+    /// `!`
+    pub negated: bool,
+    /// The name, without the `+`.
+    pub name: String,
+    /// A `+` stands behind it: a beginning.
+    pub prefix: bool,
+}
+
+/// `-p`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolMatch {
+    /// `!`
+    pub negated: bool,
+    /// IANA number.
+    pub number: u8,
+}
+
+/// `-f`: second and further fragments (`! -f`: the others).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragments {
+    /// `!`
+    pub negated: bool,
+}
+
+/// Addresses, devices and protocol of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IpPart {
+    /// `-s`
+    pub source: Option<AddressMatch>,
+    /// `-d`
+    pub destination: Option<AddressMatch>,
+    /// `-i`
+    pub input: Option<DeviceMatch>,
+    /// `-o`
+    pub output: Option<DeviceMatch>,
+    /// `-p`
+    pub protocol: Option<ProtocolMatch>,
+    /// `-f`
+    pub fragments: Option<Fragments>,
+}
+
+/// Protocols that iptables names even where `/etc/protocols` is missing, and the few that it always lists.
+const PROTOCOLS: [(u8, &str); 16] = [
+    (1, "icmp"),
+    (2, "igmp"),
+    (4, "ipencap"),
+    (6, "tcp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (41, "ipv6"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "ipv6-icmp"),
+    (89, "ospf"),
+    (112, "vrrp"),
+    (132, "sctp"),
+    (135, "mobility-header"),
+    (136, "udplite"),
+];
+
+/// The name of an IANA protocol number, or the number itself.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    let named = PROTOCOLS.iter().find(|(known, _)| *known == number);
+    named.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// The IANA number of a protocol as iptables takes it; `all` is 0.
+#[must_use]
+pub fn protocol_number(text: &str) -> Option<u8> {
+    let text = text.to_ascii_lowercase();
+    match text.as_str() {
+        "all" => Some(0),
+        "icmpv6" => Some(58),
+        _ => {
+            let named = PROTOCOLS.iter().find(|(_, name)| *name == text).map(|(number, _)| *number);
+            named.or_else(|| text.parse().ok())
+        }
+    }
+}
+
+/// An address as the C library's `inet_ntop` writes it: unlike Rust's own form, `::127.0.0.53` keeps its dots.
+pub(crate) fn address_text(address: IpAddr) -> String {
+    match address {
+        IpAddr::V6(v6) if matches!(v6.segments(), [0, 0, 0, 0, 0, 0, high, _] if high != 0) => {
+            let [.., a, b, c, d] = v6.octets();
+            format!("::{a}.{b}.{c}.{d}")
+        }
+        other => other.to_string(),
+    }
+}
+
+impl AddressMatch {
+    /// Prefix length, unless the mask has holes.
+    #[must_use]
+    pub fn prefix(&self) -> Option<u32> {
+        let (bits, width) = match self.mask {
+            IpAddr::V4(mask) => (u128::from(u32::from(mask)) << 96, 32),
+            IpAddr::V6(mask) => (u128::from(mask), 128),
+        };
+        let ones = bits.leading_ones();
+        (ones == 128 || bits << ones == 0).then_some(ones.min(width))
+    }
+
+    /// `10.0.0.0/8`, `10.0.0.5/32`, `10.0.0.0/255.0.255.0`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.prefix() {
+            Some(prefix) => format!("{}/{prefix}", address_text(self.address)),
+            None => format!("{}/{}", address_text(self.address), address_text(self.mask)),
+        }
+    }
+
+    /// A single address without its length, as people say it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let whole = if self.address.is_ipv4() { 32 } else { 128 };
+        if self.prefix() == Some(whole) { address_text(self.address) } else { self.text() }
+    }
+
+    fn condition(&self, field: Field) -> Condition {
+        let (value, mask) = (number(self.address), number(self.mask));
+        Condition::Masked { field, mask, value }.negated_if(self.negated)
+    }
+}
+
+impl DeviceMatch {
+    /// The name as it is written.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}{}", self.name, if self.prefix { "+" } else { "" })
+    }
+
+    fn condition(&self, device: Device) -> Condition {
+        Condition::Device { device, name: self.name.clone(), prefix: self.prefix }.negated_if(self.negated)
+    }
+}
+
+impl IpPart {
+    /// Appends it as iptables-save writes it.
+    pub(crate) fn save(&self, out: &mut String) {
+        let not = |negated: bool| if negated { " !" } else { "" };
+        // Writing to a String cannot fail.
+        for (option, part) in [("-s", &self.source), ("-d", &self.destination)] {
+            if let Some(part) = part {
+                write!(out, "{} {option} {}", not(part.negated), part.text()).ok();
+            }
+        }
+        for (option, part) in [("-i", &self.input), ("-o", &self.output)] {
+            if let Some(part) = part {
+                write!(out, "{} {option} {}", not(part.negated), super::text::word(&part.text())).ok();
+            }
+        }
+        if let Some(part) = self.protocol {
+            write!(out, "{} -p {}", not(part.negated), protocol_name(part.number)).ok();
+        }
+        if let Some(part) = self.fragments {
+            write!(out, "{} -f", not(part.negated)).ok();
+        }
+    }
+
+    /// What it asks.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        let mut all = Vec::new();
+        all.extend(self.source.iter().map(|part| part.condition(Field::Source)));
+        all.extend(self.destination.iter().map(|part| part.condition(Field::Destination)));
+        all.extend(self.input.iter().map(|part| part.condition(Device::Input)));
+        all.extend(self.output.iter().map(|part| part.condition(Device::Output)));
+        all.extend(self.protocol.map(|part| Condition::equals(Field::Protocol, part.number).negated_if(part.negated)));
+        all.extend(self.fragments.map(|part| Condition::Opaque("fragments".into()).negated_if(part.negated)));
+        all
+    }
+}

@@ -1,0 +1,115 @@
+//! The matches. To add one is to add a file and its line below.
+
+mod addrtype;
+mod comment;
+mod connmark;
+mod conntrack;
+mod mark;
+mod multiport;
+mod owner;
+mod socket;
+mod tcp;
+mod udp;
+
+use super::extension::{Extension, Given, Unknown};
+use super::words::Words;
+use crate::packet::Condition;
+
+pub use addrtype::Addrtype;
+pub use comment::Comment;
+pub use connmark::Connmark;
+pub use conntrack::Conntrack;
+pub use mark::Mark;
+pub use multiport::Multiport;
+pub use owner::Owner;
+pub use socket::Socket;
+pub use tcp::{Ports, Tcp};
+pub use udp::Udp;
+
+/// What a match can say beyond its bytes and text.
+trait Matching: Extension {
+    /// What it asks of a packet.
+    fn condition(&self) -> Condition;
+    /// Its part of the rule's plain words.
+    fn explain(&self, words: &mut Words);
+}
+
+macro_rules! all_matches {
+    ($($known:ident),+ $(,)?) => {
+        /// A match of a rule.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Match {
+            $(#[doc = concat!("`", stringify!($known), "`")] $known($known),)+
+            /// One that is not understood.
+            Unknown(Unknown),
+        }
+
+        impl Match {
+            /// From the kernel's bytes; never fails: what is not understood is kept.
+            #[must_use]
+            pub fn decode(name: &str, revision: u8, data: &[u8], ipv6: bool) -> Self {
+                $(if $known::NAMES.contains(&name) && let Some(known) = $known::decode(revision, data, ipv6) {
+                    return Self::$known(known);
+                })+
+                Self::Unknown(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() })
+            }
+
+            /// The options that the match of this name takes; `None` for an unknown one.
+            #[must_use]
+            pub fn options(name: &str) -> Option<&'static [(&'static str, usize)]> {
+                $(if $known::NAMES.contains(&name) { return Some($known::OPTIONS); })+
+                None
+            }
+
+            /// From its options as text; `None` when name or value is not understood.
+            #[must_use]
+            pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
+                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::$known); })+
+                None
+            }
+
+            /// The name under which iptables-save writes it.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$known(known) => known.name(),)+
+                    Self::Unknown(unknown) => unknown.name(),
+                }
+            }
+
+            /// Appends ` -m name options`.
+            pub fn save(&self, out: &mut String) {
+                match self {
+                    $(Self::$known(known) => {
+                        out.push_str(" -m ");
+                        out.push_str(known.name());
+                        known.save(out);
+                    })+
+                    Self::Unknown(unknown) => {
+                        out.push_str(if matches!(unknown, Unknown::Text { .. }) { " -m " } else { " " });
+                        out.push_str(&unknown.save("match"));
+                    }
+                }
+            }
+
+            /// What it asks of a packet.
+            #[must_use]
+            pub fn condition(&self) -> Condition {
+                match self {
+                    $(Self::$known(known) => known.condition(),)+
+                    Self::Unknown(unknown) => Condition::Opaque(unknown.describe("match")),
+                }
+            }
+
+            /// Adds its part to the rule's plain words.
+            pub fn explain(&self, words: &mut Words) {
+                match self {
+                    $(Self::$known(known) => known.explain(words),)+
+                    Self::Unknown(unknown) => words.also(format!("if {}", unknown.describe("the unknown match"))),
+                }
+            }
+        }
+    };
+}
+
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Tcp, Udp);

@@ -1,0 +1,173 @@
+//! `-m tcp`: ports, flags and options (`struct xt_tcp`, revision 0).
+
+use std::fmt::Write;
+
+use super::{Condition, Extension, Given, Matching, Words};
+use crate::packet::Field;
+use crate::xt::bytes::Layout;
+
+/// A range of ports, ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// `!`
+    pub negated: bool,
+    /// First.
+    pub from: u16,
+    /// Last.
+    pub to: u16,
+}
+
+impl Ports {
+    /// The whole range means that nothing is asked, unless it is negated (then nothing matches, and it is kept).
+    pub(super) fn new(negated: bool, from: u16, to: u16) -> Option<Self> {
+        (negated || (from, to) != (0, u16::MAX)).then_some(Self { negated, from, to })
+    }
+
+    pub(super) fn parse(given: &Given) -> Option<Option<Self>> {
+        let (from, to) = given.value().split_once(':').unwrap_or((given.value(), given.value()));
+        let end = |text: &str, open: u16| if text.is_empty() { Some(open) } else { port(text) };
+        Some(Self::new(given.negated, end(from, 0)?, end(to, u16::MAX)?))
+    }
+
+    pub(super) fn save(self, option: &str, out: &mut String) {
+        let not = if self.negated { " !" } else { "" };
+        // Writing to a String cannot fail.
+        write!(out, "{not} {option} {}", self.text(':')).ok();
+    }
+
+    pub(super) fn text(self, join: char) -> String {
+        if self.from == self.to { self.from.to_string() } else { format!("{}{join}{}", self.from, self.to) }
+    }
+
+    pub(super) fn condition(self, field: Field) -> Condition {
+        Condition::Range(field, self.from.into(), self.to.into()).negated_if(self.negated)
+    }
+}
+
+/// A port by number, or by one of the few names that rules in the field use.
+pub(super) fn port(text: &str) -> Option<u16> {
+    text.parse().ok().or(match text {
+        "ssh" => Some(22),
+        "domain" => Some(53),
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    })
+}
+
+/// Tests of a TCP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tcp {
+    /// `--sport`
+    pub source: Option<Ports>,
+    /// `--dport`
+    pub destination: Option<Ports>,
+    /// `--tcp-flags`: negated, mask, set.
+    pub flags: Option<(bool, u8, u8)>,
+    /// `--tcp-option`: negated, kind.
+    pub option: Option<(bool, u8)>,
+}
+
+const FLAGS: [(u8, &str); 6] = [(1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG")];
+
+/// Flags by name, `NONE` for none.
+fn flag_names(bits: u8) -> String {
+    let names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
+}
+
+fn flag_bits(text: &str) -> Option<u8> {
+    match text {
+        "NONE" => return Some(0),
+        "ALL" => return Some(0x3f),
+        _ => {}
+    }
+    text.split(',').try_fold(0, |bits, name| Some(bits | FLAGS.iter().find(|(_, known)| *known == name)?.0))
+}
+
+impl Extension for Tcp {
+    const NAMES: &'static [&'static str] = &["tcp"];
+    const OPTIONS: &'static [(&'static str, usize)] = &[
+        ("--sport", 1),
+        ("--source-port", 1),
+        ("--dport", 1),
+        ("--destination-port", 1),
+        ("--tcp-flags", 2),
+        ("--syn", 0),
+        ("--tcp-option", 1),
+    ];
+
+    fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
+        let layout = Layout(data);
+        let (option, mask, set, negations) = (layout.u8(8)?, layout.u8(9)?, layout.u8(10)?, layout.u8(11)?);
+        if revision != 0 || negations & !0xf != 0 || (mask | set) & !0x3f != 0 {
+            return None;
+        }
+        Some(Self {
+            source: Ports::new(negations & 1 != 0, layout.u16(0)?, layout.u16(2)?),
+            destination: Ports::new(negations & 2 != 0, layout.u16(4)?, layout.u16(6)?),
+            flags: (mask != 0 || negations & 4 != 0).then_some((negations & 4 != 0, mask, set)),
+            option: (option != 0 || negations & 8 != 0).then_some((negations & 8 != 0, option)),
+        })
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        let mut tcp = Self::default();
+        for given in options {
+            match given.name {
+                "--sport" | "--source-port" => tcp.source = Ports::parse(given)?,
+                "--dport" | "--destination-port" => tcp.destination = Ports::parse(given)?,
+                "--syn" => tcp.flags = Some((given.negated, 0x17, 2)),
+                "--tcp-flags" => {
+                    let bits = |index: usize| given.values.get(index).and_then(|text| flag_bits(text));
+                    let (mask, set) = bits(0).zip(bits(1))?;
+                    tcp.flags = Some((given.negated, mask, set));
+                }
+                _ => tcp.option = Some((given.negated, given.value().parse().ok()?)),
+            }
+        }
+        Some(tcp)
+    }
+
+    fn save(&self, out: &mut String) {
+        let not = |negated: bool| if negated { " !" } else { "" };
+        if let Some(ports) = self.source {
+            ports.save("--sport", out);
+        }
+        if let Some(ports) = self.destination {
+            ports.save("--dport", out);
+        }
+        // Writing to a String cannot fail.
+        if let Some((negated, kind)) = self.option {
+            write!(out, "{} --tcp-option {kind}", not(negated)).ok();
+        }
+        if let Some((negated, mask, set)) = self.flags {
+            write!(out, "{} --tcp-flags {} {}", not(negated), flag_names(mask), flag_names(set)).ok();
+        }
+    }
+}
+
+impl Matching for Tcp {
+    fn condition(&self) -> Condition {
+        let mut all = Vec::new();
+        all.extend(self.source.map(|ports| ports.condition(Field::SourcePort)));
+        all.extend(self.destination.map(|ports| ports.condition(Field::DestinationPort)));
+        all.extend(self.flags.map(|_| Condition::Opaque("TCP flags".into())));
+        all.extend(self.option.map(|_| Condition::Opaque("TCP options".into())));
+        Condition::All(all)
+    }
+
+    fn explain(&self, words: &mut Words) {
+        words.ports(
+            self.source.map(|ports| (ports.negated, ports.text('–'))),
+            self.destination.map(|ports| (ports.negated, ports.text('–'))),
+        );
+        if let Some((negated, mask, set)) = self.flags {
+            let not = if negated { "not " } else { "" };
+            words.also(format!("with {not}{} of flags {}", flag_names(set), flag_names(mask)));
+        }
+        if let Some((negated, kind)) = self.option {
+            words.also(format!("{} TCP option {kind}", if negated { "without" } else { "with" }));
+        }
+    }
+}

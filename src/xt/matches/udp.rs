@@ -1,0 +1,68 @@
+//! `-m udp`: ports (`struct xt_udp`, revision 0).
+
+use super::{Condition, Extension, Given, Matching, Ports, Words};
+use crate::packet::Field;
+use crate::xt::bytes::Layout;
+
+/// Tests of a UDP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Udp {
+    /// `--sport`
+    pub source: Option<Ports>,
+    /// `--dport`
+    pub destination: Option<Ports>,
+}
+
+impl Extension for Udp {
+    const NAMES: &'static [&'static str] = &["udp"];
+    const OPTIONS: &'static [(&'static str, usize)] =
+        &[("--sport", 1), ("--source-port", 1), ("--dport", 1), ("--destination-port", 1)];
+
+    fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
+        let layout = Layout(data);
+        let negations = layout.u8(8)?;
+        if revision != 0 || negations & !3 != 0 {
+            return None;
+        }
+        Some(Self {
+            source: Ports::new(negations & 1 != 0, layout.u16(0)?, layout.u16(2)?),
+            destination: Ports::new(negations & 2 != 0, layout.u16(4)?, layout.u16(6)?),
+        })
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        let mut udp = Self::default();
+        for given in options {
+            match given.name {
+                "--sport" | "--source-port" => udp.source = Ports::parse(given)?,
+                _ => udp.destination = Ports::parse(given)?,
+            }
+        }
+        Some(udp)
+    }
+
+    fn save(&self, out: &mut String) {
+        if let Some(ports) = self.source {
+            ports.save("--sport", out);
+        }
+        if let Some(ports) = self.destination {
+            ports.save("--dport", out);
+        }
+    }
+}
+
+impl Matching for Udp {
+    fn condition(&self) -> Condition {
+        let mut all = Vec::new();
+        all.extend(self.source.map(|ports| ports.condition(Field::SourcePort)));
+        all.extend(self.destination.map(|ports| ports.condition(Field::DestinationPort)));
+        Condition::All(all)
+    }
+
+    fn explain(&self, words: &mut Words) {
+        words.ports(
+            self.source.map(|ports| (ports.negated, ports.text('–'))),
+            self.destination.map(|ports| (ports.negated, ports.text('–'))),
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `LOG`: writes to the kernel's log (`struct ipt_log_info`, `ip6t_log_info`).
+
+use std::fmt::Write;
+
+use super::{Effect, Extension, Given, Targeting};
+use crate::xt::bytes::Layout;
+use crate::xt::text::quote;
+
+/// Writes to the kernel's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// syslog level, 4 (warning) by default.
+    pub level: u8,
+    /// `IPT_LOG_*` bits.
+    pub flags: u8,
+    /// Text for people (hostile).
+    pub prefix: String,
+}
+
+const FLAGS: [(u8, &str); 5] = [
+    (1, "--log-tcp-sequence"),
+    (2, "--log-tcp-options"),
+    (4, "--log-ip-options"),
+    (8, "--log-uid"),
+    (32, "--log-macdecode"),
+];
+
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"];
+
+impl Extension for Log {
+    const NAMES: &'static [&'static str] = &["LOG"];
+    const OPTIONS: &'static [(&'static str, usize)] = &[
+        ("--log-level", 1),
+        ("--log-prefix", 1),
+        ("--log-tcp-sequence", 0),
+        ("--log-tcp-options", 0),
+        ("--log-ip-options", 0),
+        ("--log-uid", 0),
+        ("--log-macdecode", 0),
+    ];
+
+    fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
+        let layout = Layout(data);
+        let flags = layout.u8(1)?;
+        let known = FLAGS.iter().fold(0, |bits, (bit, _)| bits | bit);
+        (revision == 0 && flags & !known == 0)
+            .then(|| Some(Self { level: layout.u8(0)?, flags, prefix: layout.text(2, 30)? }))?
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        let mut log = Self { level: 4, flags: 0, prefix: String::new() };
+        for given in options {
+            match given.name {
+                "--log-prefix" => log.prefix = given.value().to_owned(),
+                "--log-level" => {
+                    let named = LEVELS.iter().position(|name| *name == given.value());
+                    log.level = named.map_or_else(|| given.value().parse().ok(), |level| u8::try_from(level).ok())?;
+                }
+                flag => log.flags |= FLAGS.iter().find(|(_, name)| *name == flag)?.0,
+            }
+        }
+        Some(log)
+    }
+
+    fn save(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        if !self.prefix.is_empty() {
+            write!(out, " --log-prefix {}", quote(&self.prefix)).ok();
+        }
+        if self.level != 4 {
+            write!(out, " --log-level {}", self.level).ok();
+        }
+        for (_, name) in FLAGS.iter().filter(|(bit, _)| self.flags & bit != 0) {
+            write!(out, " {name}").ok();
+        }
+    }
+}
+
+impl Targeting for Log {
+    fn effect(&self) -> Effect {
+        Effect::Continue
+    }
+
+    fn explain(&self) -> String {
+        "logged by the kernel".to_owned()
+    }
+}

@@ -1,0 +1,275 @@
+//! DNAT, SNAT, MASQUERADE: translation of one end (`struct nf_nat_ipv4_multi_range_compat`, `nf_nat_range`, `nf_nat_range2`,
+//! `include/uapi/linux/netfilter/nf_nat.h`).
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Effect, Extension, Given, Targeting};
+use crate::xt::bytes::Layout;
+use crate::xt::ip::address_text;
+
+/// Ports, ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// First.
+    pub from: u16,
+    /// Last.
+    pub to: u16,
+}
+
+impl PortRange {
+    /// `15001` or `15001-15006`.
+    #[must_use]
+    pub fn text(self) -> String {
+        if self.from == self.to { self.from.to_string() } else { format!("{}-{}", self.from, self.to) }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        Some(Self { from: from.parse().ok()?, to: to.parse().ok()? })
+    }
+}
+
+/// What an end may be translated to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NatRange {
+    /// First and last address.
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// Ports.
+    pub ports: Option<PortRange>,
+    /// `NF_NAT_RANGE_*` bits beyond those two.
+    pub flags: u32,
+}
+
+/// `NF_NAT_RANGE_*`.
+const MAP_IPS: u32 = 1;
+const PROTO_SPECIFIED: u32 = 2;
+const RANDOM: u32 = 4;
+const PERSISTENT: u32 = 8;
+const FULLY_RANDOM: u32 = 16;
+
+impl NatRange {
+    /// The IPv4 structure: a count (1), then flags, addresses and ports.
+    pub(super) fn decode_v4(data: &[u8]) -> Option<Self> {
+        let layout = Layout(data);
+        if layout.u32(0)? != 1 {
+            return None;
+        }
+        let addresses = (layout.v4(8)?, layout.v4(12)?);
+        Self::from_parts(layout.u32(4)?, addresses, (layout.be16(16)?, layout.be16(18)?))
+    }
+
+    /// The structure for both families: flags, two addresses of sixteen bytes, ports.
+    pub(super) fn decode_any(data: &[u8], ipv6: bool) -> Option<Self> {
+        let layout = Layout(data);
+        let address = |at| if ipv6 { layout.v6(at) } else { layout.v4(at) };
+        Self::from_parts(layout.u32(0)?, (address(4)?, address(20)?), (layout.be16(36)?, layout.be16(38)?))
+    }
+
+    fn from_parts(flags: u32, addresses: (IpAddr, IpAddr), ports: (u16, u16)) -> Option<Self> {
+        if flags & !(MAP_IPS | PROTO_SPECIFIED | RANDOM | PERSISTENT | FULLY_RANDOM) != 0 {
+            return None;
+        }
+        Some(Self {
+            addresses: (flags & MAP_IPS != 0).then_some(addresses),
+            ports: (flags & PROTO_SPECIFIED != 0).then_some(PortRange { from: ports.0, to: ports.1 }),
+            flags: flags & !(MAP_IPS | PROTO_SPECIFIED),
+        })
+    }
+
+    /// `10.0.0.1-10.0.0.9:80-90`, `[fd00::1]:80`, `:80`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let address = self.addresses.map_or(String::new(), |(from, to)| {
+            let (first, last) = (address_text(from), address_text(to));
+            let range = if from == to { first } else { format!("{first}-{last}") };
+            if from.is_ipv6() && self.ports.is_some() { format!("[{range}]") } else { range }
+        });
+        match self.ports {
+            Some(ports) => format!("{address}:{}", ports.text()),
+            None => address,
+        }
+    }
+
+    fn parse_text(text: &str) -> Option<Self> {
+        if let Ok(whole) = text.parse::<IpAddr>() {
+            return Some(Self { addresses: Some((whole, whole)), ..Self::default() });
+        }
+        if let Ok(whole) = text.parse::<SocketAddr>() {
+            let ports = Some(PortRange { from: whole.port(), to: whole.port() });
+            return Some(Self { addresses: Some((whole.ip(), whole.ip())), ports, flags: 0 });
+        }
+        let (address, ports) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, rest)) => (address, rest.strip_prefix(':')),
+            None if text.matches(':').count() > 1 => (text, None),
+            None => text.split_once(':').map_or((text, None), |(address, ports)| (address, Some(ports))),
+        };
+        let addresses = match address {
+            "" => None,
+            range => {
+                let (from, to) = range.split_once('-').unwrap_or((range, range));
+                Some((from.parse().ok()?, to.parse().ok()?))
+            }
+        };
+        let ports = match ports {
+            Some(ports) => Some(PortRange::parse(ports)?),
+            None => None,
+        };
+        Some(Self { addresses, ports, flags: 0 })
+    }
+
+    pub(super) fn save_flags(&self, out: &mut String) {
+        out.push_str(if self.flags & RANDOM != 0 { " --random" } else { "" });
+        out.push_str(if self.flags & FULLY_RANDOM != 0 { " --random-fully" } else { "" });
+        out.push_str(if self.flags & PERSISTENT != 0 { " --persistent" } else { "" });
+    }
+
+    pub(super) fn flag(option: &str) -> u32 {
+        match option {
+            "--random" => RANDOM,
+            "--random-fully" => FULLY_RANDOM,
+            "--persistent" => PERSISTENT,
+            _ => 0,
+        }
+    }
+
+    /// From the options of a target whose main option holds an address.
+    fn parse(options: &[Given], main: &str) -> Option<Self> {
+        let mut range = Self::default();
+        for given in options {
+            if given.name == main {
+                range = Self { flags: range.flags, ..Self::parse_text(given.value())? };
+            } else if given.name == "--to-ports" {
+                range.ports = Some(PortRange::parse(given.value())?);
+            } else {
+                range.flags |= Self::flag(given.name);
+            }
+        }
+        Some(range)
+    }
+}
+
+/// `DNAT`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dnat(
+    /// The new destination.
+    pub NatRange,
+);
+
+/// `SNAT`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snat(
+    /// The new source.
+    pub NatRange,
+);
+
+/// `MASQUERADE`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Masquerade(
+    /// Ports and flags; the address is the outgoing device's.
+    pub NatRange,
+);
+
+impl Extension for Dnat {
+    const NAMES: &'static [&'static str] = &["DNAT"];
+    const OPTIONS: &'static [(&'static str, usize)] =
+        &[("--to-destination", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match revision {
+            0 if !ipv6 => NatRange::decode_v4(data).map(Self),
+            // Revision 2 has one more field, the base of shifted port ranges; its flag is refused above.
+            1 | 2 => NatRange::decode_any(data, ipv6).map(Self),
+            _ => None,
+        }
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        NatRange::parse(options, "--to-destination").map(Self)
+    }
+
+    fn save(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        write!(out, " --to-destination {}", self.0.text()).ok();
+        self.0.save_flags(out);
+    }
+}
+
+impl Targeting for Dnat {
+    fn effect(&self) -> Effect {
+        Effect::Destination(self.0)
+    }
+
+    fn explain(&self) -> String {
+        format!("sent to {}", self.0.text())
+    }
+}
+
+impl Extension for Snat {
+    const NAMES: &'static [&'static str] = &["SNAT"];
+    const OPTIONS: &'static [(&'static str, usize)] =
+        &[("--to-source", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match revision {
+            0 if !ipv6 => NatRange::decode_v4(data).map(Self),
+            1 | 2 => NatRange::decode_any(data, ipv6).map(Self),
+            _ => None,
+        }
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        NatRange::parse(options, "--to-source").map(Self)
+    }
+
+    fn save(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        write!(out, " --to-source {}", self.0.text()).ok();
+        self.0.save_flags(out);
+    }
+}
+
+impl Targeting for Snat {
+    fn effect(&self) -> Effect {
+        Effect::Source
+    }
+
+    fn explain(&self) -> String {
+        format!("source becomes {}", self.0.text())
+    }
+}
+
+impl Extension for Masquerade {
+    const NAMES: &'static [&'static str] = &["MASQUERADE"];
+    const OPTIONS: &'static [(&'static str, usize)] = &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match (revision, ipv6) {
+            (0, false) => NatRange::decode_v4(data).map(Self),
+            (0, true) => NatRange::decode_any(data, true).map(Self),
+            _ => None,
+        }
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        NatRange::parse(options, "").map(Self)
+    }
+
+    fn save(&self, out: &mut String) {
+        if let Some(ports) = self.0.ports {
+            // Writing to a String cannot fail.
+            write!(out, " --to-ports {}", ports.text()).ok();
+        }
+        self.0.save_flags(out);
+    }
+}
+
+impl Targeting for Masquerade {
+    fn effect(&self) -> Effect {
+        Effect::Source
+    }
+
+    fn explain(&self) -> String {
+        "source becomes the outgoing device's address".to_owned()
+    }
+}

@@ -1,0 +1,68 @@
+//! `TPROXY`: gives the packet to a transparent socket, untranslated (`struct xt_tproxy_target_info`, `_v1`).
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::{Effect, Extension, Given, Targeting};
+use crate::xt::bytes::Layout;
+use crate::xt::ip::address_text;
+
+/// To a transparent socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tproxy {
+    /// `--on-port`, 0 for the packet's own.
+    pub port: u16,
+    /// `--on-ip`, unspecified for the receiving interface's.
+    pub address: IpAddr,
+    /// `--tproxy-mark` value.
+    pub mark: u32,
+    /// `--tproxy-mark` mask.
+    pub mask: u32,
+}
+
+impl Extension for Tproxy {
+    const NAMES: &'static [&'static str] = &["TPROXY"];
+    const OPTIONS: &'static [(&'static str, usize)] = &[("--on-port", 1), ("--on-ip", 1), ("--tproxy-mark", 1)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        let layout = Layout(data);
+        let (mask, mark) = (layout.u32(0)?, layout.u32(4)?);
+        let (address, port) = match (revision, ipv6) {
+            (0, false) => (layout.v4(8)?, layout.be16(12)?),
+            (1, false) => (layout.v4(8)?, layout.be16(24)?),
+            (1, true) => (layout.v6(8)?, layout.be16(24)?),
+            _ => return None,
+        };
+        Some(Self { port, address, mark, mask })
+    }
+
+    fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
+        let unspecified = if ipv6 { IpAddr::from([0_u8; 16]) } else { IpAddr::from([0_u8; 4]) };
+        let mut tproxy = Self { port: 0, address: unspecified, mark: 0, mask: 0 };
+        for given in options {
+            match given.name {
+                "--on-port" => tproxy.port = given.value().parse().ok()?,
+                "--on-ip" => tproxy.address = given.value().parse().ok()?,
+                _ => (tproxy.mark, tproxy.mask) = given.masked()?,
+            }
+        }
+        Some(tproxy)
+    }
+
+    fn save(&self, out: &mut String) {
+        let Self { port, mark, mask, .. } = self;
+        let address = address_text(self.address);
+        // Writing to a String cannot fail.
+        write!(out, " --on-port {port} --on-ip {address} --tproxy-mark {mark:#x}/{mask:#x}").ok();
+    }
+}
+
+impl Targeting for Tproxy {
+    fn effect(&self) -> Effect {
+        Effect::Transparent { port: self.port, address: self.address, mark: self.mark, mask: self.mask }
+    }
+
+    fn explain(&self) -> String {
+        format!("proxy at {} (transparent), mark {:#x}", self.port, self.mark)
+    }
+}

@@ -1,0 +1,97 @@
+//! A rule in plain words: who, from where, to where.
+
+use super::ip::{IpPart, protocol_name};
+use super::{Match, Rule};
+
+/// The parts of the sentence, gathered from the rule's matches.
+#[derive(Debug, Default)]
+pub struct Words {
+    protocol: Option<(bool, String)>,
+    who: Vec<String>,
+    from: Vec<String>,
+    to: Vec<String>,
+    devices: Vec<String>,
+    also: Vec<String>,
+    comment: Option<String>,
+}
+
+impl Words {
+    /// An identity of the sender: `UID 1337`.
+    pub fn who(&mut self, negated: bool, identity: &str) {
+        self.who.push(if negated { format!("from anyone but {identity}") } else { format!("from {identity}") });
+    }
+
+    /// Ports of either end, each with its negation.
+    pub fn ports(&mut self, source: Option<(bool, String)>, destination: Option<(bool, String)>) {
+        let not = |negated| if negated { "not " } else { "" };
+        self.from.extend(source.map(|(negated, ports)| format!("{}from port {ports}", not(negated))));
+        self.to.extend(destination.map(|(negated, ports)| format!("{}to port {ports}", not(negated))));
+    }
+
+    /// Anything else, as a phrase.
+    pub fn also(&mut self, phrase: impl Into<String>) {
+        self.also.push(phrase.into());
+    }
+
+    /// The rule's comment.
+    pub fn comment(&mut self, text: &str) {
+        self.comment = Some(text.to_owned());
+    }
+
+    fn ip(&mut self, ip: &IpPart) {
+        let not = |negated| if negated { "not " } else { "" };
+        self.protocol = ip.protocol.map(|part| (part.negated, protocol_name(part.number).to_uppercase()));
+        if let Some(part) = &ip.source {
+            self.from.push(format!("{}from {}", not(part.negated), part.words()));
+        }
+        if let Some(part) = &ip.destination {
+            self.to.push(format!("{}to {}", not(part.negated), part.words()));
+        }
+        if let Some(part) = &ip.input {
+            self.devices.push(format!("{}coming in by {}", not(part.negated), part.text()));
+        }
+        if let Some(part) = &ip.output {
+            self.devices.push(format!("{}leaving by {}", not(part.negated), part.text()));
+        }
+        if let Some(part) = ip.fragments {
+            self.also.push(if part.negated { "unless a later fragment" } else { "in later fragments" }.to_owned());
+        }
+    }
+
+    /// The subject of the rule: `all TCP`, `TCP to port 15008`, `everything else`. `rest`: rules stand before it, so that a rule
+    /// that asks nothing more means what they left over.
+    fn subject(self, rest: bool) -> String {
+        let phrases: Vec<String> =
+            [self.who, self.from, self.to, self.devices, self.also].into_iter().flatten().collect();
+        let protocol = self.protocol.map(|(negated, name)| if negated { format!("all but {name}") } else { name });
+        match (protocol, phrases.is_empty()) {
+            (None, true) => if rest { "everything else" } else { "everything" }.to_owned(),
+            (Some(protocol), true) if protocol.starts_with("all but") => protocol,
+            (Some(protocol), true) => format!("all {}{protocol}", if rest { "other " } else { "" }),
+            (None, false) => format!("all {}", phrases.join(", ")),
+            (Some(protocol), false) => format!("{protocol} {}", phrases.join(", ")),
+        }
+    }
+}
+
+impl Rule {
+    /// Which packets the rule is about, in plain words.
+    #[must_use]
+    pub fn subject(&self, rest: bool) -> String {
+        let mut words = Words::default();
+        words.ip(&self.ip);
+        for part in &self.matches {
+            part.explain(&mut words);
+        }
+        words.subject(rest)
+    }
+
+    /// The rule's comment (hostile text).
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.matches.iter().find_map(|part| match part {
+            Match::Comment(comment) => Some(comment.text.as_str()),
+            _ => None,
+        })
+    }
+}
