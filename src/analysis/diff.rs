@@ -1,0 +1,196 @@
+//! What differs between two snapshots: rules by their canonical text, connections by who, what and which way.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
+use super::join::{Connection, Way};
+use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Table};
+use crate::syntax::print_rule;
+
+/// How a rule differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Only the second has it.
+    Added,
+    /// Only the first has it.
+    Removed,
+    /// At the same place of the chain the first has one, the second another.
+    Changed,
+}
+
+/// One difference in the rules. A chain's own line (hook, policy) has number 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleChange {
+    /// How.
+    pub change: Change,
+    /// The rule by its place: in the second for added ones, else in the first.
+    pub rule: RuleRef,
+    /// Its text in the first.
+    pub before: Option<String>,
+    /// Its text in the second.
+    pub after: Option<String>,
+}
+
+/// The key of a chain within a snapshot.
+type Place = (Backend, Family, String, String);
+
+/// What differs between the rules: per table and chain, insensitive to counters and handles, sensitive to order.
+#[must_use]
+pub fn rules(before: &Snapshot, after: &Snapshot) -> Vec<RuleChange> {
+    let alike = text_backend(before, after);
+    let (left, right) = (chains(before, alike), chains(after, alike));
+    let mut places: Vec<&Place> = left.keys().chain(right.keys()).collect();
+    places.sort();
+    places.dedup();
+    let mut changes = Vec::new();
+    for place in places {
+        let lines = |side: &BTreeMap<Place, Vec<String>>| side.get(place).cloned().unwrap_or_default();
+        compare(place, &lines(&left), &lines(&right), &mut changes);
+    }
+    changes
+}
+
+/// Saved text does not say which backend it was taken from: against a live pod it stands for the backend that holds rules there.
+fn text_backend(before: &Snapshot, after: &Snapshot) -> Option<Backend> {
+    let used = |snapshot: &Snapshot| {
+        let mut backends: Vec<Backend> =
+            snapshot.rulesets().iter().filter(|ruleset| ruleset.rule_count() > 0).map(|ruleset| ruleset.backend).collect();
+        backends.dedup();
+        match backends.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        }
+    };
+    let is_text = |snapshot: &Snapshot| snapshot.workload.kind == Kind::File;
+    match (is_text(before), is_text(after)) {
+        (true, false) => used(before).and(used(after)),
+        (false, true) => used(after).and(used(before)),
+        _ => None,
+    }
+}
+
+/// The lines of every chain; a base chain that nobody wrote to is no chain.
+fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, Vec<String>> {
+    let mut found = BTreeMap::new();
+    for ruleset in snapshot.rulesets() {
+        for table in &ruleset.tables {
+            for chain in &table.chains {
+                let untouched = chain.hook.is_some() && chain.rules.is_empty() && chain.policy != Some(Policy::Drop);
+                if !untouched {
+                    found.insert(place(ruleset, table, chain, as_backend), lines(chain));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Backend>) -> Place {
+    (as_backend.unwrap_or(ruleset.backend), ruleset.family, table.name.clone(), chain.name.clone())
+}
+
+/// First the chain's own line, then its rules.
+fn lines(chain: &Chain) -> Vec<String> {
+    let base = match (chain.hook, chain.priority) {
+        (Some(hook), Some(priority)) => {
+            let policy = if chain.policy == Some(Policy::Drop) { "DROP" } else { "ACCEPT" };
+            format!(":{} {policy} (hook {}, priority {priority})", chain.name, hook.word())
+        }
+        _ => format!(":{} -", chain.name),
+    };
+    std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(chain, rule))).collect()
+}
+
+fn compare(place: &Place, left: &[String], right: &[String], changes: &mut Vec<RuleChange>) {
+    let name = |number: usize| {
+        let (backend, family, table, chain) = place.clone();
+        RuleRef { backend, family, table, chain, number }
+    };
+    let mut push = |change, at: usize, before: Option<&String>, after: Option<&String>| {
+        changes.push(RuleChange { change, rule: name(at), before: before.cloned(), after: after.cloned() });
+    };
+    for operation in capture_diff_slices(Algorithm::Myers, left, right) {
+        let (old, new) = match operation {
+            DiffOp::Equal { .. } => continue,
+            other => (other.old_range(), other.new_range()),
+        };
+        let paired = old.len().min(new.len());
+        for (from, to) in old.clone().zip(new.clone()) {
+            push(Change::Changed, from, left.get(from), right.get(to));
+        }
+        for from in old.skip(paired) {
+            push(Change::Removed, from, left.get(from), None);
+        }
+        for to in new.skip(paired) {
+            push(Change::Added, to, None, right.get(to));
+        }
+    }
+}
+
+/// How a connection differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionChange {
+    /// How.
+    pub change: Change,
+    /// Who and what, in words.
+    pub subject: String,
+    /// Ways and how often, in the first.
+    pub before: Option<String>,
+    /// The same in the second.
+    pub after: Option<String>,
+}
+
+/// What differs between the connections of two snapshots. Ephemeral ports and PIDs are not compared: they always differ.
+#[must_use]
+pub fn connections(before: &[Connection], after: &[Connection]) -> Vec<ConnectionChange> {
+    let (left, right) = (tally(before), tally(after));
+    let mut subjects: Vec<&String> = left.keys().chain(right.keys()).collect();
+    subjects.sort();
+    subjects.dedup();
+    let mut changes = Vec::new();
+    for subject in subjects {
+        let (old, new) = (left.get(subject).cloned(), right.get(subject).cloned());
+        let change = match (&old, &new) {
+            (old, new) if old == new => continue,
+            (None, _) => Change::Added,
+            (_, None) => Change::Removed,
+            _ => Change::Changed,
+        };
+        changes.push(ConnectionChange { change, subject: subject.clone(), before: old, after: new });
+    }
+    changes
+}
+
+/// Ways by subject: `redirected to 15001 × 2`.
+fn tally(connections: &[Connection]) -> BTreeMap<String, String> {
+    let mut counted: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for connection in connections {
+        *counted.entry(subject(connection)).or_default().entry(way(connection)).or_default() += 1;
+    }
+    let text = |ways: BTreeMap<String, usize>| {
+        ways.into_iter().map(|(way, count)| format!("{way} × {count}")).collect::<Vec<_>>().join(", ")
+    };
+    counted.into_iter().map(|(subject, ways)| (subject, text(ways))).collect()
+}
+
+fn subject(connection: &Connection) -> String {
+    let process = connection.process.as_ref().map_or("no process", |process| process.name.as_str());
+    let Connection { protocol, uid, .. } = connection;
+    let what = match (connection.way, connection.original_destination) {
+        (Way::Listening, _) | (_, None) => format!("on port {}", connection.local.port),
+        // The accepted half is told by its own port: its peer's is chosen by chance.
+        (Way::Intercepted, Some(dialled)) => format!("taken for port {}", dialled.port),
+        (_, Some(dialled)) => format!("to {dialled}"),
+    };
+    format!("{protocol} {process} (UID {uid}) {what}")
+}
+
+fn way(connection: &Connection) -> String {
+    match (connection.way, connection.actual_destination) {
+        (Way::Redirected | Way::Intercepted, Some(actual)) => format!("{} at {}", connection.way.word(), actual.port),
+        (way, _) => way.word().to_owned(),
+    }
+}
