@@ -1,0 +1,183 @@
+//! Targets that the kernel alone knows: a process, a named namespace, the node, a container by its cgroup.
+
+use std::path::{Path, PathBuf};
+
+use super::error::TargetError;
+use super::proof::{self, Node};
+use super::world::{Live, Tried, World};
+use super::{cgroup, near};
+use crate::model::{Container, Kind, Workload};
+use crate::sys::netns::Netns;
+use crate::sys::process::{Process, parse_start_time};
+
+/// `pid/N`.
+pub(super) fn process(pid: u32, world: &World) -> Result<Live, TargetError> {
+    let asked = format!("pid/{pid}");
+    let held = proof::hold(world, pid, &asked).map_err(|error| match error {
+        // Nothing pointed to the process but the user: it is not gone, it is not there.
+        TargetError::Gone { .. } => TargetError::NotFound { asked, tried: Vec::new(), near: Vec::new() },
+        other => other,
+    })?;
+    Ok(live(Workload::named(Kind::Process, pid.to_string()), held.netns, Some(held.process), world))
+}
+
+/// `netns/NAME-OR-PATH`.
+pub(super) fn named(name: &str, world: &World) -> Result<Live, TargetError> {
+    let asked = format!("netns/{name}");
+    let places: Vec<PathBuf> = match name.contains('/') {
+        true => vec![PathBuf::from(name)],
+        false => world.netns_folders.iter().map(|folder| folder.join(name)).collect(),
+    };
+    for path in places {
+        match Netns::open(&path) {
+            Ok(netns) => return Ok(live(Workload::named(Kind::Netns, name), netns, None, world)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                return Err(TargetError::NotNetns { path });
+            }
+            Err(error) => return Err(TargetError::of_kernel(error, format!("open {}", path.display()), &asked)),
+        }
+    }
+    let known: Vec<String> = world.netns_folders.iter().flat_map(|folder| names_in(folder)).collect();
+    let near = near::names(name, known.iter().map(String::as_str));
+    Err(TargetError::NotFound { asked, tried: Vec::new(), near })
+}
+
+/// `host`: the namespace of process 1, or that of the calling thread where process 1 may not be looked at.
+pub(super) fn host(world: &World) -> Result<Live, TargetError> {
+    let workload = Workload::named(Kind::Host, world.node.clone());
+    match proof::hold(world, 1, "host") {
+        Ok(held) => Ok(live(workload, held.netns, Some(held.process), world)),
+        Err(TargetError::NotPermitted { .. } | TargetError::ForeignPids { .. }) => {
+            let netns = Netns::current()
+                .map_err(|error| TargetError::of_kernel(error, "open the own network namespace".to_owned(), "host"))?;
+            Ok(live(workload, netns, None, world))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A container by its ID, from cgroups alone: for nodes on which no runtime answers.
+pub(super) fn container(
+    prefix: &str,
+    runtime: Option<&str>,
+    world: &World,
+    tried: &[Tried],
+) -> Option<Result<Live, TargetError>> {
+    let mut found: Vec<(String, Option<&'static str>, u64, u32)> = Vec::new();
+    for name in names_in(&world.proc_root) {
+        let Ok(pid) = name.parse::<u32>() else { continue };
+        let Ok(text) = std::fs::read_to_string(world.proc_root.join(&name).join("cgroup")) else { continue };
+        let Some((id, of)) = cgroup::innermost(&text).filter(|(id, _)| id.starts_with(prefix)) else { continue };
+        if runtime.is_none() || of.is_none() || of == runtime {
+            found.push((id.to_owned(), of, started(world, pid), pid));
+        }
+    }
+    // The first process of the container that was started first.
+    found.sort_by_key(|(_, _, start, pid)| (*start, *pid));
+    let (id, of, _, pid) = found.first()?.clone();
+    let others: Vec<&String> = found.iter().map(|(other, ..)| other).filter(|other| **other != id).collect();
+    if !others.is_empty() {
+        return Some(Err(ambiguous(prefix, std::iter::once(&id).chain(others))));
+    }
+    let who = format!("container {}", &id[..12]);
+    let held = match proof::hold_container(world, pid, &[id.as_str()], &who) {
+        Ok(held) => held,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut workload = Workload::named(Kind::Container, &id[..12]);
+    workload.runtime = of.or(runtime).map(str::to_owned);
+    workload.containers = vec![Container { name: id[..12].to_owned(), id, pid: Some(pid), ..Container::default() }];
+    let mut live = live(workload, held.netns, Some(held.process), world);
+    live.tried = tried.to_vec();
+    Some(Ok(live))
+}
+
+/// Completes a workload with what its namespace tells.
+pub(super) fn live(mut workload: Workload, netns: Netns, process: Option<Process>, world: &World) -> Live {
+    let node = Node::read(world);
+    workload.pid = process.as_ref().map(Process::pid);
+    workload.netns = Some(proof::id(&netns));
+    workload.host_network = node.is(&netns);
+    Live { workload, netns, process, node_namespace: node.known_by, tried: Vec::new() }
+}
+
+fn started(world: &World, pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(world.proc_root.join(pid.to_string()).join("stat")).unwrap_or_default();
+    parse_start_time(&stat).unwrap_or(u64::MAX)
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn ambiguous<'a>(prefix: &str, ids: impl Iterator<Item = &'a String>) -> TargetError {
+    let mut ids: Vec<&String> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let candidates = ids
+        .into_iter()
+        .map(|id| super::Candidate { describe: format!("container {id}"), command_word: id.clone() })
+        .collect();
+    TargetError::Ambiguous { asked: prefix.to_owned(), candidates }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Choice, Query, find};
+    use super::*;
+
+    fn ask(query: &Query, world: &World) -> Result<Live, TargetError> {
+        find(query, &Choice::default(), world)
+    }
+
+    #[test]
+    fn the_own_process_is_found_with_its_namespace() {
+        let world = World::here("node", Vec::new());
+        let own = std::process::id();
+        let live = ask(&Query::Pid(own), &world).expect("own process");
+        assert_eq!((live.workload.kind, live.workload.name.as_str()), (Kind::Process, own.to_string().as_str()));
+        assert_eq!(live.workload.pid, Some(own));
+        let current = Netns::current().expect("own namespace");
+        assert_eq!(live.workload.netns, Some(proof::id(&current)));
+        let path = Query::Netns("/proc/self/ns/net".into());
+        assert_eq!(ask(&path, &world).expect("by path").workload.netns, Some(proof::id(&current)));
+    }
+
+    #[test]
+    fn the_host_is_the_node() {
+        let live = ask(&Query::Host, &World::here("node", Vec::new())).expect("host");
+        assert_eq!((live.workload.kind, live.workload.name.as_str()), (Kind::Host, "node"));
+        assert!(live.workload.host_network);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_and_what_is_no_namespace_is_told_so() {
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::write(folder.path().join("blue"), "").expect("write");
+        let mut world = World::here("node", Vec::new());
+        world.netns_folders = vec![folder.path().to_owned()];
+        // The largest number that PID_MAX_LIMIT (include/linux/threads.h) allows is 2^22.
+        assert!(matches!(ask(&Query::Pid(1 << 23), &world), Err(TargetError::NotFound { .. })));
+        assert!(matches!(ask(&Query::Netns("blue".into()), &world), Err(TargetError::NotNetns { .. })));
+        let Err(TargetError::NotFound { near, .. }) = ask(&Query::Netns("blu".into()), &world) else { panic!("found") };
+        assert_eq!(near, ["blue"]);
+    }
+
+    #[test]
+    fn a_proc_that_counts_otherwise_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        std::os::unix::fs::symlink("1", folder.path().join("self")).expect("link");
+        let mut world = World::here("node", Vec::new());
+        world.proc_root = folder.path().to_owned();
+        assert!(matches!(ask(&Query::Pid(1), &world), Err(TargetError::ForeignPids { .. })));
+    }
+
+    #[test]
+    fn without_a_runtime_an_id_is_looked_for_in_cgroups() {
+        let world = World::here("node", Vec::new());
+        let query = Query::Id { runtime: None, prefix: "f".repeat(64) };
+        assert!(matches!(ask(&query, &world), Err(TargetError::NoRuntime { .. })));
+    }
+}

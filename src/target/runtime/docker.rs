@@ -1,0 +1,191 @@
+//! Docker and Podman over the Engine API.
+//!
+//! A Kubernetes pod in Docker (cri-dockerd, the former dockershim) is known by its containers' `io.kubernetes.*` labels.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+
+use super::{Detail, Fault, Group, Inner, Member, PodName, Sandbox, together};
+use crate::target::allow;
+use crate::target::endpoint::{RuntimeEndpoint, RuntimeKind};
+
+const POD_NAME: &str = "io.kubernetes.pod.name";
+const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+const POD_UID: &str = "io.kubernetes.pod.uid";
+const CONTAINER_NAME: &str = "io.kubernetes.container.name";
+const CONTAINER_KIND: &str = "io.kubernetes.docker.type";
+
+/// dockershim and cri-dockerd keep annotations as labels with this before their names.
+const ANNOTATION: &str = "annotation.";
+
+/// A client of one socket.
+#[derive(Clone)]
+pub(super) struct Client {
+    docker: Docker,
+    kind: RuntimeKind,
+}
+
+impl Client {
+    pub(super) fn new(endpoint: &RuntimeEndpoint, timeout: Duration) -> Result<Self, Fault> {
+        // The caller's deadline is the real one; bollard's own counts whole seconds and would otherwise be two minutes.
+        let seconds = timeout.as_secs() + 1;
+        // No version is put into the paths of requests: the daemon answers in its own.
+        let docker = Docker::connect_with_unix(&endpoint.path.to_string_lossy(), seconds, bollard::API_DEFAULT_VERSION)
+            .map_err(fault)?;
+        Ok(Self { docker, kind: endpoint.kind })
+    }
+
+    /// What the runtime calls itself, and all that it has.
+    pub(super) async fn list(&self) -> Result<(String, Vec<Group>), Fault> {
+        let runtime = self.name().await?;
+        let containers = match self.containers(ListContainersOptionsBuilder::default().all(true)).await {
+            // Older Podmans have states that the API does not know, on containers that do not run.
+            Err(Error::JsonDataError { .. }) => {
+                let running = HashMap::from([("status", vec!["running"])]);
+                self.containers(ListContainersOptionsBuilder::default().filters(&running)).await
+            }
+            other => other,
+        }
+        .map_err(fault)?;
+        let groups = group(containers, &runtime);
+        Ok((runtime, groups))
+    }
+
+    async fn containers(&self, options: ListContainersOptionsBuilder) -> Result<Vec<ContainerSummary>, Error> {
+        self.docker.list_containers(Some(options.build())).await
+    }
+
+    /// `docker` or `podman`: either may stand behind the other's socket.
+    async fn name(&self) -> Result<String, Fault> {
+        let version = self.docker.version().await.map_err(fault)?;
+        let podman = version.components.iter().flatten().any(|component| component.name.starts_with("Podman"));
+        Ok(if podman || self.kind == RuntimeKind::Podman { "podman" } else { "docker" }.to_owned())
+    }
+
+    pub(super) async fn detail(&self, group: &Group) -> Result<Detail, Fault> {
+        let sandbox = group.sandbox.as_ref().filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.id.clone());
+        let members = group.members.iter().filter(|member| member.running).map(|member| member.id.clone());
+        let asked: Vec<String> = members.chain(sandbox.clone()).collect();
+        let answers = together(asked.into_iter().map(|id| {
+            let docker = self.docker.clone();
+            async move {
+                let answer = docker.inspect_container(&id, None::<InspectContainerOptions>).await;
+                (id, answer.map_err(fault))
+            }
+        }))
+        .await;
+        let mut detail = Detail::default();
+        let mut found = false;
+        for (id, answer) in answers {
+            match answer {
+                Ok(answer) if Some(&id) == sandbox.as_ref() => detail.sandbox_pid = inner(&answer).pid,
+                Ok(answer) => {
+                    detail.members.insert(id, inner(&answer));
+                }
+                Err(Fault::Missing) => continue,
+                Err(fault) => return Err(fault),
+            }
+            found = true;
+        }
+        if found { Ok(detail) } else { Err(Fault::Missing) }
+    }
+}
+
+fn inner(answer: &ContainerInspectResponse) -> Inner {
+    let pid = answer.state.as_ref().and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok());
+    let environment = answer.config.as_ref().and_then(|config| config.env.as_ref()).into_iter().flatten();
+    Inner {
+        // A container that does not run has process 0.
+        pid: pid.filter(|pid| *pid > 0),
+        environment: allow::environment(environment.map(String::as_str)),
+    }
+}
+
+/// Pods by their labels, everything else alone.
+fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
+    let mut pods: BTreeMap<(String, String, String), Group> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for container in containers {
+        let labels = container.labels.clone().unwrap_or_default();
+        let Some(member) = member(&container, &labels) else { continue };
+        let label = |name: &str| labels.get(name).cloned();
+        let (Some(name), Some(namespace)) = (label(POD_NAME), label(POD_NAMESPACE)) else {
+            let mut group = empty(runtime, None);
+            group.labels = allow::metadata(labels);
+            group.members.push(member);
+            alone.push(group);
+            continue;
+        };
+        let key = (namespace.clone(), name.clone(), label(POD_UID).unwrap_or_default());
+        let pod = pods.entry(key).or_insert_with(|| empty(runtime, Some(PodName { name, namespace })));
+        if is_sandbox(&labels) {
+            let newer = pod
+                .sandbox
+                .as_ref()
+                .is_none_or(|known| (known.ready, known.created) < (member.running, member.created));
+            if newer {
+                pod.sandbox = Some(Sandbox { id: member.id, ready: member.running, created: member.created });
+                describe(pod, labels);
+            }
+        } else {
+            if pod.sandbox.is_none() {
+                describe(pod, labels);
+            }
+            pod.members.push(member);
+        }
+    }
+    pods.into_values().chain(alone).collect()
+}
+
+fn empty(runtime: &str, pod: Option<PodName>) -> Group {
+    Group {
+        endpoint: 0,
+        runtime: runtime.to_owned(),
+        pod,
+        sandbox: None,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        members: Vec::new(),
+    }
+}
+
+fn describe(pod: &mut Group, labels: HashMap<String, String>) {
+    let (annotations, labels): (Vec<_>, Vec<_>) = labels.into_iter().partition(|(key, _)| key.starts_with(ANNOTATION));
+    let annotations = annotations.into_iter().map(|(key, value)| (key[ANNOTATION.len()..].to_owned(), value));
+    pod.annotations = allow::metadata(annotations);
+    pod.labels = allow::metadata(labels);
+}
+
+fn is_sandbox(labels: &HashMap<String, String>) -> bool {
+    labels.get(CONTAINER_KIND).is_some_and(|kind| kind == "podsandbox")
+        || labels.get(CONTAINER_NAME).is_some_and(|name| name == "POD")
+}
+
+fn member(container: &ContainerSummary, labels: &HashMap<String, String>) -> Option<Member> {
+    let id = container.id.clone()?;
+    // Other names are those of links from other containers: `/other/alias`.
+    let names = container.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    let own = names.into_iter().find(|name| !name.contains('/')).unwrap_or(&id).to_owned();
+    let name = labels.get(CONTAINER_NAME).cloned().unwrap_or(own);
+    let state = container.state.map(|state| state.to_string()).unwrap_or_default();
+    let running =
+        matches!(container.state, Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED));
+    Some(Member { name, id, image: container.image.clone(), running, state, created: container.created.unwrap_or(0) })
+}
+
+fn fault(error: Error) -> Fault {
+    match error {
+        Error::RequestTimeoutError => Fault::TimedOut,
+        Error::DockerResponseServerError { status_code: 404, .. } => Fault::Missing,
+        Error::DockerResponseServerError { status_code: 401 | 403, .. } => Fault::Denied,
+        Error::IOError { err } => err.into(),
+        // The words of a decoding error quote the answer, which may hold anything.
+        Error::JsonDataError { .. } => Fault::Failed("its answer is not the Engine API's".to_owned()),
+        other => Fault::Failed(other.to_string()),
+    }
+}

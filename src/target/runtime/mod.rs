@@ -1,0 +1,315 @@
+//! The container runtimes, asked all at once. The only asynchronous code of the house, and none of it leaves this folder.
+//!
+//! One current-thread runtime is built for a search and dropped with it. Every endpoint has one deadline for connecting and
+//! listing, and one more when it is asked for details: one that hangs costs that and no more, and the others still answer.
+//! An absent socket costs a `stat`; when all are absent nothing is built at all.
+
+mod cri;
+mod docker;
+mod message;
+mod peer;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::endpoint::{RuntimeEndpoint, RuntimeKind};
+use super::world::{Outcome, Tried, World};
+
+/// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
+pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
+
+/// Containers that share a network namespace by their runtime's own account: a pod, or one container that is in none.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// Index of the endpoint that told of it.
+    pub(super) endpoint: usize,
+    /// What that runtime calls itself.
+    pub(super) runtime: String,
+    /// Kubernetes' name for it; `None` for a container that belongs to no pod.
+    pub(super) pod: Option<PodName>,
+    pub(super) sandbox: Option<Sandbox>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// By age, each name once: the one that runs, else the newest.
+    pub(super) members: Vec<Member>,
+}
+
+/// A pod's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PodName {
+    pub(super) name: String,
+    pub(super) namespace: String,
+}
+
+/// What holds a pod's namespaces together.
+#[derive(Debug, Clone)]
+pub(super) struct Sandbox {
+    pub(super) id: String,
+    pub(super) ready: bool,
+    pub(super) created: i64,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) image: Option<String>,
+    /// It has a process (paused ones too).
+    pub(super) running: bool,
+    /// The runtime's word for its state.
+    pub(super) state: String,
+    pub(super) created: i64,
+}
+
+/// What a runtime tells of a group when asked for it alone.
+#[derive(Debug, Default)]
+pub(super) struct Detail {
+    /// By container ID.
+    pub(super) members: BTreeMap<String, Inner>,
+    pub(super) sandbox_pid: Option<u32>,
+    /// Where the sandbox's network namespace is bound.
+    pub(super) netns_path: Option<PathBuf>,
+}
+
+/// What a runtime tells of one container.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) pid: Option<u32>,
+    /// Already reduced to the allow-list.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+/// Why an endpoint did not answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Denied,
+    TimedOut,
+    TooOld,
+    Foreign,
+    /// It answered: what was asked for is not there (any more).
+    Missing,
+    Failed(String),
+}
+
+impl From<Fault> for Outcome {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Denied => Self::Denied,
+            Fault::TimedOut => Self::TimedOut,
+            Fault::TooOld => Self::TooOld,
+            Fault::Foreign => Self::Foreign,
+            Fault::Missing => Self::Failed("not there any more".to_owned()),
+            Fault::Failed(words) => Self::Failed(words),
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::ConnectionRefused => Self::Failed("nobody listens there".to_owned()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Client {
+    Docker(docker::Client),
+    Cri(cri::Client),
+}
+
+/// What one endpoint's listing gave.
+struct Listing {
+    client: Client,
+    runtime: String,
+    groups: Vec<Group>,
+}
+
+/// The runtimes that answered, ready to be asked for details.
+pub(super) struct Runtimes {
+    machinery: Option<tokio::runtime::Runtime>,
+    clients: BTreeMap<usize, Client>,
+    timeout: Duration,
+    /// What they listed.
+    pub(super) groups: Vec<Group>,
+    /// What came of each endpoint.
+    pub(super) tried: Vec<Tried>,
+}
+
+impl Runtimes {
+    /// Asks every endpoint for all that it has.
+    ///
+    /// # Errors
+    /// Only when the asynchronous machinery cannot be built; endpoints' failures are in `tried`.
+    pub(super) fn ask(world: &World) -> io::Result<Self> {
+        let mut all = Self {
+            machinery: None,
+            clients: BTreeMap::new(),
+            timeout: world.timeout,
+            groups: Vec::new(),
+            tried: Vec::new(),
+        };
+        let present = all.look(&world.endpoints);
+        if present.is_empty() {
+            return Ok(all);
+        }
+        let machinery = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let answers = machinery.block_on(list_all(present, &world.proc_root, world.timeout));
+        for (index, milliseconds, answer) in answers {
+            all.take(index, milliseconds, answer);
+        }
+        drop_repeated(&mut all.groups);
+        all.machinery = Some(machinery);
+        Ok(all)
+    }
+
+    /// Asks a group's own runtime for its processes.
+    ///
+    /// # Errors
+    /// It is gone, or the runtime failed.
+    pub(super) fn detail(&self, group: &Group) -> Result<Detail, Fault> {
+        let (Some(machinery), Some(client)) = (&self.machinery, self.clients.get(&group.endpoint)) else {
+            return Err(Fault::Missing);
+        };
+        machinery.block_on(async {
+            let answer = async {
+                match client {
+                    Client::Docker(client) => client.detail(group).await,
+                    Client::Cri(client) => client.detail(group).await,
+                }
+            };
+            tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(Fault::TimedOut))
+        })
+    }
+
+    /// Notes the endpoints whose sockets are absent and returns the others, each socket once.
+    fn look(&mut self, endpoints: &[RuntimeEndpoint]) -> Vec<(usize, RuntimeEndpoint)> {
+        let mut present = Vec::new();
+        let mut seen = Vec::new();
+        for endpoint in endpoints {
+            let outcome = match std::fs::metadata(&endpoint.path) {
+                Ok(found) if seen.contains(&(found.dev(), found.ino())) => continue,
+                Ok(found) if found.file_type().is_socket() => {
+                    seen.push((found.dev(), found.ino()));
+                    present.push((self.tried.len(), endpoint.clone()));
+                    Outcome::TimedOut
+                }
+                Ok(_) => Outcome::Failed("not a socket".to_owned()),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::Absent,
+                    _ => Fault::from(error).into(),
+                },
+            };
+            let path = endpoint.path.display().to_string();
+            self.tried.push(Tried { endpoint: path, outcome, milliseconds: 0, explicit: endpoint.explicit });
+        }
+        present
+    }
+
+    fn take(&mut self, index: usize, milliseconds: u64, answer: Result<Listing, Fault>) {
+        let outcome = match answer {
+            Ok(listing) => {
+                let pods = listing.groups.iter().filter(|group| group.pod.is_some()).count();
+                let containers = listing.groups.iter().map(|group| group.members.len()).sum();
+                self.clients.insert(index, listing.client);
+                self.groups.extend(listing.groups);
+                Outcome::Answered { runtime: listing.runtime, pods, containers }
+            }
+            Err(fault) => fault.into(),
+        };
+        if let Some(tried) = self.tried.get_mut(index) {
+            tried.outcome = outcome;
+            tried.milliseconds = milliseconds;
+        }
+    }
+}
+
+async fn list_all(
+    present: Vec<(usize, RuntimeEndpoint)>,
+    proc_root: &Path,
+    timeout: Duration,
+) -> Vec<(usize, u64, Result<Listing, Fault>)> {
+    let tasks = present.into_iter().map(|(index, endpoint)| {
+        let proc_root = proc_root.to_owned();
+        async move {
+            let begun = Instant::now();
+            let answer = tokio::time::timeout(timeout, list(index, endpoint, &proc_root, timeout)).await;
+            let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            (index, milliseconds, answer.unwrap_or(Err(Fault::TimedOut)))
+        }
+    });
+    let mut answers = together(tasks).await;
+    answers.sort_by_key(|(index, ..)| *index);
+    answers
+}
+
+async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout: Duration) -> Result<Listing, Fault> {
+    peer::check(&endpoint.path, proc_root).await?;
+    let (client, runtime, mut groups) = match endpoint.kind {
+        RuntimeKind::Docker | RuntimeKind::Podman => {
+            let client = docker::Client::new(&endpoint, timeout)?;
+            let (runtime, groups) = client.list().await?;
+            (Client::Docker(client), runtime, groups)
+        }
+        RuntimeKind::Cri => {
+            let client = cri::Client::connect(&endpoint.path, timeout).await?;
+            let (runtime, groups) = client.list().await?;
+            (Client::Cri(client), runtime, groups)
+        }
+    };
+    for group in &mut groups {
+        group.endpoint = index;
+        group.members = newest_of_each_name(std::mem::take(&mut group.members));
+    }
+    Ok(Listing { client, runtime, groups })
+}
+
+/// Runs all at once and gathers what they return, in the order in which they end.
+async fn together<T: Send + 'static>(tasks: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let mut set = JoinSet::new();
+    for task in tasks {
+        set.spawn(task);
+    }
+    let mut results = Vec::new();
+    while let Some(joined) = set.join_next().await {
+        // A task that panicked has no result; it ends the whole program where panics abort.
+        results.extend(joined.ok());
+    }
+    results
+}
+
+/// A restarted container is there several times under one name: the one that runs counts, else the newest.
+fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
+    members.sort_by_key(|member| std::cmp::Reverse((member.running, member.created)));
+    let mut kept: Vec<Member> = Vec::new();
+    for member in members {
+        if !kept.iter().any(|other| other.name == member.name) {
+            kept.push(member);
+        }
+    }
+    kept.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    kept
+}
+
+/// cri-dockerd and Docker tell of the same pods; Docker knows the processes, cri-dockerd does not.
+fn drop_repeated(groups: &mut Vec<Group>) {
+    let ids = |group: &Group| -> Vec<String> {
+        let sandbox = group.sandbox.iter().map(|sandbox| sandbox.id.clone());
+        sandbox.chain(group.members.iter().map(|member| member.id.clone())).collect()
+    };
+    let by_engine: Vec<String> = groups.iter().filter(|group| group.runtime != CRI_DOCKERD).flat_map(ids).collect();
+    groups.retain(|group| group.runtime != CRI_DOCKERD || !ids(group).iter().any(|id| by_engine.contains(id)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Who listens on a runtime's socket: one that counts processes in another PID namespace would answer with foreign numbers.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use tokio::net::UnixStream;
+
+use super::Fault;
+
+/// Connects once and compares the listener's PID namespace with our own.
+///
+/// SO_PEERCRED (unix(7)) gives the listener's number as this process counts, 0 when it has none here. What cannot be read is
+/// no reason to refuse: the namespace is compared again when the process is held.
+pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<(), Fault> {
+    let stream = UnixStream::connect(socket).await?;
+    let Ok(credentials) = stream.peer_cred() else { return Ok(()) };
+    match credentials.pid() {
+        Some(pid) if pid > 0 => {
+            let theirs = identity(&proc_root.join(pid.to_string()).join("ns/pid"));
+            let ours = identity(&proc_root.join("self/ns/pid"));
+            match (theirs, ours) {
+                (Some(theirs), Some(ours)) if theirs != ours => Err(Fault::Foreign),
+                _ => Ok(()),
+            }
+        }
+        Some(0) => Err(Fault::Foreign),
+        _ => Ok(()),
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}

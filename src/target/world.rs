@@ -1,0 +1,144 @@
+//! Where a search takes place, what narrows it, and what comes out of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint::RuntimeEndpoint;
+use crate::model::Workload;
+use crate::sys::netns::Netns;
+use crate::sys::process::Process;
+
+/// What narrows a search: `-n` and `-c`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Only pods of this Kubernetes namespace.
+    pub namespace: Option<String>,
+    /// This container of the pod.
+    pub container: Option<String>,
+}
+
+/// The node as the search sees it; everything that another mount or a test would put elsewhere.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The node's `/proc`.
+    pub proc_root: PathBuf,
+    /// Folders in which named network namespaces lie.
+    pub netns_folders: Vec<PathBuf>,
+    /// The runtimes' sockets, see [`super::endpoints`].
+    pub endpoints: Vec<RuntimeEndpoint>,
+    /// Deadline of each endpoint.
+    pub timeout: Duration,
+    /// The node's name.
+    pub node: String,
+}
+
+impl World {
+    /// The machine that the program runs on, with the usual folders and one second for each endpoint.
+    #[must_use]
+    pub fn here(node: impl Into<String>, endpoints: Vec<RuntimeEndpoint>) -> Self {
+        Self {
+            proc_root: PathBuf::from("/proc"),
+            netns_folders: vec![PathBuf::from("/run/netns"), PathBuf::from("/var/run/netns")],
+            endpoints,
+            timeout: Duration::from_secs(1),
+            node: node.into(),
+        }
+    }
+}
+
+/// What stood for "the node's own network namespace" when `host_network` was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeNamespace {
+    /// That of process 1.
+    Init,
+    /// That of the calling thread, since that of process 1 could not be read.
+    CallingThread,
+}
+
+/// A workload that was found and is held.
+#[derive(Debug)]
+pub struct Live {
+    /// Who it is; `netns` and `host_network` are set.
+    pub workload: Workload,
+    /// Its network namespace, open.
+    pub netns: Netns,
+    /// The process through which the namespace was opened; `None` when it was opened by path.
+    pub process: Option<Process>,
+    /// With what `host_network` was decided.
+    pub node_namespace: NodeNamespace,
+    /// The endpoints that were asked.
+    pub tried: Vec<Tried>,
+}
+
+/// One endpoint that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The socket's path.
+    pub endpoint: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// It was named by the user, not a default place.
+    pub explicit: bool,
+}
+
+/// What came of asking an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered.
+    Answered {
+        /// What the runtime calls itself.
+        runtime: String,
+        /// Pods that it listed.
+        pods: usize,
+        /// Containers that it listed, those of pods included.
+        containers: usize,
+    },
+    /// There is no such socket.
+    Absent,
+    /// Connecting is not permitted.
+    Denied,
+    /// It did not answer in time.
+    TimedOut,
+    /// It does not serve CRI v1.
+    TooOld,
+    /// It lives in another PID namespace: its PIDs mean other processes here.
+    Foreign,
+    /// It failed; in its own words.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Whether the endpoint gave its list.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { runtime, pods, containers } => {
+                write!(f, "{runtime}: {pods} pods, {containers} containers")
+            }
+            Self::Absent => f.write_str("no such socket"),
+            Self::Denied => f.write_str("permission denied"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::TooOld => f.write_str("does not serve CRI v1: the runtime is too old"),
+            Self::Foreign => {
+                f.write_str("it runs in another PID namespace, so its process numbers mean other processes here")
+            }
+            Self::Failed(words) => f.write_str(words),
+        }
+    }
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.endpoint, self.outcome)?;
+        if matches!(self.outcome, Outcome::Absent) { Ok(()) } else { write!(f, " ({} ms)", self.milliseconds) }
+    }
+}
