@@ -1,1 +1,4 @@
 //! capture
+
+pub mod connections;
+pub mod owners;
