@@ -1,7 +1,9 @@
-//! Pure functions over a snapshot: which chains redirect, what a rule means, what becomes of a packet, what differs.
+//! Pure functions over a snapshot: which chains redirect, what a rule means, what becomes of a packet, which way a connection took,
+//! what differs.
 
 pub mod describe;
 pub mod diff;
 pub mod eval;
+pub mod join;
 pub mod paths;
 pub mod summary;

@@ -1,1 +1,4 @@
 //! report
+
+pub mod conns;
+pub mod escape;

@@ -1,5 +1,8 @@
 //! Framing of what the kernel sends: bytes in, values or an error out. Pure and fuzzed: no descriptors, no files.
 
 pub mod attribute;
+pub mod conntrack;
 pub mod nf_tables;
+pub mod rtnetlink;
+pub mod sock_diag;
 pub mod xt;

@@ -1,0 +1,234 @@
+//! Reads what lives in a network namespace: sockets, tracked flows, interfaces, and the processes behind them.
+//!
+//! The netlink sockets are opened inside the namespace and used from outside: a socket keeps the namespace it was made in.
+//! Nothing is asked of a kernel subsystem that is not there already, since the kernel would load it for the question.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use super::owners::read_processes;
+use crate::model::{Cause, Family, Flow, Interface, Protocol, Snapshot, Socket, Subject, Unread};
+use crate::sys::modules;
+use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
+use crate::sys::netns::Netns;
+use crate::wire::{conntrack, rtnetlink, sock_diag};
+
+/// How often a list is asked for that changes while it is read, before it is taken as it is.
+const TRIES: usize = 8;
+
+/// Protocols whose sockets are listed: module that lists them, and a symbol of it.
+const LISTED: [(Protocol, &str, &str); 2] =
+    [(Protocol::Tcp, "tcp_diag", "tcp_diag_dump"), (Protocol::Udp, "udp_diag", "udp_diag_dump")];
+
+/// What it means when one of the lists is missing or cut short.
+const SOCKETS: &str = "connections may be missing";
+const FLOWS: &str = "where connections were redirected to is not known";
+const INTERFACES: &str = "which addresses are the namespace's own is not known";
+
+/// Netlink sockets opened inside one namespace.
+#[derive(Debug)]
+pub struct Channels {
+    sockets: Result<NetlinkSocket, Refusal>,
+    flows: Result<NetlinkSocket, Refusal>,
+    interfaces: Result<NetlinkSocket, Refusal>,
+    /// Protocols of [`LISTED`] that the kernel cannot list as it is.
+    unlisted: Vec<Protocol>,
+    /// The kernel has no connection tracking, so there are no entries anywhere.
+    untracked: bool,
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone)]
+struct Refusal {
+    cause: Cause,
+    error: String,
+}
+
+impl Channels {
+    /// Opens the sockets inside `netns`; those that cannot be had say so when they are read from.
+    ///
+    /// # Errors
+    /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
+    pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
+        let present = |module, symbol| modules::present(proc_root, module, symbol);
+        let unlisted = LISTED.iter().filter(|(_, module, symbol)| !present(module, symbol));
+        let unlisted = unlisted.map(|(protocol, ..)| *protocol).collect();
+        let untracked = !present("nf_conntrack", "nf_conntrack_in");
+        let tracking_listed =
+            present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
+        let open = |protocol| NetlinkSocket::open(protocol).map_err(|error| Refusal::from_io(&error));
+        let (sockets, flows, interfaces) = netns.enter(|| {
+            // Even to open a netfilter socket makes the kernel load what answers it.
+            let flows =
+                if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
+            (open(netlink::SOCK_DIAG), flows, open(netlink::ROUTE))
+        })?;
+        Ok(Self { sockets, flows, interfaces, unlisted, untracked })
+    }
+
+    /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
+    pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
+        let (mut sockets, mut unread) = (Vec::new(), Vec::new());
+        for (protocol, module, _) in LISTED {
+            for family in [Family::Ip, Family::Ip6] {
+                let refusal = if self.unlisted.contains(&protocol) {
+                    Some(Refusal::absent(module))
+                } else {
+                    let request = sock_diag::request(family, protocol);
+                    let question = (sock_diag::BY_FAMILY, request.as_slice(), sock_diag::BY_FAMILY);
+                    let (more, refusal) =
+                        list(&mut self.sockets, question, |payload| sock_diag::decode(protocol, payload));
+                    sockets.extend(more);
+                    refusal
+                };
+                unread.extend(refusal.map(|refusal| {
+                    let source = format!("sockets {protocol} {}", family.word());
+                    refusal.about(Subject::Sockets, source, SOCKETS)
+                }));
+            }
+        }
+        (sockets, unread)
+    }
+
+    /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
+    pub fn read_flows(&mut self) -> (Vec<Flow>, Vec<Unread>) {
+        if self.untracked {
+            return (Vec::new(), Vec::new());
+        }
+        let request = conntrack::request();
+        let question = (conntrack::GET, request.as_slice(), conntrack::NEW);
+        let (flows, refusal) = list(&mut self.flows, question, conntrack::decode);
+        let unread = refusal.map(|refusal| refusal.about(Subject::Flows, "conntrack", FLOWS));
+        (flows, unread.into_iter().collect())
+    }
+
+    /// Interfaces of the namespace with their addresses.
+    pub fn read_interfaces(&mut self) -> (Vec<Interface>, Vec<Unread>) {
+        let mut unread = Vec::new();
+        let mut note = |source, refusal: Option<Refusal>| {
+            unread.extend(refusal.map(|refusal| refusal.about(Subject::Interfaces, source, INTERFACES)));
+        };
+        let request = rtnetlink::link_request();
+        let question = (rtnetlink::GET_LINK, request.as_slice(), rtnetlink::NEW_LINK);
+        let (mut interfaces, refusal) = list(&mut self.interfaces, question, rtnetlink::decode_link);
+        note("interfaces", refusal);
+        let request = rtnetlink::address_request();
+        let question = (rtnetlink::GET_ADDRESS, request.as_slice(), rtnetlink::NEW_ADDRESS);
+        let (addresses, refusal) = list(&mut self.interfaces, question, rtnetlink::decode_address);
+        note("addresses", refusal);
+        for (index, address, prefix) in addresses {
+            // An interface that came between the two lists is not among them, and its address says nothing without it.
+            if let Some(interface) = interfaces.iter_mut().find(|interface| interface.index == index) {
+                interface.addresses.push((address, prefix));
+            }
+        }
+        (interfaces, unread)
+    }
+}
+
+/// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
+pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+    let (sockets, flows, interfaces) = match Channels::open(netns, proc_root) {
+        Ok(mut channels) => {
+            // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
+            let (sockets, unread_sockets) = channels.read_sockets();
+            let (flows, unread_flows) = channels.read_flows();
+            let (interfaces, unread_interfaces) = channels.read_interfaces();
+            snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
+            (sockets, flows, interfaces)
+        }
+        Err(error) => {
+            let refusal = Refusal::from_io(&error);
+            let parts = [
+                (Subject::Sockets, "sockets", SOCKETS),
+                (Subject::Flows, "conntrack", FLOWS),
+                (Subject::Interfaces, "interfaces", INTERFACES),
+            ];
+            snapshot.unread.extend(parts.map(|(subject, source, means)| refusal.clone().about(subject, source, means)));
+            (Vec::new(), Vec::new(), Vec::new())
+        }
+    };
+    let wanted: HashSet<u32> = sockets.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let (processes, unread) = read_processes(proc_root, netns.identity(), &snapshot.workload.containers, &wanted);
+    snapshot.unread.extend(unread);
+    snapshot.sockets = Some(sockets);
+    snapshot.flows = Some(flows);
+    snapshot.interfaces = Some(interfaces);
+    snapshot.processes = Some(processes);
+}
+
+/// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and
+/// payload, and the message type of the answers. What could be read is given also where something could not.
+fn list<T, E: Display>(
+    socket: &mut Result<NetlinkSocket, Refusal>,
+    (kind, payload, answers): (u16, &[u8], u16),
+    decode: impl Fn(&[u8]) -> Result<T, E>,
+) -> (Vec<T>, Option<Refusal>) {
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(refusal) => return (Vec::new(), Some(refusal.clone())),
+    };
+    let mut entries = Vec::new();
+    for attempt in 1..=TRIES {
+        entries.clear();
+        let (mut garbled, mut complaint) = (0_usize, None);
+        let outcome = socket.request(kind, netlink::DUMP, payload, |message| {
+            if message.kind != answers {
+                return;
+            }
+            match decode(message.payload) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    garbled += 1;
+                    complaint.get_or_insert_with(|| error.to_string());
+                }
+            }
+        });
+        match (outcome, complaint) {
+            (Err(NetlinkError::Interrupted), _) if attempt < TRIES => {}
+            (Err(error), _) => return (entries, Some(Refusal::from_netlink(&error))),
+            (Ok(()), Some(first)) => {
+                let error = format!("{garbled} of {} entries were not understood: {first}", garbled + entries.len());
+                return (entries, Some(Refusal { cause: Cause::Failed, error }));
+            }
+            (Ok(()), None) => break,
+        }
+    }
+    (entries, None)
+}
+
+impl Refusal {
+    fn absent(module: &str) -> Self {
+        let error = format!("the kernel has {module} neither built in nor loaded, and to ask would load it");
+        Self { cause: Cause::Unsupported, error }
+    }
+
+    fn from_io(error: &io::Error) -> Self {
+        Self { cause: cause(error.raw_os_error()), error: error.to_string() }
+    }
+
+    fn from_netlink(error: &NetlinkError) -> Self {
+        let text = match error {
+            NetlinkError::Interrupted => format!("{error}, {TRIES} times in a row"),
+            other => other.to_string(),
+        };
+        Self { cause: cause(error.errno()), error: text }
+    }
+
+    fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {
+        Unread { source: source.into(), error: self.error, means: means.to_owned(), subject, cause: self.cause }
+    }
+}
+
+/// What an error number says about the reason.
+fn cause(errno: Option<i32>) -> Cause {
+    use nix::libc::{EACCES, EAFNOSUPPORT, ENOENT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
+    match errno {
+        Some(EPERM | EACCES) => Cause::Permission,
+        // sock_diag answers ENOENT for a family that nobody handles.
+        Some(ENOENT | EOPNOTSUPP | EPROTONOSUPPORT | EAFNOSUPPORT) => Cause::Unsupported,
+        _ => Cause::Failed,
+    }
+}

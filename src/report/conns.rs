@@ -1,0 +1,59 @@
+//! The answer of `conns`: for people [grouped by process](table), [one line each](wide), and for [programs](rows_json).
+
+mod columns;
+mod json;
+mod table;
+#[cfg(test)]
+mod tests;
+mod wide;
+
+pub use json::rows_json;
+pub use table::table;
+pub use wide::wide;
+
+use crate::analysis::join::{Connection, Owner, Way};
+use crate::report::escape::escape;
+
+/// A piece of text that may be given a colour. Its meaning never hangs on the colour alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Names of the columns.
+    Heading,
+    /// Who holds the connections that follow.
+    Process,
+    /// The way of a connection.
+    Way(Way),
+}
+
+/// How a list is to look.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// Whether the columns are named.
+    pub headings: bool,
+    /// Gives a piece of text its colour; the text comes escaped, and widths are measured before.
+    pub paint: &'a dyn Fn(Part, &str) -> String,
+}
+
+impl std::fmt::Debug for Look<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Look").field("headings", &self.headings).finish_non_exhaustive()
+    }
+}
+
+impl Look<'_> {
+    /// With headings, without colour.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { headings: true, paint: &|_, text| text.to_owned() }
+    }
+}
+
+/// `name/pid`, as `ss` and `kubectl` would have it found again.
+fn named(owner: &Owner) -> String {
+    format!("{}/{}", escape(&owner.name), owner.pid)
+}
+
+/// Why a connection has no process: the kernel holds it alone, or its holder was not found.
+fn ownerless(connection: &Connection) -> &'static str {
+    if connection.inode == 0 { "(no process)" } else { "(owner not found)" }
+}

@@ -1,0 +1,177 @@
+//! The processes of a `/proc`, and the sockets that their descriptors hold.
+//!
+//! Every file of a process is opened below one descriptor of its folder, which answers `ESRCH` or `ENOENT` once that very
+//! process is gone: what is read through it is never another process's that has taken the number. A descriptor costs one
+//! `readlinkat(2)` and nothing else, since a busy node has a million of them.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+
+/// Bytes asked for at once from a folder.
+const ENTRIES: usize = 32 * 1024;
+
+/// A mounted `/proc`.
+#[derive(Debug)]
+pub struct Proc {
+    folder: OwnedFd,
+}
+
+/// The folder of one process in a [`Proc`].
+#[derive(Debug)]
+pub struct ProcessFolder {
+    folder: OwnedFd,
+}
+
+impl Proc {
+    /// Opens the `/proc` that is mounted there.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { folder: rustix::fs::open(root, flags, Mode::empty())? })
+    }
+
+    /// The numbers of all processes, in its order (ascending).
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn pids(&self) -> io::Result<Vec<u32>> {
+        let mut pids = Vec::new();
+        each_entry(&self.folder, |name| {
+            pids.extend(number(name.to_bytes()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(pids)
+    }
+
+    /// The folder of a process.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such process.
+    pub fn process(&self, pid: u32) -> io::Result<ProcessFolder> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(ProcessFolder { folder: rustix::fs::openat(&self.folder, pid.to_string(), flags, Mode::empty())? })
+    }
+}
+
+impl ProcessFolder {
+    /// Device and inode of the process's network namespace (its main thread's).
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_SYS_PTRACE over it; `NotFound` or `ESRCH` when the process has ended.
+    pub fn netns(&self) -> io::Result<(u64, u64)> {
+        // The link is magic: followed, it is the namespace itself.
+        let stat = rustix::fs::statat(&self.folder, c"ns/net", AtFlags::empty())?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Reads a small file of the folder.
+    ///
+    /// # Errors
+    /// The system's own; `NotFound` or `ESRCH` when the process has ended.
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut bytes = Vec::new();
+        File::from(file).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Hands the inode of every socket among the process's descriptors to `each`, until that says to stop.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_SYS_PTRACE over the process; `NotFound` or `ESRCH` when it has ended.
+    pub fn sockets(&self, mut each: impl FnMut(u32) -> ControlFlow<()>) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.folder, c"fd", flags, Mode::empty())?;
+        let mut target = [0_u8; 32];
+        each_entry(&folder, |name| {
+            // A descriptor that was closed meanwhile is of no interest; a longer target is no socket.
+            let Ok(length) = rustix::fs::readlinkat_raw(&folder, name, &mut target[..]) else {
+                return ControlFlow::Continue(());
+            };
+            match target.get(..length).and_then(socket_inode) {
+                Some(inode) => each(inode),
+                None => ControlFlow::Continue(()),
+            }
+        })
+    }
+}
+
+/// Whether the error says that the process has ended.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// `socket:[12345]`. Inodes of sockets have 32 bits (`get_next_ino`).
+fn socket_inode(target: &[u8]) -> Option<u32> {
+    number(target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    if !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Hands the name of every entry of a folder to `each`, until that says to stop.
+fn each_entry(folder: &OwnedFd, mut each: impl FnMut(&CStr) -> ControlFlow<()>) -> io::Result<()> {
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES];
+    let mut entries = RawDir::new(folder, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if each(entry?.file_name()).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn own_sockets_are_found_in_the_real_proc() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a listener");
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).expect("its link");
+        let proc_root = Proc::open(Path::new("/proc")).expect("/proc");
+        let pid = std::process::id();
+        assert!(proc_root.pids().expect("the processes").contains(&pid));
+        let own = proc_root.process(pid).expect("this process");
+        let mut found = Vec::new();
+        own.sockets(|inode| {
+            found.push(format!("socket:[{inode}]"));
+            ControlFlow::Continue(())
+        })
+        .expect("the descriptors");
+        assert!(found.contains(&link.to_string_lossy().into_owned()), "{link:?} is not in {found:?}");
+        assert!(own.netns().expect("the namespace").1 > 0);
+        assert!(own.read("stat").expect("its state").starts_with(pid.to_string().as_bytes()));
+    }
+
+    #[test]
+    fn a_missing_process_is_gone() {
+        let proc_root = Proc::open(Path::new("/proc")).expect("/proc");
+        assert!(is_gone(&proc_root.process(u32::MAX).expect_err("no such process")));
+    }
+
+    #[test]
+    fn only_sockets_are_sockets() {
+        assert_eq!(socket_inode(b"socket:[4294967295]"), Some(u32::MAX));
+        for other in ["pipe:[1]", "socket:[]", "socket:[+1]", "socket:[1", "/tmp/socket:[1]", "socket:[4294967296]"] {
+            assert_eq!(socket_inode(other.as_bytes()), None, "{other}");
+        }
+    }
+}
