@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "raw system calls live here and nowhere else")]
 
 pub mod caps;
+pub mod lab;
 pub mod modules;
 pub mod netlink;
 pub mod netns;
