@@ -197,3 +197,43 @@ impl Expressions {
         self.push("immediate", &data)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::attribute::attributes;
+
+    /// The names of a rule's expressions, in order.
+    fn names(rule: &Rule, ipv6: bool) -> Vec<String> {
+        let bytes = expressions(rule, ipv6).finish();
+        let elements = attributes(&bytes).map(|element| element.expect("whole"));
+        elements.map(|element| element.nested().next().expect("a name").expect("whole").text()).collect()
+    }
+
+    #[test]
+    fn expressions_come_in_the_order_in_which_iptables_writes_them() {
+        for ipv6 in [false, true] {
+            let rules = rules(ipv6, Variant::Istio);
+            let own_call = rules.iter().find(|rule| rule.destination.is_some_and(|test| test.inverted));
+            let wanted = "meta cmp meta cmp payload cmp payload cmp match counter immediate";
+            assert_eq!(names(own_call.expect("a rule for the proxy's calls to its own pod"), ipv6).join(" "), wanted);
+        }
+    }
+
+    #[test]
+    fn extensions_have_the_kernel_s_structures() {
+        let owner = owner_info(Test { value: Owner::Group(1337), inverted: true });
+        assert_eq!(owner, [0, 0, 0, 0, 0, 0, 0, 0, 0x39, 5, 0, 0, 0x39, 5, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0]);
+        let redirect = redirect_info(15006, false);
+        assert_eq!(redirect, [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3a, 0x9e, 0x3a, 0x9e, 0, 0, 0, 0]);
+        assert_eq!(redirect_info(15006, true).len(), 40);
+    }
+
+    #[test]
+    fn the_variant_lacks_exactly_the_two_exemptions() {
+        for ipv6 in [false, true] {
+            let count = |variant| messages(ipv6, variant).iter().filter(|(kind, _, _)| *kind == NEW_RULE).count();
+            assert_eq!(count(Variant::Istio), count(Variant::WithoutExemption) + 2);
+        }
+    }
+}

@@ -144,3 +144,20 @@ fn permitted(program: &Path) -> Result<(), DemoError> {
     let names: Vec<_> = caps::missing().into_iter().filter(needed).collect();
     if names.is_empty() { Ok(()) } else { Err(DemoError::MissingCapability { names }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_root_the_command_is_named() {
+        let error = DemoError::NotRoot { command: "sudo ./nslens demo".to_owned() };
+        assert!(error.to_string().ends_with("run: sudo ./nslens demo"), "{error}");
+    }
+
+    #[test]
+    fn the_first_process_turns_away_whoever_calls_it_otherwise() {
+        // The test's standard input is no socket; and the words are checked first.
+        assert_eq!(super::super::run_part(["nonsense".into()]), std::process::ExitCode::from(2));
+    }
+}

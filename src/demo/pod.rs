@@ -43,7 +43,7 @@ pub fn run_part(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(WRONG_USAGE);
     };
     let mut children = Vec::new();
-    let answer = match build(variant, &mut children) {
+    let answer = match build(variant, &line, &mut children) {
         Ok(()) => "ready\n".to_owned(),
         Err(Failure { stage, cause }) => format!("{stage}\t{cause}\n"),
     };
@@ -60,10 +60,10 @@ fn wait_for_end(mut line: UnixStream, answer: &str) {
     }
 }
 
-fn build(variant: Variant, children: &mut Vec<Child>) -> Result<(), Failure> {
+fn build(variant: Variant, line: &UnixStream, children: &mut Vec<Child>) -> Result<(), Failure> {
     lab::set_name("pause");
     let families: &[bool] = if lab::has_ipv6(Path::new("/proc")) { &[false, true] } else { &[false] };
-    let (reporter, mut reports) = reports::channel().map_err(failed("make a pipe"))?;
+    let (reporter, mut reports) = reports::channel(line).map_err(failed("make a pipe"))?;
     let orders = start_outside(&reporter, families, children)?;
     lab::enter_new_netns().map_err(failed("make a network namespace"))?;
     allow_ipv6();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,14 +71,17 @@ impl Reporter {
 #[derive(Debug)]
 pub(super) struct Reports {
     reader: PipeReader,
+    /// Becomes readable when whoever wanted the lab is gone: nothing is ever sent along it in this direction.
+    line: UnixStream,
     pending: Vec<u8>,
     reached: BTreeSet<Milestone>,
 }
 
-/// A pipe for reports.
-pub(super) fn channel() -> io::Result<(Reporter, Reports)> {
+/// A pipe for reports; waiting on it ends when the other end of `line` is closed.
+pub(super) fn channel(line: &UnixStream) -> io::Result<(Reporter, Reports)> {
     let (reader, writer) = io::pipe()?;
-    Ok((Reporter(Arc::new(writer)), Reports { reader, pending: Vec::new(), reached: BTreeSet::new() }))
+    let reports = Reports { reader, line: line.try_clone()?, pending: Vec::new(), reached: BTreeSet::new() };
+    Ok((Reporter(Arc::new(writer)), reports))
 }
 
 impl Reports {
@@ -85,10 +90,13 @@ impl Reports {
         let deadline = Instant::now() + limit;
         while let Some(missing) = wanted.iter().find(|milestone| !self.reached.contains(milestone)) {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !wait_readable(&self.reader, left)? {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("waited in vain for {missing:?}")));
+            match wait_readable(&[self.line.as_fd(), self.reader.as_fd()], left)? {
+                None => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, format!("waited in vain for {missing:?}")));
+                }
+                Some(0) => return Err(io::Error::new(io::ErrorKind::NotConnected, "nobody wants the lab any more")),
+                Some(_) => self.read()?,
             }
-            self.read()?;
         }
         Ok(())
     }
@@ -107,5 +115,43 @@ impl Reports {
             self.reached.extend(Milestone::ALL.into_iter().find(named));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (UnixStream, Reporter, Reports) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (reporter, reports) = channel(&theirs).expect("a pipe");
+        (ours, reporter, reports)
+    }
+
+    #[test]
+    fn milestones_arrive_in_any_order() {
+        let (_line, reporter, mut reports) = ends();
+        for milestone in Milestone::ALL.into_iter().rev() {
+            reporter.reached(milestone);
+        }
+        reports.wait_for(&Milestone::ALL, Duration::from_secs(5)).expect("all were reported");
+    }
+
+    #[test]
+    fn a_part_that_fails_is_named() {
+        let (_line, reporter, mut reports) = ends();
+        reporter.run("proxy", |_| Err(io::Error::other("no port")));
+        let error = reports.wait_for(&[Milestone::ProxyListens], Duration::from_secs(5)).expect_err("it failed");
+        assert_eq!(error.to_string(), "proxy: no port");
+    }
+
+    #[test]
+    fn waiting_ends() {
+        let (line, _reporter, mut reports) = ends();
+        let error = reports.wait_for(&[Milestone::ProxyListens], Duration::from_millis(20)).expect_err("nobody spoke");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(line);
+        let error = reports.wait_for(&[Milestone::ProxyListens], Duration::from_secs(60)).expect_err("nobody waits");
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
     }
 }

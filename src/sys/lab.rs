@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -156,17 +156,19 @@ pub fn line_to_parent() -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Waits until something can be read, or the other end is closed; `false` when the time is over.
+/// Waits until something can be read from one of these, or its other end is closed, and tells which is the first such; `None`
+/// when the time is over.
 ///
 /// # Errors
 /// The system's own.
-pub fn wait_readable(descriptor: impl AsFd, limit: Duration) -> io::Result<bool> {
-    let mut wanted = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+pub fn wait_readable(descriptors: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Option<usize>> {
+    let mut wanted: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut wanted, limit) {
             Err(nix::errno::Errno::EINTR) => {}
-            other => return other.map(|ready| ready > 0).map_err(io::Error::from),
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(wanted.iter().position(|fd| fd.any().unwrap_or(true))),
         }
     }
 }
