@@ -157,6 +157,31 @@ fn imports_are_found_in_every_form() {
     assert_eq!(named_after(&code, "super::"), ["super"]);
 }
 
+/// The words in backquotes of a table's cell.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_map_draws_the_same_arrows() {
+    let page = read(&root().join("docs/design/house.md"));
+    let (_, table) = page.split_once("## Who imports whom").expect("the section");
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
+    let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<_> = row.split('|').collect();
+        let rooms =
+            if cells[1].contains("all of the above") { drawn.keys().cloned().collect() } else { quoted(cells[1]) };
+        for room in rooms {
+            drawn.entry(room).or_default().extend(quoted(cells[2]));
+        }
+    }
+    let owned = |(room, imports): (&str, &[&str])| {
+        (room.to_owned(), imports.iter().map(|import| (*import).to_owned()).collect::<BTreeSet<_>>())
+    };
+    assert_eq!(drawn, ARROWS.map(owned).into());
+}
+
 #[test]
 fn arrows_never_lead_back() {
     let arrows: BTreeMap<_, _> = ARROWS.into();
