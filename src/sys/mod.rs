@@ -6,6 +6,7 @@
 
 pub mod caps;
 pub mod descriptors;
+pub mod lab;
 pub mod modules;
 pub mod netlink;
 pub mod netns;
