@@ -177,8 +177,9 @@ fn tally(connections: &[Connection]) -> BTreeMap<String, String> {
 }
 
 fn subject(connection: &Connection) -> String {
-    let process = connection.process.as_ref().map_or("no process", |process| process.name.as_str());
-    let Connection { protocol, uid, .. } = connection;
+    let process = connection.process().map_or("no process", |process| process.name.as_str());
+    let protocol = connection.protocol;
+    let uid = connection.uid.map_or("unknown".to_owned(), |uid| uid.to_string());
     let what = match (connection.way, connection.original_destination) {
         (Way::Listening, _) | (_, None) => format!("on port {}", connection.local.port),
         // The accepted half is told by its own port: its peer's is chosen by chance.

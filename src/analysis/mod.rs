@@ -6,4 +6,5 @@ pub mod diff;
 pub mod eval;
 pub mod join;
 pub mod paths;
+pub mod rulebook;
 pub mod summary;

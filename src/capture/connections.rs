@@ -159,6 +159,19 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
     snapshot.processes = Some(processes);
 }
 
+/// Fills in the interfaces of `netns` alone, and what of them could not be read.
+pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+    let (interfaces, unread) = match Channels::open(netns, proc_root) {
+        Ok(mut channels) => channels.read_interfaces(),
+        Err(error) => {
+            let refusal = Refusal::from_io(&error).about(Subject::Interfaces, "interfaces", INTERFACES);
+            (Vec::new(), vec![refusal])
+        }
+    };
+    snapshot.unread.extend(unread);
+    snapshot.interfaces = Some(interfaces);
+}
+
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and
 /// payload, and the message type of the answers. What could be read is given also where something could not.
 fn list<T, E: Display>(

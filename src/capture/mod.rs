@@ -3,3 +3,89 @@
 pub mod connections;
 pub mod owners;
 pub mod rules;
+
+use std::io;
+use std::path::Path;
+
+use crate::model::{Snapshot, Workload};
+use crate::sys::netns::Netns;
+use crate::sys::process::Process;
+
+/// Which parts of a snapshot are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// Rules, and which of them.
+    pub rules: Option<rules::Wanted>,
+    /// Sockets, flows, processes and interfaces.
+    pub connections: bool,
+    /// Interfaces, even without connections.
+    pub interfaces: bool,
+}
+
+/// Where and when a snapshot is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The node's name.
+    pub node: &'a str,
+    /// Seconds after 1970-01-01 UTC.
+    pub now: u64,
+    /// The target as it was typed.
+    pub asked: &'a str,
+    /// The node's `/proc`.
+    pub proc_root: &'a Path,
+}
+
+/// Why there is no snapshot at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// `setns` was refused or failed.
+    #[error("cannot enter the network namespace of {who}")]
+    Enter {
+        /// Which workload.
+        who: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// Its process ended, or is another one, since it was found: what was read might be of somebody else.
+    #[error("{who} went away while it was looked at")]
+    Gone {
+        /// Which workload.
+        who: String,
+        /// How that showed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Takes a snapshot of a live workload. What could not be read stands in the snapshot; only a namespace that cannot be entered,
+/// or a process that is not the same any more, is an error.
+///
+/// # Errors
+/// [`CaptureError`].
+pub fn take(
+    workload: Workload,
+    netns: &Netns,
+    process: Option<&Process>,
+    parts: Parts,
+    occasion: Occasion<'_>,
+) -> Result<Snapshot, CaptureError> {
+    let who = format!("{} {}", workload.kind.word(), workload.name);
+    let Occasion { node, now, asked, proc_root } = occasion;
+    let mut snapshot = Snapshot::of(node, now, asked, workload);
+    if let Some(wanted) = parts.rules {
+        let read = rules::read(netns, proc_root, wanted);
+        let (rulesets, unread) = read.map_err(|source| CaptureError::Enter { who: who.clone(), source })?;
+        snapshot.rulesets = Some(rulesets);
+        snapshot.unread.extend(unread);
+    }
+    if parts.connections {
+        connections::read_into(&mut snapshot, netns, proc_root);
+    } else if parts.interfaces {
+        connections::read_interfaces_into(&mut snapshot, netns, proc_root);
+    }
+    match process.map_or(Ok(()), Process::verify) {
+        Ok(()) => Ok(snapshot),
+        Err(source) => Err(CaptureError::Gone { who, source }),
+    }
+}

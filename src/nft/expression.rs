@@ -1,9 +1,12 @@
 //! Expressions, typed as far as iptables-nft and redirect detection need them; every other one is kept as name and bytes.
 
-use crate::packet::hex;
+use serde::{Deserialize, Serialize};
+
+use crate::packet::{hex, hexadecimal};
 
 /// What a verdict says (`enum nft_verdicts`, `include/uapi/linux/netfilter/nf_tables.h`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// `NF_ACCEPT`
     Accept,
@@ -20,7 +23,8 @@ pub enum Verdict {
 }
 
 /// How a comparison compares (`enum nft_cmp_ops`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the kernel's own")]
 pub enum Comparison {
     Eq,
@@ -51,7 +55,8 @@ impl Comparison {
 }
 
 /// One expression.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Expression {
     /// Loads a property of the packet (`NFT_META_*` key).
     Meta {
@@ -70,8 +75,10 @@ pub enum Expression {
     /// Masks what was loaded.
     Bitwise {
         /// Bits kept.
+        #[serde(with = "hexadecimal::text")]
         mask: Vec<u8>,
         /// Bits flipped then.
+        #[serde(with = "hexadecimal::text")]
         xor: Vec<u8>,
     },
     /// Compares what was loaded.
@@ -79,6 +86,7 @@ pub enum Expression {
         /// How.
         comparison: Comparison,
         /// With what.
+        #[serde(with = "hexadecimal::text")]
         value: Vec<u8>,
     },
     /// Compares what was loaded with a range, ends included.
@@ -86,8 +94,10 @@ pub enum Expression {
         /// Must lie outside.
         negated: bool,
         /// First.
+        #[serde(with = "hexadecimal::text")]
         from: Vec<u8>,
         /// Last.
+        #[serde(with = "hexadecimal::text")]
         to: Vec<u8>,
     },
     /// Packets and bytes.
@@ -106,6 +116,7 @@ pub enum Expression {
         /// Revision.
         revision: u8,
         /// Payload.
+        #[serde(with = "hexadecimal::text")]
         data: Vec<u8>,
     },
     /// An xtables target.
@@ -115,6 +126,7 @@ pub enum Expression {
         /// Revision.
         revision: u8,
         /// Payload.
+        #[serde(with = "hexadecimal::text")]
         data: Vec<u8>,
     },
     /// Logging to a netlink group.
@@ -133,6 +145,7 @@ pub enum Expression {
         /// Name.
         name: String,
         /// Attributes as the kernel sent them.
+        #[serde(with = "hexadecimal::text")]
         data: Vec<u8>,
     },
 }

@@ -1,13 +1,17 @@
 //! A rule in nf_tables' own form.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Expression, Verdict};
+use crate::packet::hexadecimal;
 
 /// A rule as a list of expressions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rule {
     /// In order.
     pub expressions: Vec<Expression>,
     /// `NFTA_RULE_USERDATA`: what the tool that wrote the rule noted for itself.
+    #[serde(default, with = "hexadecimal::text")]
     pub user_data: Vec<u8>,
 }
 

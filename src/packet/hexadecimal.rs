@@ -17,3 +17,17 @@ pub(crate) fn unhex(digits: &str) -> Option<Vec<u8>> {
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
         .collect()
 }
+
+/// For `#[serde(with = "…")]`: bytes as a text of digits.
+pub(crate) mod text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        super::unhex(&digits).ok_or_else(|| serde::de::Error::custom("not a text of hexadecimal digits"))
+    }
+}

@@ -3,7 +3,7 @@
 //! A match is described once, as a [`Condition`] over fields. Evaluating, explaining and comparing all read that one form.
 
 mod condition;
-mod hexadecimal;
+pub(crate) mod hexadecimal;
 
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device, Field};

@@ -29,7 +29,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a character is seen by its effect only.
-fn steers(character: char) -> bool {
+pub(crate) fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}'                        // soft hyphen

@@ -1,4 +1,11 @@
-//! report
+//! One file per output form: values in, text or JSON out. Nothing here writes to a stream or asks for a terminal.
 
 pub mod conns;
+pub mod diff;
+pub mod document;
 pub mod escape;
+pub mod paint;
+pub mod rules;
+pub mod sentence;
+pub mod who;
+pub mod wrap;

@@ -1,5 +1,6 @@
 //! Framing of what the kernel sends: bytes in, values or an error out. Pure and fuzzed: no descriptors, no files.
 
+mod address;
 pub mod attribute;
 pub mod conntrack;
 pub mod nf_tables;

@@ -1,0 +1,127 @@
+//! The rules of a snapshot, asked which of them redirects or exempts a connection.
+
+use super::eval::{End, at_hook, find};
+use super::join::{Dialled, Rulebook};
+use crate::model::{Body, Hook, Interface, Rule, RuleRef, Snapshot};
+use crate::packet::{Condition, Field, Known, Packet};
+use crate::xt::{Action, Effect, Match};
+
+/// Asks a snapshot's rules.
+#[derive(Debug)]
+pub struct SnapshotRules<'a> {
+    snapshot: &'a Snapshot,
+}
+
+/// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`): nat rules see no other packet (K1).
+const NEW: u32 = 1 << 3;
+
+impl<'a> SnapshotRules<'a> {
+    /// The rules of this snapshot.
+    #[must_use]
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot }
+    }
+
+    fn end(&self, dialled: &Dialled) -> End {
+        let ipv6 = dialled.destination.address.is_ipv6();
+        let owner = |id: Option<u32>| if dialled.incoming { Known::Absent } else { Known::from_option(id) };
+        let packet = Packet {
+            protocol: Known::Is(dialled.protocol.number()),
+            source: Known::Is(dialled.source.address),
+            destination: Known::Is(dialled.destination.address),
+            source_port: Known::Is(dialled.source.port),
+            destination_port: Known::Is(dialled.destination.port),
+            input: if dialled.incoming { self.device(dialled.destination.address) } else { Known::Absent },
+            output: if dialled.incoming { Known::Absent } else { self.out_device(dialled) },
+            uid: owner(dialled.uid),
+            gid: owner(dialled.gid),
+            mark: if dialled.incoming { Known::Is(0) } else { Known::from_option(dialled.mark) },
+            connection_mark: Known::Is(0),
+            state: Known::Is(NEW),
+        };
+        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
+        at_hook(self.snapshot.rulesets(), hook, &packet, ipv6)
+    }
+
+    /// The device that has this address.
+    fn device(&self, address: std::net::IpAddr) -> Known<String> {
+        let has = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| *own == address);
+        Known::from_option(self.snapshot.interfaces.iter().flatten().find(has).map(|interface| interface.name.clone()))
+    }
+
+    /// Loopback for the namespace's own addresses; else the only other device that is up, if there is but one.
+    fn out_device(&self, dialled: &Dialled) -> Known<String> {
+        let interfaces = || self.snapshot.interfaces.iter().flatten();
+        if self.snapshot.is_local(dialled.destination.address) {
+            return Known::from_option(interfaces().find(|one| one.loopback).map(|one| one.name.clone()));
+        }
+        let mut others = interfaces().filter(|one| !one.loopback && one.up);
+        match (others.next(), others.next()) {
+            (Some(only), None) => Known::Is(only.name.clone()),
+            _ => self.device(dialled.source.address),
+        }
+    }
+}
+
+impl Rulebook for SnapshotRules<'_> {
+    fn redirecting(&self, packet: &Dialled) -> Option<RuleRef> {
+        match self.end(packet) {
+            End::Redirected { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+
+    fn exempting(&self, packet: &Dialled) -> Option<RuleRef> {
+        let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
+        let Body::Xt(rule) = &find(self.snapshot.rulesets(), &by)?.body else { return None };
+        let condition = rule.condition();
+        names_owner(&condition, false).then_some(by)
+    }
+
+    fn tracks(&self, ipv6: bool) -> Option<bool> {
+        if self.snapshot.unread_about(&[crate::model::Subject::Rules]).next().is_some() {
+            return None;
+        }
+        let mut unknown = false;
+        for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
+            for rule in ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
+                match wakes_tracking(rule) {
+                    Some(true) => return Some(true),
+                    Some(false) => {}
+                    None => unknown = true,
+                }
+            }
+        }
+        if unknown { None } else { Some(false) }
+    }
+}
+
+/// Whether the condition names, and does not only exclude, an owner or a mark.
+fn names_owner(condition: &Condition, negated: bool) -> bool {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().any(|part| names_owner(part, negated)),
+        Condition::Not(inner) => names_owner(inner, !negated),
+        other => !negated && [Field::Uid, Field::Gid, Field::Mark].iter().any(|field| other.asks_about(*field)),
+    }
+}
+
+/// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
+fn wakes_tracking(rule: &Rule) -> Option<bool> {
+    let Body::Xt(body) = &rule.body else { return None };
+    let matches = body.matches.iter().any(|part| matches!(part, Match::Conntrack(_) | Match::Connmark(_)));
+    let unknown = body.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
+    let target = match &body.action {
+        Action::Target(target) => match target.effect() {
+            Effect::Redirect(_) | Effect::Destination(_) | Effect::Source | Effect::RestoredMark => Some(true),
+            Effect::Opaque(_) => None,
+            _ => Some(matches!(target, crate::xt::Target::Ct(ct) if !ct.untracked)
+                || matches!(target, crate::xt::Target::ConnmarkTarget(_))),
+        },
+        _ => Some(false),
+    };
+    match (matches, target) {
+        (true, _) | (_, Some(true)) => Some(true),
+        (false, None) => None,
+        (false, Some(false)) => if unknown { None } else { Some(false) },
+    }
+}

@@ -1,0 +1,194 @@
+//! The first version of snapshot files. Its form is never changed, only added to: every later nslens reads it.
+//!
+//! Rules that iptables can express are stored as iptables-save writes them: the one form of them that will not change, and that a
+//! person can read. Those of nf_tables are stored expression by expression.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ArchiveError, SCHEMA};
+use crate::model::{
+    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, Policy, Process, Rule, Ruleset, Snapshot, Socket,
+    Syntax, Table, Unread, Workload,
+};
+use crate::nft;
+use crate::xt::{self, Target, parse_rule, tokens};
+
+/// What every document has, read before anything else of it.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    schema: String,
+    node: String,
+    taken: u64,
+    asked: String,
+    workload: Workload,
+    rulesets: Option<Vec<FileRuleset>>,
+    sockets: Option<Vec<Socket>>,
+    flows: Option<Vec<Flow>>,
+    processes: Option<Vec<Process>>,
+    interfaces: Option<Vec<Interface>>,
+    unread: Vec<Unread>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileRuleset {
+    backend: Backend,
+    family: Family,
+    tables: Vec<FileTable>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileTable {
+    name: String,
+    chains: Vec<FileChain>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileChain {
+    name: String,
+    syntax: Syntax,
+    kind: Option<String>,
+    hook: Option<Hook>,
+    priority: Option<i32>,
+    policy: Option<Policy>,
+    counters: Option<Counters>,
+    rules: Vec<FileRule>,
+}
+
+/// Either `text` or `nft` is there.
+#[derive(Serialize, Deserialize)]
+struct FileRule {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nft: Option<nft::Rule>,
+    counters: Option<Counters>,
+    handle: Option<u64>,
+}
+
+pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result<()> {
+    let file = File {
+        schema: SCHEMA.to_owned(),
+        node: snapshot.node.clone(),
+        taken: snapshot.taken,
+        asked: snapshot.asked.clone(),
+        workload: snapshot.workload.clone(),
+        rulesets: snapshot.rulesets.as_ref().map(|rulesets| rulesets.iter().map(file_ruleset).collect()),
+        sockets: snapshot.sockets.clone(),
+        flows: snapshot.flows.clone(),
+        processes: snapshot.processes.clone(),
+        interfaces: snapshot.interfaces.clone(),
+        unread: snapshot.unread.clone(),
+    };
+    serde_json::to_writer_pretty(out, &file).map_err(Into::into)
+}
+
+pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
+    let damaged = |error: serde_json::Error| ArchiveError::Damaged(error.to_string());
+    let head: Head = serde_json::from_str(text).map_err(damaged)?;
+    match head.schema.as_deref() {
+        Some(SCHEMA) => {}
+        Some(other) if other.starts_with("nslens.snapshot/") => return Err(ArchiveError::Version(other.to_owned())),
+        Some(other) => return Err(ArchiveError::ForeignJson(other.to_owned())),
+        None => return Err(ArchiveError::ForeignJson("not given".to_owned())),
+    }
+    let file: File = serde_json::from_str(text).map_err(damaged)?;
+    let rulesets: Option<Result<Vec<Ruleset>, ArchiveError>> =
+        file.rulesets.map(|rulesets| rulesets.into_iter().map(ruleset).collect());
+    Ok(Snapshot {
+        node: file.node,
+        taken: file.taken,
+        asked: file.asked,
+        workload: file.workload,
+        rulesets: rulesets.transpose()?,
+        sockets: file.sockets,
+        flows: file.flows,
+        processes: file.processes,
+        interfaces: file.interfaces,
+        unread: file.unread,
+    })
+}
+
+fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
+    let table = |table: &Table| FileTable {
+        name: table.name.clone(),
+        chains: table.chains.iter().map(file_chain).collect(),
+    };
+    FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
+}
+
+fn file_chain(chain: &Chain) -> FileChain {
+    let rule = |rule: &Rule| {
+        let (text, nft) = match &rule.body {
+            Body::Xt(body) => (Some(body.options()), None),
+            Body::Nft(body) => (None, Some(body.clone())),
+        };
+        FileRule { text, nft, counters: rule.counters, handle: rule.handle }
+    };
+    FileChain {
+        name: chain.name.clone(),
+        syntax: chain.syntax,
+        kind: chain.kind.clone(),
+        hook: chain.hook,
+        priority: chain.priority,
+        policy: chain.policy,
+        counters: chain.counters,
+        rules: chain.rules.iter().map(rule).collect(),
+    }
+}
+
+fn ruleset(stored: FileRuleset) -> Result<Ruleset, ArchiveError> {
+    let ipv6 = stored.family == Family::Ip6;
+    let tables: Result<Vec<Table>, ArchiveError> = stored.tables.into_iter().map(|stored| table(stored, ipv6)).collect();
+    Ok(Ruleset { backend: stored.backend, family: stored.family, tables: tables? })
+}
+
+fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
+    let names: Vec<String> = stored.chains.iter().map(|chain| chain.name.clone()).collect();
+    let is_chain = |name: &str| names.iter().any(|known| known == name) && Target::options(name).is_none();
+    let mut chains = Vec::with_capacity(stored.chains.len());
+    for chain in stored.chains {
+        let mut rules = Vec::with_capacity(chain.rules.len());
+        for (index, stored) in chain.rules.into_iter().enumerate() {
+            let place = || format!("rule {} of {} {}", index + 1, chain.name, stored.text.as_deref().unwrap_or_default());
+            let body = match (&stored.text, &stored.nft) {
+                (Some(text), None) => Body::Xt(Box::new(xt_rule(text, ipv6, &is_chain, &place)?)),
+                (None, Some(rule)) => Body::Nft(rule.clone()),
+                _ => return Err(ArchiveError::Damaged(format!("{} has no content", place()))),
+            };
+            rules.push(Rule { counters: stored.counters, handle: stored.handle, body });
+        }
+        chains.push(Chain {
+            name: chain.name,
+            syntax: chain.syntax,
+            kind: chain.kind,
+            hook: chain.hook,
+            priority: chain.priority,
+            policy: chain.policy,
+            counters: chain.counters,
+            rules,
+        });
+    }
+    Ok(Table { name: stored.name, chains })
+}
+
+fn xt_rule(
+    text: &str,
+    ipv6: bool,
+    is_chain: &dyn Fn(&str) -> bool,
+    place: &dyn Fn() -> String,
+) -> Result<xt::Rule, ArchiveError> {
+    let damaged = |why: String| ArchiveError::Damaged(format!("{}: {why}", place()));
+    let rules = tokens(text).and_then(|words| parse_rule(&words, ipv6, is_chain)).map_err(|e| damaged(e.to_string()))?;
+    let mut rules = rules.into_iter();
+    match (rules.next(), rules.next()) {
+        (Some(rule), None) => Ok(rule),
+        _ => Err(damaged("is not one rule".to_owned())),
+    }
+}

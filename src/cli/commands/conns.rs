@@ -1,0 +1,97 @@
+//! `nslens conns`: who is connected to what, and which way it went.
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::unread_exit;
+use crate::analysis::join::connections;
+use crate::analysis::rulebook::SnapshotRules;
+use crate::capture::{Parts, rules::Wanted};
+use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::screen::Screen;
+use crate::cli::source::Source;
+use crate::model::{Snapshot, Subject};
+use crate::report::conns::{self, Look};
+use crate::report::{document, who};
+
+/// What the command is about: each of these must have been read.
+pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Subject::Processes, Subject::Rules];
+
+/// Show the live connections of a workload and where each really went.
+///
+/// For every socket: the process that holds it, what was dialled, where the packets go, and which way that is: redirected (the
+/// program dialled elsewhere), intercepted (the proxy's accepted half), exempt (left alone by a rule for its owner or mark), direct.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n")]
+pub struct Conns {
+    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a snapshot, -
+    pub target: Option<String>,
+    /// Listeners, unconnected sockets and TIME-WAIT too
+    #[arg(long)]
+    pub all: bool,
+    /// table, wide, json
+    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    output: Output,
+    /// No line with the columns' names
+    #[arg(long)]
+    no_headers: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    pub looks: Looks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Wide,
+    Json,
+}
+
+/// Runs the command.
+pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
+    let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
+    has_connections(&snapshot)?;
+    let found = connections(&snapshot, arguments.all, &SnapshotRules::of(&snapshot));
+    if arguments.output == Output::Json {
+        let mut document = document::head("nslens.conns/v1", &snapshot);
+        document.insert("connections".to_owned(), Value::Array(conns::rows_json(&found).as_array().cloned().unwrap_or_default()));
+        screen.print(&document::print(document))?;
+        return Ok(unread_exit(&snapshot, &SUBJECTS));
+    }
+    let Screen { paint, width, .. } = *screen;
+    let look = Look { headings: !arguments.no_headers, paint: &|part, text| paint.part(part, text) };
+    let mut out = who::heading(&snapshot, paint, width);
+    out.push('\n');
+    let unread = who::unread(&snapshot, &SUBJECTS, paint, width);
+    if found.is_empty() && unread.is_empty() {
+        let hidden = snapshot.sockets.as_ref().map_or(0, Vec::len);
+        let more = if hidden == 0 || arguments.all { String::new() } else { format!("; {hidden} other sockets: --all") };
+        out.push_str(&format!("no live connections{more}\n"));
+    } else if arguments.output == Output::Wide {
+        out.push_str(&conns::wide(&found, look));
+    } else {
+        out.push_str(&conns::table(&found, look));
+    }
+    out.push_str(&unread);
+    screen.print(&out)?;
+    Ok(unread_exit(&snapshot, &SUBJECTS))
+}
+
+/// Everything that connections are judged by: sockets, flows, processes and all rules.
+pub(super) fn source<'a>(place: &'a Where, screen: &'a Screen) -> Source<'a> {
+    let which = Which { ipv4: false, ipv6: false, backend: BackendChoice::All };
+    let parts = Parts { rules: Some(Wanted::default()), connections: true, interfaces: true };
+    Source { place, which, parts, screen }
+}
+
+/// Saved rules say nothing of connections: that is not the same as none.
+pub(super) fn has_connections(snapshot: &Snapshot) -> Result<(), Failure> {
+    if snapshot.sockets.is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("{} holds rules only, no connections", snapshot.asked))
+        .hint("take a file that holds both with: nslens snapshot TARGET -f FILE"))
+}

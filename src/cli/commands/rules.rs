@@ -1,0 +1,116 @@
+//! `nslens rules`: what redirects the workload's traffic.
+
+use clap::{Args, ValueEnum};
+
+use super::unread_exit;
+use crate::analysis::paths::{blocks, unreached};
+use crate::analysis::summary::{Summary, summarise};
+use crate::capture::Parts;
+use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::screen::Screen;
+use crate::cli::source::Source;
+use crate::model::{Snapshot, Subject};
+use crate::report::rules::Form;
+use crate::report::{document, escape::escape, rules, sentence::sentence, who, wrap::wrap};
+use crate::syntax::print_save;
+
+/// Show the redirect rules of a workload, in plain words.
+///
+/// Shown are the chains on whose paths something redirects, whole, with the rules that exempt from it, hook by hook as a packet
+/// meets them; legacy iptables, iptables-nft and nftables, IPv4 and IPv6. The last line says it in a sentence.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  sudo nslens rules pod/productpage\n  sudo nslens rules docker://4f3a -o save > rules.txt\n")]
+pub struct Rules {
+    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a file, -
+    pub target: Option<String>,
+    /// Every table and chain, not only what redirects
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    which: Which,
+    /// table, wide (with the rules' own text), json, save (as iptables-save)
+    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    output: Output,
+    /// No line with the columns' names
+    #[arg(long)]
+    no_headers: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    pub looks: Looks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Wide,
+    Json,
+    Save,
+}
+
+/// Runs the command.
+pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
+    let wanted = arguments.which.wanted();
+    // The sentence wants to know the pod's own address; the save form does not have one.
+    let interfaces = arguments.output != Output::Save;
+    let parts = Parts { rules: Some(wanted), connections: false, interfaces };
+    let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
+    let snapshot = source.snapshot(arguments.target.as_deref())?;
+    match arguments.output {
+        Output::Save => screen.print(&save(&snapshot, screen))?,
+        Output::Json => screen.print(&document::print(rules::json(&snapshot, &summary(&snapshot, arguments))))?,
+        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
+    }
+    Ok(unread_exit(&snapshot, &[Subject::Rules]))
+}
+
+/// What the save programs print, one after the other; escaped only where it would reach a terminal.
+fn save(snapshot: &Snapshot, screen: &Screen) -> String {
+    for unread in snapshot.unread_about(&[Subject::Rules]) {
+        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+    }
+    let text: String =
+        snapshot.rulesets().iter().map(|ruleset| print_save(ruleset, env!("CARGO_PKG_VERSION"))).collect();
+    if !screen.terminal {
+        return text;
+    }
+    text.lines().map(|line| format!("{}\n", escape(line))).collect()
+}
+
+fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
+    let Screen { paint, width, .. } = *screen;
+    let wide = arguments.output == Output::Wide;
+    let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
+    let mut out = who::heading(snapshot, paint, width);
+    out.push_str(&rules::table(snapshot, form));
+    let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
+    let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
+    out.push('\n');
+    if redirects {
+        for line in wrap(&summary(snapshot, arguments), width) {
+            out.push_str(&format!("{line}\n"));
+        }
+    } else if unread.is_empty() {
+        out.push_str(&rules::nothing(snapshot));
+    }
+    out.push_str(&unread);
+    out
+}
+
+/// The sentence, said only of rules that were read whole.
+fn summary(snapshot: &Snapshot, arguments: &Rules) -> String {
+    if snapshot.unread_about(&[Subject::Rules]).next().is_some() {
+        return "Where traffic goes cannot be told: a part of the rules could not be read.".to_owned();
+    }
+    let wanted = arguments.which.wanted();
+    let has = |ipv6: bool| snapshot.rulesets().iter().any(|ruleset| ruleset.family.sees(ipv6));
+    let of = |ipv6: bool, asked: bool| -> Option<Summary> { (asked && has(ipv6)).then(|| summarise(snapshot, ipv6)) };
+    let text = sentence(of(false, wanted.ipv4).as_ref(), of(true, wanted.ipv6).as_ref());
+    match arguments.which.backend {
+        BackendChoice::All => text,
+        BackendChoice::Legacy => format!("By the legacy rules alone: {text}"),
+        BackendChoice::Nft => format!("By the nf_tables rules alone: {text}"),
+    }
+}

@@ -1,0 +1,86 @@
+//! `nslens snapshot`: everything, in a file that all commands read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::conns::source;
+use super::unread_exit;
+use crate::archive;
+use crate::cli::arguments::{Looks, Where};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::screen::Screen;
+use crate::model::Subject;
+
+/// Save everything about a workload to a file that all commands read.
+///
+/// Rules, sockets, tracked connections, processes and interfaces, and what could not be read. The file is versioned JSON, readable
+/// by its owner only. Of the environment only a few named variables of meshes are ever captured.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  nslens rules ./before.json.gz\n")]
+pub struct Snapshot {
+    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME
+    pub target: Option<String>,
+    /// File to write, compressed when it ends in .gz (default: stdout, unless that is a terminal)
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    pub looks: Looks,
+}
+
+/// Runs the command.
+pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit, Failure> {
+    if arguments.file.is_none() && screen.terminal {
+        return Err(Failure::new(Exit::Usage, "a snapshot is not for reading on a terminal")
+            .hint("name a file with -f, or send it through a pipe"));
+    }
+    let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
+    for unread in &snapshot.unread {
+        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+    }
+    match &arguments.file {
+        None => {
+            let mut bytes = Vec::new();
+            let written = archive::write(&snapshot, false, &mut bytes);
+            written.map_err(|error| Failure::of(Exit::Failed, &error))?;
+            screen.print(&String::from_utf8_lossy(&bytes))?;
+        }
+        Some(path) => {
+            let compress = path.extension().is_some_and(|extension| extension == "gz");
+            let written = replace(path, |out| archive::write(&snapshot, compress, out));
+            written.map_err(|error| {
+                let exit = match error.kind() {
+                    io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+                    _ => Exit::Failed,
+                };
+                Failure::of(exit, &error).about(format!("cannot write {}", path.display()))
+            })?;
+            screen.note(&format!("saved to {}", path.display()));
+        }
+    }
+    let all = [Subject::Rules, Subject::Sockets, Subject::Flows, Subject::Processes, Subject::Interfaces];
+    Ok(unread_exit(&snapshot, &all))
+}
+
+/// Writes a file of mode 0600 beside its place and moves it there: a cut file never stands under the name.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
+    let written = write(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        fs::remove_file(&partial).ok();
+    }
+    written
+}

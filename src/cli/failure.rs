@@ -1,0 +1,174 @@
+//! Errors as a person meets them: what failed on what, why, and what to do. Library errors know no advice; it is added here.
+
+use std::error::Error;
+use std::fmt::Display;
+
+use super::exit::Exit;
+use crate::archive::ArchiveError;
+use crate::capture::CaptureError;
+use crate::demo::DemoError;
+use crate::report::escape::escape;
+use crate::sys::caps;
+use crate::target::{EndpointError, GrammarError, TargetError};
+
+/// An error with its exit code and advice.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What failed on what.
+    pub message: String,
+    /// Why, from the nearest cause to the farthest.
+    pub causes: Vec<String>,
+    /// What to do, one line each.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// An error without a cause.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// An error with its chain of causes.
+    pub fn of(exit: Exit, error: &dyn Error) -> Self {
+        let mut failure = Self::new(exit, error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            failure.causes.push(error.to_string());
+            cause = error.source();
+        }
+        failure
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// About a file.
+    #[must_use]
+    pub fn about(mut self, what: impl Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// The lines for stderr, escaped.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = format!("error: {}\n", escape(&self.message));
+        for cause in self.causes.iter().filter(|cause| !self.message.contains(cause.as_str())) {
+            out.push_str(&format!("  because: {}\n", escape(cause)));
+        }
+        for hint in &self.hints {
+            out.push_str(&format!("hint: {}\n", escape(hint)));
+        }
+        out
+    }
+}
+
+/// The same command with more rights, and what is missing.
+fn rights() -> String {
+    let missing = caps::missing();
+    if caps::is_root() && !missing.is_empty() {
+        return format!("this root user lacks {}; start nslens with all capabilities", missing.join(", "));
+    }
+    let words: Vec<String> = std::env::args().map(|word| shell_word(&word)).collect();
+    let lacks = if missing.is_empty() { String::new() } else { format!(" ({} missing)", missing.join(", ")) };
+    format!("run it as root{lacks}: sudo {}", words.join(" "))
+}
+
+/// A word as a shell takes it back unchanged.
+fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+impl From<GrammarError> for Failure {
+    fn from(error: GrammarError) -> Self {
+        Self::of(Exit::Usage, &error)
+    }
+}
+
+impl From<EndpointError> for Failure {
+    fn from(error: EndpointError) -> Self {
+        Self::of(Exit::Usage, &error).hint("give the runtime's unix socket: --runtime-endpoint /run/containerd/containerd.sock")
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let failure = |exit| Self::of(exit, &error);
+        match &error {
+            TargetError::NotFound { near, .. } if !near.is_empty() => {
+                failure(Exit::NotFound).hint(format!("there is: {}", near.join(", ")))
+            }
+            TargetError::NotFound { .. } => failure(Exit::NotFound)
+                .hint("names are exact; a pod of another node is found on that node only, a process by pid/NUMBER"),
+            TargetError::Ambiguous { candidates, .. } => {
+                let mut ambiguous = failure(Exit::NotFound);
+                for candidate in candidates {
+                    ambiguous.hints.push(format!("{}  for {}", candidate.command_word, candidate.describe));
+                }
+                ambiguous
+            }
+            TargetError::NoSuchContainer { .. } => failure(Exit::NotFound).hint("pick one of these with -c"),
+            TargetError::NotRunning { .. } => failure(Exit::NotFound).hint("start it, then look again"),
+            TargetError::Gone { .. } => failure(Exit::NotFound).hint("it may have been restarted under a new ID: look again"),
+            TargetError::NotPermitted { .. } => failure(Exit::NotPermitted).hint(rights()),
+            TargetError::NoRuntime { .. } => failure(Exit::NotFound).hint(
+                "run it on the node itself, name the socket with --runtime-endpoint, or look at a process: nslens rules pid/NUMBER",
+            ),
+            TargetError::RuntimeFailed { .. } => {
+                failure(Exit::Failed).hint("allow more time with --timeout, or name one socket with --runtime-endpoint")
+            }
+            TargetError::NoProcess { .. } | TargetError::ForeignPids { .. } | TargetError::Failed { .. } => {
+                failure(Exit::Failed)
+            }
+            TargetError::NotNetns { .. } => {
+                failure(Exit::Usage).hint("give a name from /run/netns, or a path such as /proc/PID/ns/net")
+            }
+            TargetError::NotLive { .. } => failure(Exit::Usage),
+        }
+    }
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Self {
+        match &error {
+            CaptureError::Enter { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Self::of(Exit::NotPermitted, &error).hint(rights())
+            }
+            CaptureError::Enter { .. } => Self::of(Exit::Failed, &error),
+            CaptureError::Gone { .. } => {
+                Self::of(Exit::NotFound, &error).hint("it may have been restarted under a new ID: look again")
+            }
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        let failure = Self::of(Exit::Usage, &error);
+        match error {
+            ArchiveError::Version(_) => failure.hint("use the nslens that wrote it, or a later one"),
+            ArchiveError::Damaged(_) | ArchiveError::Compression(_) => failure.hint("take the snapshot again"),
+            ArchiveError::Save(_) | ArchiveError::NotText | ArchiveError::Empty | ArchiveError::ForeignJson(_) => {
+                failure.hint("give a file of `nslens snapshot`, or what iptables-save or ip6tables-save prints")
+            }
+            ArchiveError::NftText | ArchiveError::TooLarge => failure,
+        }
+    }
+}
+
+impl From<DemoError> for Failure {
+    fn from(error: DemoError) -> Self {
+        let exit = match error {
+            DemoError::NotRoot { .. } | DemoError::MissingCapability { .. } => Exit::NotPermitted,
+            DemoError::Start { .. } | DemoError::Setup { .. } => Exit::Failed,
+        };
+        Self::of(exit, &error)
+    }
+}

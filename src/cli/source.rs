@@ -1,0 +1,148 @@
+//! A target as it was typed becomes a snapshot: taken of a live workload, or read from files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::arguments::{Where, Which};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::screen::Screen;
+use crate::archive::{self, Loaded};
+use crate::capture::{self, Occasion, Parts};
+use crate::model::{Family, Kind, Snapshot, Workload};
+use crate::target::{self, Choice, Given, Query, World};
+
+/// Where the machine keeps its processes.
+const PROC: &str = "/proc";
+/// Where crictl's settings lie.
+const CRICTL: &str = "/etc/crictl.yaml";
+
+/// What a command needs to know to get at a snapshot.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// Where to look.
+    pub place: &'a Where,
+    /// Which rules to keep.
+    pub which: Which,
+    /// Which parts to take.
+    pub parts: Parts,
+    /// For notes.
+    pub screen: &'a Screen,
+}
+
+impl Source<'_> {
+    /// The snapshot of a target.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says what to do.
+    pub fn snapshot(&self, asked: Option<&str>) -> Result<Snapshot, Failure> {
+        let asked = asked.ok_or_else(|| {
+            Failure::new(Exit::Usage, "which workload? a target is missing")
+                .hint("pod/NAME, container/NAME, an ID, pid/NUMBER, netns/NAME or a file; --help has examples")
+        })?;
+        let mut snapshot = match Query::parse(asked)? {
+            Query::Stdin => self.text(asked, &[("standard input".to_owned(), standard_input()?)])?,
+            Query::Files(paths) => {
+                let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
+                self.text(asked, &paths.iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?
+            }
+            query => self.live(asked, &query)?,
+        };
+        if let Some(rulesets) = &mut snapshot.rulesets {
+            rulesets.retain(|ruleset| self.which.wanted().covers(ruleset));
+        }
+        Ok(snapshot)
+    }
+
+    fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
+        let place = self.place;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (cri, docker, podman) =
+            (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
+        let crictl = std::fs::read_to_string(CRICTL).ok();
+        let endpoints = target::endpoints(&Given {
+            choice: place.runtime,
+            endpoint: place.runtime_endpoint.as_deref(),
+            container_runtime_endpoint: cri.as_deref(),
+            docker_host: docker.as_deref(),
+            container_host: podman.as_deref(),
+            crictl_yaml: crictl.as_deref(),
+            host_root: None,
+        })?;
+        let node = node();
+        let world = World { timeout: place.timeout, ..World::here(&node, endpoints) };
+        let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
+        let live = target::find(query, &choice, &world)?;
+        for tried in &live.tried {
+            self.screen.detail(&format!("{tried}, {} ms", tried.milliseconds));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
+        Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
+    }
+
+    /// A snapshot, or saved rules; several files of saved rules make one workload.
+    fn text(&self, asked: &str, files: &[(String, Vec<u8>)]) -> Result<Snapshot, Failure> {
+        let mut rulesets = Vec::new();
+        for (name, bytes) in files {
+            match archive::read(bytes, self.family(name)).map_err(|error| Failure::from(error).about(name))? {
+                Loaded::Snapshot(snapshot) if files.len() == 1 => {
+                    return Ok(Snapshot { asked: asked.to_owned(), ..*snapshot });
+                }
+                Loaded::Snapshot(_) => {
+                    let message = format!("{name}: a snapshot is a whole workload, it cannot be put together with other files");
+                    return Err(Failure::new(Exit::Usage, message));
+                }
+                Loaded::Rules(found) => rulesets.extend(found),
+            }
+        }
+        let name = files.first().map_or("", |(name, _)| name.as_str());
+        let mut snapshot = Snapshot::of(node(), 0, asked, Workload::named(Kind::File, name));
+        snapshot.rulesets = Some(rulesets);
+        Ok(snapshot)
+    }
+
+    /// The family of a text that does not tell its own: by its name, else by `-6`.
+    fn family(&self, name: &str) -> Family {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let named = name.contains("ip6") || name.contains(".v6.");
+        if named || self.which.ipv6 { Family::Ip6 } else { Family::Ip }
+    }
+}
+
+/// The machine's own name.
+#[must_use]
+pub fn node() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn standard_input() -> Result<Vec<u8>, Failure> {
+    limited(&mut io::stdin().lock()).map_err(|error| Failure::of(Exit::Failed, &error).about("standard input"))
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = File::open(path).and_then(|mut file| {
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        }
+        limited(&mut file)
+    });
+    read.map_err(|error| {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+            io::ErrorKind::IsADirectory => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Failure::of(exit, &error).about(format!("cannot read {}", path.display()))
+    })
+}
+
+/// At most one byte more than the archive takes: enough for it to refuse.
+fn limited(from: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(archive::MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

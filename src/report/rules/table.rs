@@ -1,0 +1,151 @@
+//! Rules for people: one block for each hook in the order in which a packet meets them, a line for each rule.
+
+use std::fmt::Write;
+
+use crate::analysis::describe;
+use crate::analysis::paths::{Block, Paths, blocks, unreached};
+use crate::model::{Backend, Chain, Policy, Rule, Snapshot, Syntax};
+use crate::report::escape::escape;
+use crate::report::paint::{Label, Paint};
+use crate::report::wrap::wrap;
+use crate::syntax::print_rule;
+
+/// How the list is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Every table and chain, not only what redirects.
+    pub all: bool,
+    /// With bytes and each rule's own text.
+    pub wide: bool,
+    /// With the line that names the columns.
+    pub headings: bool,
+    /// Characters in a line.
+    pub width: usize,
+    /// Colours.
+    pub paint: Paint,
+}
+
+/// Columns in front of the words: rule number and packets.
+const NUMBER: usize = 6;
+const PACKETS: usize = 10;
+const WORDS: usize = NUMBER + PACKETS + 2;
+
+/// The blocks of a snapshot's rules; empty when nothing redirects (and not `all`).
+#[must_use]
+pub fn table(snapshot: &Snapshot, form: Form) -> String {
+    let mut out = String::new();
+    for block in blocks(snapshot, form.all) {
+        self::block(&block, form, &mut out);
+    }
+    for block in unreached(snapshot, form.all) {
+        let Some(first) = block.chains.first() else { continue };
+        let title = format!("{} · {} · no hook leads here", escape(&first.name), place(&block, first));
+        heading(&title, "", form, &mut out);
+        for chain in &block.chains {
+            self::chain(&block, chain, form, &mut out);
+        }
+    }
+    out
+}
+
+/// The line for a namespace in which nothing redirects.
+#[must_use]
+pub fn nothing(snapshot: &Snapshot) -> String {
+    let sets = snapshot.rulesets().len();
+    let others: usize = snapshot.rulesets().iter().map(crate::model::Ruleset::rule_count).sum();
+    let all = if others == 0 { "" } else { ": --all" };
+    format!("no redirect rules in {sets} rule sets read; {others} other rules{all}\n")
+}
+
+/// `nat · iptables-nft · ipv4`
+fn place(block: &Block<'_>, chain: &Chain) -> String {
+    let family = match block.ruleset.family.word() {
+        "ip" => "ipv4",
+        "ip6" => "ipv6",
+        other => other,
+    };
+    let writer = match (block.ruleset.backend, chain.syntax) {
+        (Backend::Legacy, _) => "iptables-legacy",
+        (Backend::Nft, Syntax::Iptables) => "iptables-nft",
+        (Backend::Nft, Syntax::Nft) => "nft",
+    };
+    format!("{} · {writer} · {family}", escape(&block.table.name))
+}
+
+fn block(block: &Block<'_>, form: Form, out: &mut String) {
+    let Some((base, others)) = block.chains.split_first() else { return };
+    let hook = base.hook.map_or("", |hook| hook.word()).to_uppercase();
+    let own_name = if base.name == hook { String::new() } else { format!(" · chain {}", escape(&base.name)) };
+    let policy = if base.policy == Some(Policy::Drop) { "policy DROP" } else { "" };
+    heading(&format!("{hook} · {}{own_name}", place(block, base)), policy, form, out);
+    if form.headings {
+        let bytes = if form.wide { format!("{:>PACKETS$}", "bytes") } else { String::new() };
+        let columns = format!("{:>NUMBER$}{:>PACKETS$}{bytes}  what happens", "rule", "packets");
+        line(out, &form.paint.text(Label::Dim, &columns));
+    }
+    self::chain(block, base, form, out);
+    for chain in others {
+        line(out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
+        self::chain(block, chain, form, out);
+    }
+}
+
+fn heading(title: &str, note: &str, form: Form, out: &mut String) {
+    out.push('\n');
+    let note = if note.is_empty() { String::new() } else { format!("  {}", form.paint.text(Label::Warning, note)) };
+    line(out, &format!("{}{note}", form.paint.text(Label::Heading, title)));
+}
+
+fn chain(block: &Block<'_>, chain: &Chain, form: Form, out: &mut String) {
+    if chain.rules.is_empty() {
+        line(out, &form.paint.text(Label::Dim, &format!("{:WORDS$}(no rules)", "")));
+    }
+    let paths = Paths::of(block.table);
+    for (index, rule) in chain.rules.iter().enumerate() {
+        self::rule(&paths, chain, index, rule, form, out);
+    }
+}
+
+fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form, out: &mut String) {
+    let text = escape(&print_rule(chain, rule)).into_owned();
+    let words = describe::means(paths, chain, index);
+    let words = words.map_or_else(|| text.clone(), |words| escape(&words).into_owned());
+    let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
+    let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);
+    if form.wide {
+        let bytes = rule.counters.map_or("-".to_owned(), |counters| counters.bytes.to_string());
+        // Writing to a String cannot fail.
+        write!(columns, "{bytes:>PACKETS$}").ok();
+    }
+    let indent = columns.chars().count() + 2;
+    let width = form.width.saturating_sub(indent).max(20);
+    for (at, part) in wrap(&words, width).iter().enumerate() {
+        let part = paint_words(part, at, rule, form.paint);
+        if at == 0 {
+            line(out, &format!("{columns}  {part}"));
+        } else {
+            line(out, &format!("{:indent$}  {part}", "", indent = indent));
+        }
+    }
+    if form.wide && text != words {
+        for part in wrap(&text, width) {
+            line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
+        }
+    }
+}
+
+/// What happens is what the eye looks for: the part behind the arrow gets the colour.
+fn paint_words(part: &str, at: usize, rule: &Rule, paint: Paint) -> String {
+    let label = if rule.redirects() { Some(Label::Redirect) } else { None };
+    match (part.split_once('→'), label) {
+        (Some((who, what)), Some(label)) => format!("{who}→{}", paint.text(label, what)),
+        (Some((who, what)), None) if what.trim() == "left alone" => format!("{who}→{}", paint.text(Label::Exempt, what)),
+        (None, Some(label)) if at > 0 => paint.text(label, part),
+        _ => part.to_owned(),
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}

@@ -1,0 +1,48 @@
+//! Who is looked at, and what could not be read: the lines above and below every table.
+
+use crate::model::{Kind, Snapshot, Subject};
+use crate::report::escape::escape;
+use crate::report::paint::{Label, Paint};
+use crate::report::wrap::wrap;
+
+/// The lines that say who this is.
+#[must_use]
+pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
+    let workload = &snapshot.workload;
+    let mut facts = vec![format!("{} {}", workload.kind.word(), escape(&workload.name))];
+    facts.extend(workload.namespace.as_ref().map(|name| format!("namespace {}", escape(name))));
+    facts.extend(workload.runtime.as_ref().map(|name| escape(name).into_owned()));
+    facts.extend(workload.pid.map(|pid| format!("PID {pid}")));
+    facts.extend(workload.netns.map(|netns| format!("netns {}", netns.inode)));
+    let mut out: String = wrap(&facts.join(" · "), width)
+        .iter()
+        .map(|line| format!("{}\n", paint.text(Label::Name, line)))
+        .collect();
+    let containers: Vec<_> = workload.containers.iter().map(|container| escape(&container.name)).collect();
+    if workload.kind == Kind::Pod && !containers.is_empty() {
+        let word = if containers.len() == 1 { "container" } else { "containers" };
+        for line in wrap(&format!("{word} {}", containers.join(", ")), width) {
+            out.push_str(&format!("{}\n", paint.text(Label::Dim, &line)));
+        }
+    }
+    if workload.host_network {
+        let text = "This is the node's own network namespace: the rules below are the node's, not the workload's alone.";
+        for line in wrap(text, width) {
+            out.push_str(&format!("{}\n", paint.text(Label::Warning, &line)));
+        }
+    }
+    out
+}
+
+/// The lines that say what could not be read about these subjects; empty when all was.
+#[must_use]
+pub fn unread(snapshot: &Snapshot, subjects: &[Subject], paint: Paint, width: usize) -> String {
+    let mut out = String::new();
+    for unread in snapshot.unread_about(subjects) {
+        let text = format!("could not read {}: {}; {}", unread.source, escape(&unread.error), unread.means);
+        for line in wrap(&text, width) {
+            out.push_str(&format!("{}\n", paint.text(Label::Warning, &line)));
+        }
+    }
+    out
+}
