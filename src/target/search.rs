@@ -184,12 +184,11 @@ impl Search<'_> {
         let tried = self.runtimes.tried.clone();
         let any = |wanted: fn(&Outcome) -> bool| tried.iter().find(|one| wanted(&one.outcome));
         let answered = any(Outcome::answered).is_some();
-        if let Some(denied) = any(|outcome| *outcome == Outcome::Denied) {
-            return TargetError::NotPermitted {
-                what: format!("ask the container runtime at {}", denied.endpoint),
-                capability: None,
-                source: None,
-            };
+        let denied: Vec<&str> =
+            tried.iter().filter(|one| one.outcome == Outcome::Denied).map(|one| one.endpoint.as_str()).collect();
+        if !denied.is_empty() {
+            let what = format!("ask the container runtime at {}", denied.join(", "));
+            return TargetError::NotPermitted { what, capability: None, source: None };
         }
         if let Some(foreign) = any(|outcome| *outcome == Outcome::Foreign).filter(|_| !answered) {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };

@@ -32,7 +32,7 @@ fn docker_containers_are_found_by_name_and_id() {
     let answer = find(&lab, &["container/wbe2"]);
     assert_eq!(answer["error"], "NotFound", "{answer}");
     assert_eq!(find(&lab, &["container/webb"])["near"], json!(["web"]));
-    assert_eq!(find(&lab, &["containerd://", &id[..8]].concat().split(' ').collect::<Vec<_>>())["error"], "NotFound");
+    assert_eq!(find(&lab, &[&format!("containerd://{}", &id[..8])])["error"], "NotFound");
 }
 
 #[test]
@@ -98,6 +98,25 @@ fn a_kubernetes_pod_in_docker_is_known_by_its_labels() {
     let answer = find(&lab, &["pod/web"]);
     assert_eq!(answer["error"], "Ambiguous", "{answer}");
     assert_eq!(answer["candidates"], json!(["pod/web -n blue", "pod/web -n green"]));
+}
+
+#[test]
+fn without_rights_it_is_said_which_are_missing() {
+    let Some(lab) = DockerLab::start() else { return };
+    lab.run_container(&["--name", "web"], SLEEP);
+    let nobody = |program: &std::path::Path| {
+        // The program may lie where others may not go.
+        super::runtimes::run(lab.inside("install").args(["-m", "755"]).arg(program).arg("/run/find"));
+        let mut command = lab.inside("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/run/find"]);
+        command
+    };
+    let answer = ask(nobody, &["web"]);
+    assert_eq!(answer["error"], "NotPermitted", "{answer}");
+    assert!(answer["message"].as_str().is_some_and(|text| text.contains("docker.sock")), "{answer}");
+    let answer = ask(nobody, &["pid/1"]);
+    assert_eq!(answer["error"], "NotPermitted", "{answer}");
+    assert!(answer["message"].as_str().is_some_and(|text| text.contains("CAP_SYS_PTRACE")), "{answer}");
 }
 
 fn labels(namespace: &str, container: &str) -> Vec<String> {

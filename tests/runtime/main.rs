@@ -5,6 +5,7 @@ mod runtimes;
 
 mod cri;
 mod docker;
+mod identity;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Begins the name of every lab's cgroup; the number of the process that made it follows.
 const CGROUP: &str = "nslens-test-";
 
+/// Begins the name of every lab's folder, likewise.
+const FOLDER: &str = "nslens-lab-";
+
 /// Why a lab did not come up.
 #[derive(Debug)]
 pub(crate) struct Trouble(String);
@@ -63,7 +66,7 @@ impl Place {
             return Err(Trouble("only root can make one".to_owned()));
         }
         sweep();
-        let folder = tempfile::Builder::new().prefix("nslens-lab-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir()?;
         let cgroup = cgroup_name();
         make_cgroup(&cgroup)?;
         let script = format!("{PRELUDE}\n{}\n{EPILOGUE}", daemon(folder.path(), &cgroup)?);
@@ -135,15 +138,21 @@ impl Drop for Place {
 }
 
 /// Mounts are made private before they are shared among themselves: none gets out, and the runtimes find them shared.
+///
+/// The folders in which runtimes keep things get a layer of their own above them, whether those things exist outside or not:
+/// what is written there is written to the lab's tmpfs.
 const PRELUDE: &str = r#"set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
-for folder in /var/lib/containerd /var/lib/docker /var/lib/cni; do
-  [ -d "$folder" ] || folder=
-  [ -z "$folder" ] || mount -t tmpfs tmpfs "$folder"
+for folder in /var/lib /opt /etc; do
+  mkdir -p "/run/lab$folder/upper" "/run/lab$folder/work"
+  mount -t overlay -o "lowerdir=$folder,upperdir=/run/lab$folder/upper,workdir=/run/lab$folder/work" overlay "$folder"
+done
+mkdir -p /var/lib/containerd /var/lib/docker /var/lib/cni /run/lock
+for folder in containerd docker cni; do
+  mount -t tmpfs tmpfs "/var/lib/$folder"
 done
 mount --make-rshared /
-mkdir -p /run/lock
 ip link set lo up
 exec_daemon() { "$@" & }"#;
 
@@ -208,11 +217,19 @@ fn make_cgroup(name: &str) -> io::Result<()> {
 
 /// Whether nothing of it is left.
 fn remove_cgroup(name: &str) -> bool {
-    hierarchies().iter().map(|hierarchy| hierarchy.join(name)).all(|folder| remove_tree(&folder))
+    // Each is tried: what keeps one busy may be frozen in another.
+    let left = hierarchies().into_iter().filter(|hierarchy| !remove_tree(&hierarchy.join(name))).count();
+    left == 0
 }
 
 /// Cgroups' files cannot be removed, only their folders, from the innermost outwards.
 fn remove_tree(folder: &Path) -> bool {
+    // What a test has paused does not even die before it is thawed.
+    for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if folder.join(file).exists() {
+            let _ = fs::write(folder.join(file), thawed);
+        }
+    }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&entry.path());
@@ -225,14 +242,24 @@ fn remove_tree(folder: &Path) -> bool {
 /// Removes what labs of processes that were killed have left.
 fn sweep() {
     for hierarchy in hierarchies() {
-        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let maker = name.strip_prefix(CGROUP).and_then(|rest| rest.split('-').next());
-            if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                remove_tree(&entry.path());
-            }
+        for folder in abandoned(&hierarchy, CGROUP) {
+            remove_tree(&folder);
         }
     }
+    for folder in abandoned(&std::env::temp_dir(), FOLDER) {
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// What a process that is gone has made there: `PREFIX`, its number, a dash, anything.
+fn abandoned(place: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    });
+    left.map(|entry| entry.path()).collect()
 }
 
 /// The only child of a process.
