@@ -16,7 +16,8 @@ use crate::sys::process::parse_start_time;
 /// that remain. In order of PID. Inside the namespace all owners of a socket are found, elsewhere the first.
 ///
 /// `netns` is the namespace's device and inode. Kernel threads, which hold no descriptors, are left out. A process that ends
-/// meanwhile is left out too; those that may not be looked at are counted in one [`Unread`].
+/// meanwhile is left out too; those that may not be looked at are counted in one
+/// [`Unread`], if some socket was left without an owner.
 #[must_use]
 pub fn read_processes(
     proc_root: &Path,
@@ -31,7 +32,8 @@ pub fn read_processes(
     if let Err(error) = walked {
         let cause = cause(&error);
         unread.push(search.unread(cause, format!("{}: {error}", proc_root.display())));
-    } else if let Some(failure) = &search.failure {
+    } else if let Some(failure) = search.failure.as_ref().filter(|_| !search.ownerless.is_empty()) {
+        // A process that hides from root (a sandbox's, say) is no matter as long as every socket has its owner.
         let error = format!("{} of {} processes: {failure}", search.refused, search.seen);
         unread.push(search.unread(cause(failure), error));
     }
@@ -162,7 +164,7 @@ impl Search<'_> {
 
     fn unread(&self, cause: Cause, error: String) -> Unread {
         let means = match self.ownerless.len() {
-            0 => "processes of the namespace may be missing".to_owned(),
+            0 => "the processes of the namespace are not known".to_owned(),
             1 => "the owner of 1 socket is not known".to_owned(),
             many => format!("the owners of {many} sockets are not known"),
         };

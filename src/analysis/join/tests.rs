@@ -322,3 +322,15 @@ fn a_shared_socket_has_all_its_owners() {
     let names: Vec<_> = pod.only(14).processes.into_iter().map(|owner| owner.name).collect();
     assert_eq!(names, ["supervisor", "envoy"]);
 }
+
+#[test]
+fn the_twin_is_the_socket_that_lives_not_the_one_before_it_with_the_same_ends() {
+    for first in [0, 12] {
+        let pod = Pod::new()
+            .tcp(11, 1000, "10.0.0.2:40000", "10.0.0.5:80")
+            .tcp(first, 1337, "127.0.0.1:15001", "10.0.0.2:40000")
+            .tcp(12 - first, 1337, "127.0.0.1:15001", "10.0.0.2:40000")
+            .tracked(("10.0.0.2:40000", "10.0.0.5:80"), ("127.0.0.1:15001", "10.0.0.2:40000"));
+        assert_eq!(pod.only(11).twin, Some(12));
+    }
+}

@@ -1,0 +1,42 @@
+//! Real namespaces with real sockets, flows and rules; the kernel and its own tools (`ss`, `conntrack`, `ip`, `nft`) are the
+//! oracles. Needs root; one namespace (or a pair) for each test, nothing in the machine's own.
+
+#[path = "../support/netns.rs"]
+mod support;
+
+mod flows;
+mod interfaces;
+mod owners;
+mod permission;
+mod sockets;
+mod untouched;
+mod ways;
+
+use std::path::Path;
+
+use nslens::capture::connections::read_into;
+use nslens::model::{Kind, Snapshot, Workload};
+use support::Lab;
+
+/// All that is read of a lab.
+fn look_at(lab: &Lab) -> Snapshot {
+    let mut snapshot = Snapshot::of("node", 0, "netns/lab", Workload::named(Kind::Netns, "lab"));
+    read_into(&mut snapshot, lab.netns(), Path::new("/proc"));
+    snapshot
+}
+
+#[test]
+fn no_file_of_this_folder_is_forgotten() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/netns");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("this folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else {
+            continue;
+        };
+        files += 1;
+        let line = format!("\nmod {module};\n");
+        assert!(include_str!("main.rs").contains(&line), "{name} is not part of the tests: `mod {module};` is missing");
+    }
+    assert!(files >= 7, "{files} files found where at least seven are");
+}

@@ -1,0 +1,74 @@
+//! Without the rights: what cannot be read is said, the rest is there, and nothing is claimed that is not known.
+
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use nslens::analysis::join::{Way, connections};
+use nslens::model::{Cause, Snapshot, Subject};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use crate::look_at;
+use crate::support::{Lab, require_root};
+
+/// What a thread reads that lacks these capabilities (they are a thread's own).
+fn look_without(lab: &Lab, missing: CapabilitySet) -> Snapshot {
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut sets = capabilities(None).expect("our capabilities");
+            sets.effective &= !missing;
+            sets.permitted &= !missing;
+            sets.inheritable = CapabilitySet::empty();
+            set_capabilities(None, sets).expect("fewer of them");
+            look_at(lab)
+        });
+        reader.join().expect("the reader came back")
+    })
+}
+
+fn subjects(snapshot: &Snapshot) -> Vec<(Subject, Cause)> {
+    snapshot.unread.iter().map(|unread| (unread.subject, unread.cause)).collect()
+}
+
+#[test]
+fn without_net_admin_flows_and_marks_are_unknown() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let held = lab.netns().enter(|| {
+        let listener = TcpListener::bind("127.0.0.1:8080").expect("a listener");
+        (TcpStream::connect("127.0.0.1:8080").expect("a connection"), listener)
+    });
+    let snapshot = look_without(&lab, CapabilitySet::NET_ADMIN);
+    assert_eq!(subjects(&snapshot), [(Subject::Flows, Cause::Permission)]);
+    assert_eq!(snapshot.flows.as_deref(), Some(&[][..]));
+    let sockets = snapshot.sockets.as_deref().expect("sockets were read");
+    assert!(sockets.len() == 3 && sockets.iter().all(|socket| socket.mark.is_none()), "{sockets:?}");
+    let connections = connections(&snapshot, false, &());
+    assert!(connections.len() == 2 && connections.iter().all(|one| one.way == Way::Unknown), "{connections:?}");
+    drop(held);
+}
+
+#[test]
+fn without_sys_ptrace_owners_are_unknown() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = lab.nc(0, 0, "-l -p 8080");
+    lab.wait_for_sockets(1, "sport = :8080");
+    let snapshot = look_without(&lab, CapabilitySet::SYS_PTRACE);
+    assert_eq!(subjects(&snapshot), [(Subject::Processes, Cause::Permission)]);
+    assert_eq!(snapshot.unread[0].means, "the owner of 1 socket is not known");
+    assert_eq!(snapshot.sockets.map(|sockets| sockets.len()), Some(1));
+}
+
+#[test]
+fn without_sys_admin_each_part_says_so() {
+    if !require_root() {
+        return;
+    }
+    let snapshot = look_without(&Lab::new(), CapabilitySet::SYS_ADMIN);
+    let expected = [Subject::Sockets, Subject::Flows, Subject::Interfaces].map(|subject| (subject, Cause::Permission));
+    assert_eq!(subjects(&snapshot), expected);
+}
