@@ -26,6 +26,8 @@ const WANTED: [(&str, &[&str]); 12] = [
     ("procps", &["ps"]),
 ];
 
+/// Those of them that bring services of their own.
+const SERVICES: [&str; 2] = ["docker.io", "containerd"];
 /// Where root's programs are, beside the search path.
 const ROOT_PATHS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// Asked by the package scripts before they start a service; 101 forbids it (Debian policy 9.3.3.1).
@@ -47,6 +49,12 @@ pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
     let _guard = NoServices::new().map_err(|error| format!("{POLICY}: {error}"))?;
     // The lists may be absent (images) or too old for what the mirror still has: then, and only then, they are fetched.
     if install_once(packages) || (apt_get(&["update"]) && install_once(packages)) {
+        if packages.iter().any(|package| SERVICES.contains(package)) {
+            println!(
+                "note: the services of these packages were not started, but will be when the machine starts next;"
+            );
+            println!("      to prevent that: systemctl disable docker.service docker.socket containerd.service");
+        }
         return Ok(());
     }
     Err(format!("apt-get could not install: {}", packages.join(" ")))

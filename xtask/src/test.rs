@@ -43,7 +43,7 @@ fn prepare() -> Result<(), String> {
             "most of tests/netns and tests/runtime. Each says so{}. All of them:",
             if in_ci() { " and fails (CI is set)" } else { "" }
         );
-        eprintln!("    sudo --preserve-env=PATH,CI cargo xtask test");
+        eprintln!("    sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test");
         eprintln!("----------------------------------------------------------------------------------------------");
         return Ok(());
     }
