@@ -1,0 +1,112 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_nslens_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_nslens_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_nslens_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_nslens_using_subcommand
+    set -l cmd (__fish_nslens_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c nslens -n "__fish_nslens_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_needs_command" -s V -l version -d 'Print version'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show its live connections and where each really went'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, or a workload and a snapshot'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything to a file that all commands read'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show all of the above on it'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
+nft\t'nf_tables'
+all\t'Both'"
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' own text), json, save (as iptables-save)' -r -f -a "table\t''
+wide\t''
+json\t''
+save\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l all -d 'Every table and chain, not only what redirects'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 4 -l ipv4 -d 'IPv4 only'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 6 -l ipv6 -d 'IPv6 only'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l no-headers -d 'No line with the columns\' names'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s o -l output -d 'table, wide, json' -r -f -a "table\t''
+wide\t''
+json\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l all -d 'Listeners, unconnected sockets and TIME-WAIT too'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l no-headers -d 'No line with the columns\' names'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
+nft\t'nf_tables'
+all\t'Both'"
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s o -l output -d 'table, json' -r -f -a "table\t''
+json\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l rules -d 'Compare rules (this is the default)'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l conns -d 'Compare connections'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 4 -l ipv4 -d 'IPv4 only'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 6 -l ipv6 -d 'IPv6 only'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s f -l file -d 'File to write, compressed when it ends in .gz (default: stdout, unless that is a terminal)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand demo" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand demo" -l keep -d 'Leave the lab running until Enter, and say how to look at it'
+complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -56,8 +56,12 @@ pub fn rules(before: &Snapshot, after: &Snapshot) -> Vec<RuleChange> {
 /// Saved text does not say which backend it was taken from: against a live pod it stands for the backend that holds rules there.
 fn text_backend(before: &Snapshot, after: &Snapshot) -> Option<Backend> {
     let used = |snapshot: &Snapshot| {
-        let mut backends: Vec<Backend> =
-            snapshot.rulesets().iter().filter(|ruleset| ruleset.rule_count() > 0).map(|ruleset| ruleset.backend).collect();
+        let mut backends: Vec<Backend> = snapshot
+            .rulesets()
+            .iter()
+            .filter(|ruleset| ruleset.rule_count() > 0)
+            .map(|ruleset| ruleset.backend)
+            .collect();
         backends.dedup();
         match backends.as_slice() {
             [only] => Some(*only),

@@ -114,14 +114,22 @@ fn wakes_tracking(rule: &Rule) -> Option<bool> {
         Action::Target(target) => match target.effect() {
             Effect::Redirect(_) | Effect::Destination(_) | Effect::Source | Effect::RestoredMark => Some(true),
             Effect::Opaque(_) => None,
-            _ => Some(matches!(target, crate::xt::Target::Ct(ct) if !ct.untracked)
-                || matches!(target, crate::xt::Target::ConnmarkTarget(_))),
+            _ => Some(
+                matches!(target, crate::xt::Target::Ct(ct) if !ct.untracked)
+                    || matches!(target, crate::xt::Target::ConnmarkTarget(_)),
+            ),
         },
         _ => Some(false),
     };
     match (matches, target) {
         (true, _) | (_, Some(true)) => Some(true),
         (false, None) => None,
-        (false, Some(false)) => if unknown { None } else { Some(false) },
+        (false, Some(false)) => {
+            if unknown {
+                None
+            } else {
+                Some(false)
+            }
+        }
     }
 }

@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, Policy, Process, Rule, Ruleset, Snapshot, Socket,
-    Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeRule, Policy, Process, Rule, Ruleset,
+    Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
-use crate::nft;
-use crate::xt::{self, Target, parse_rule, tokens};
+use crate::syntax::parse_body;
 
 /// What every document has, read before anything else of it.
 #[derive(Deserialize)]
@@ -67,7 +66,7 @@ struct FileRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    nft: Option<nft::Rule>,
+    nft: Option<NativeRule>,
     counters: Option<Counters>,
     handle: Option<u64>,
 }
@@ -116,10 +115,8 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
 }
 
 fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
-    let table = |table: &Table| FileTable {
-        name: table.name.clone(),
-        chains: table.chains.iter().map(file_chain).collect(),
-    };
+    let table =
+        |table: &Table| FileTable { name: table.name.clone(), chains: table.chains.iter().map(file_chain).collect() };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
 
@@ -145,22 +142,23 @@ fn file_chain(chain: &Chain) -> FileChain {
 
 fn ruleset(stored: FileRuleset) -> Result<Ruleset, ArchiveError> {
     let ipv6 = stored.family == Family::Ip6;
-    let tables: Result<Vec<Table>, ArchiveError> = stored.tables.into_iter().map(|stored| table(stored, ipv6)).collect();
+    let tables: Result<Vec<Table>, ArchiveError> =
+        stored.tables.into_iter().map(|stored| table(stored, ipv6)).collect();
     Ok(Ruleset { backend: stored.backend, family: stored.family, tables: tables? })
 }
 
 fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
     let names: Vec<String> = stored.chains.iter().map(|chain| chain.name.clone()).collect();
-    let is_chain = |name: &str| names.iter().any(|known| known == name) && Target::options(name).is_none();
     let mut chains = Vec::with_capacity(stored.chains.len());
     for chain in stored.chains {
         let mut rules = Vec::with_capacity(chain.rules.len());
         for (index, stored) in chain.rules.into_iter().enumerate() {
-            let place = || format!("rule {} of {} {}", index + 1, chain.name, stored.text.as_deref().unwrap_or_default());
-            let body = match (&stored.text, &stored.nft) {
-                (Some(text), None) => Body::Xt(Box::new(xt_rule(text, ipv6, &is_chain, &place)?)),
-                (None, Some(rule)) => Body::Nft(rule.clone()),
-                _ => return Err(ArchiveError::Damaged(format!("{} has no content", place()))),
+            let damaged =
+                |why: &str| ArchiveError::Damaged(format!("rule {} of chain {}: {why}", index + 1, chain.name));
+            let body = match (stored.text, stored.nft) {
+                (Some(text), None) => parse_body(&text, ipv6, &names).map_err(|why| damaged(&why))?,
+                (None, Some(rule)) => Body::Nft(rule),
+                _ => return Err(damaged("it says nothing, or two things")),
             };
             rules.push(Rule { counters: stored.counters, handle: stored.handle, body });
         }
@@ -176,19 +174,4 @@ fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
         });
     }
     Ok(Table { name: stored.name, chains })
-}
-
-fn xt_rule(
-    text: &str,
-    ipv6: bool,
-    is_chain: &dyn Fn(&str) -> bool,
-    place: &dyn Fn() -> String,
-) -> Result<xt::Rule, ArchiveError> {
-    let damaged = |why: String| ArchiveError::Damaged(format!("{}: {why}", place()));
-    let rules = tokens(text).and_then(|words| parse_rule(&words, ipv6, is_chain)).map_err(|e| damaged(e.to_string()))?;
-    let mut rules = rules.into_iter();
-    match (rules.next(), rules.next()) {
-        (Some(rule), None) => Ok(rule),
-        _ => Err(damaged("is not one rule".to_owned())),
-    }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use crate::model::{Snapshot, Workload};
+pub use crate::sys::caps::{is_root, missing as missing_rights};
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
 

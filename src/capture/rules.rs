@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Backend, Body, Cause, Chain, Counters, Family, Rule, Ruleset, Subject, Syntax, Table, Unread};
-use crate::nft;
+use crate::model::{Backend, Cause, Family, Ruleset, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
 use crate::sys::xt_sockopt::XtSocket;
+use crate::wire::nf_table;
 use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
 use crate::wire::xt::{TableInfo, decode_table};
 
@@ -78,7 +78,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
         }
     }
     match nft {
-        None if nft_there || !wanted.backend.is_none_or(|only| only == Backend::Nft) => {}
+        None if nft_there || wanted.backend.is_some_and(|only| only != Backend::Nft) => {}
         // A kernel without nf_tables holds no rules of it: that is known, not unread.
         None => rulesets.extend(empty_nft(wanted)),
         Some(Err(error)) => unread.push(nft_unread(&error.to_string(), error.raw_os_error())),
@@ -276,55 +276,7 @@ fn read_table(
         // One dump per chain: the kernel walks a dump of everything anew for each of its datagrams.
         let request = nf_tables::rules_of(table.family, &table.name, &chain.name);
         let rules = collect(socket, nf_tables::GET_RULE, netlink::DUMP, &request, nf_tables::rule)?;
-        let rules = rules.into_iter().map(|message| (message.handle, message.rule)).collect();
-        found.push(chain_of(family, &table.name, chain, rules));
+        found.push((chain, rules));
     }
-    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = found.into_iter().partition(|chain| chain.hook.is_some());
-    if found_is_iptables(&base, &user) {
-        // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
-        base.sort_by_key(|chain| chain.hook);
-        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-    }
-    base.extend(user);
-    Ok(Table { name: table.name.clone(), chains: base })
-}
-
-fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
-    base.iter().chain(user).all(|chain| chain.syntax == Syntax::Iptables)
-}
-
-/// The tables that iptables-nft knows, in its families.
-const IPTABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
-
-fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<(u64, nft::Rule)>) -> Chain {
-    let ipv6 = family == Family::Ip6;
-    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table);
-    let readings: Vec<_> = rules.iter().map(|(_, rule)| nft::to_xt(rule, ipv6).filter(|_| possible)).collect();
-    // A chain is written in one language: a single rule that iptables cannot express makes it nft's.
-    let iptables = possible && readings.iter().all(Option::is_some);
-    let rules = rules.into_iter().zip(readings).map(|((handle, rule), reading)| match reading.filter(|_| iptables) {
-        Some((reading, counters)) => Rule {
-            counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
-            handle: Some(handle),
-            body: Body::Xt(Box::new(reading)),
-        },
-        None => Rule { counters: native_counters(&rule), handle: Some(handle), body: Body::Nft(rule) },
-    });
-    Chain {
-        name: message.name.clone(),
-        syntax: if iptables { Syntax::Iptables } else { Syntax::Nft },
-        kind: message.kind.clone(),
-        hook: message.hook.and_then(|(number, _)| nf_tables::hook_of(family, number)),
-        priority: message.hook.map(|(_, priority)| priority),
-        policy: message.policy,
-        counters: message.counters,
-        rules: rules.collect(),
-    }
-}
-
-fn native_counters(rule: &nft::Rule) -> Option<Counters> {
-    rule.expressions.iter().find_map(|expression| match expression {
-        nft::Expression::Counter { packets, bytes } => Some(Counters { packets: *packets, bytes: *bytes }),
-        _ => None,
-    })
+    Ok(nf_table::assemble(family, &table.name, found))
 }

@@ -21,15 +21,8 @@ pub enum Exit {
 }
 
 /// Which one wins when several apply: the first of these.
-pub const ORDER: [Exit; 7] = [
-    Exit::Usage,
-    Exit::NotFound,
-    Exit::NotPermitted,
-    Exit::Failed,
-    Exit::Differs,
-    Exit::CannotTell,
-    Exit::Done,
-];
+pub const ORDER: [Exit; 7] =
+    [Exit::Usage, Exit::NotFound, Exit::NotPermitted, Exit::Failed, Exit::Differs, Exit::CannotTell, Exit::Done];
 
 impl Exit {
     /// The code that stands for all of these.
@@ -59,7 +52,8 @@ mod tests {
     #[test]
     fn the_documentation_has_the_same_table_and_order() {
         let text = include_str!("../../docs/exit-codes.md");
-        let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.trim().parse::<u8>().ok());
+        let rows =
+            text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.trim().parse::<u8>().ok());
         let mut codes: Vec<u8> = ORDER.iter().map(|exit| exit.code()).collect();
         let order = format!("{}, then {}", join(&codes[..4]), join(&codes[4..]));
         assert!(text.contains(&order), "docs/exit-codes.md must say: {order}");

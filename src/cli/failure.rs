@@ -5,10 +5,9 @@ use std::fmt::Display;
 
 use super::exit::Exit;
 use crate::archive::ArchiveError;
-use crate::capture::CaptureError;
+use crate::capture::{self, CaptureError};
 use crate::demo::DemoError;
 use crate::report::escape::escape;
-use crate::sys::caps;
 use crate::target::{EndpointError, GrammarError, TargetError};
 
 /// An error with its exit code and advice.
@@ -71,8 +70,8 @@ impl Failure {
 
 /// The same command with more rights, and what is missing.
 fn rights() -> String {
-    let missing = caps::missing();
-    if caps::is_root() && !missing.is_empty() {
+    let missing = capture::missing_rights();
+    if capture::is_root() && !missing.is_empty() {
         return format!("this root user lacks {}; start nslens with all capabilities", missing.join(", "));
     }
     let words: Vec<String> = std::env::args().map(|word| shell_word(&word)).collect();
@@ -83,7 +82,11 @@ fn rights() -> String {
 /// A word as a shell takes it back unchanged.
 fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 impl From<GrammarError> for Failure {
@@ -94,7 +97,8 @@ impl From<GrammarError> for Failure {
 
 impl From<EndpointError> for Failure {
     fn from(error: EndpointError) -> Self {
-        Self::of(Exit::Usage, &error).hint("give the runtime's unix socket: --runtime-endpoint /run/containerd/containerd.sock")
+        Self::of(Exit::Usage, &error)
+            .hint("give the runtime's unix socket: --runtime-endpoint /run/containerd/containerd.sock")
     }
 }
 

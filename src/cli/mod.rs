@@ -1,11 +1,11 @@
 //! The only part that knows a terminal: arguments, one file per command, hints, colour, exit codes.
 
-mod arguments;
-mod commands;
-mod exit;
-mod failure;
-mod screen;
-mod source;
+pub mod arguments;
+pub mod commands;
+pub mod exit;
+pub mod failure;
+pub mod screen;
+pub mod source;
 
 use std::ffi::OsString;
 use std::io::Write;

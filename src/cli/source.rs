@@ -92,7 +92,8 @@ impl Source<'_> {
                     return Ok(Snapshot { asked: asked.to_owned(), ..*snapshot });
                 }
                 Loaded::Snapshot(_) => {
-                    let message = format!("{name}: a snapshot is a whole workload, it cannot be put together with other files");
+                    let message =
+                        format!("{name}: a snapshot is a whole workload, it cannot be put together with other files");
                     return Err(Failure::new(Exit::Usage, message));
                 }
                 Loaded::Rules(found) => rulesets.extend(found),

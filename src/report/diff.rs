@@ -36,7 +36,8 @@ pub fn json(difference: &Difference<'_>) -> Map<String, Value> {
     let mut document = document::head("nslens.diff/v1", before);
     document.remove("target");
     document.insert("targets".to_owned(), json!([document::target(before), document::target(after)]));
-    document.insert("unread".to_owned(), before.unread.iter().chain(&after.unread).map(|unread| json!(unread)).collect());
+    document
+        .insert("unread".to_owned(), before.unread.iter().chain(&after.unread).map(|unread| json!(unread)).collect());
     document.insert("equal".to_owned(), json!(difference.equal()));
     document.insert("rules".to_owned(), json!(rules));
     document.insert("effects".to_owned(), Value::Null);
@@ -78,7 +79,8 @@ fn rules(changes: &[RuleChange], paint: Paint, out: &mut String) {
     for change in changes {
         let rule = &change.rule;
         let same = last.is_some_and(|last| {
-            (last.backend, last.family, &last.table, &last.chain) == (rule.backend, rule.family, &rule.table, &rule.chain)
+            (last.backend, last.family, &last.table, &last.chain)
+                == (rule.backend, rule.family, &rule.table, &rule.chain)
         });
         if !same {
             let RuleRef { backend, family, table, chain, .. } = rule;

@@ -12,12 +12,12 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
     let mut facts = vec![format!("{} {}", workload.kind.word(), escape(&workload.name))];
     facts.extend(workload.namespace.as_ref().map(|name| format!("namespace {}", escape(name))));
     facts.extend(workload.runtime.as_ref().map(|name| escape(name).into_owned()));
-    facts.extend(workload.pid.map(|pid| format!("PID {pid}")));
+    // A process is named by its PID already.
+    let pid = workload.pid.filter(|_| workload.kind != Kind::Process);
+    facts.extend(pid.map(|pid| format!("PID {pid}")));
     facts.extend(workload.netns.map(|netns| format!("netns {}", netns.inode)));
-    let mut out: String = wrap(&facts.join(" · "), width)
-        .iter()
-        .map(|line| format!("{}\n", paint.text(Label::Name, line)))
-        .collect();
+    let mut out: String =
+        wrap(&facts.join(" · "), width).iter().map(|line| format!("{}\n", paint.text(Label::Name, line))).collect();
     let containers: Vec<_> = workload.containers.iter().map(|container| escape(&container.name)).collect();
     if workload.kind == Kind::Pod && !containers.is_empty() {
         let word = if containers.len() == 1 { "container" } else { "containers" };
@@ -26,7 +26,8 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
         }
     }
     if workload.host_network {
-        let text = "This is the node's own network namespace: the rules below are the node's, not the workload's alone.";
+        let text =
+            "This is the node's own network namespace: the rules below are the node's, not the workload's alone.";
         for line in wrap(text, width) {
             out.push_str(&format!("{}\n", paint.text(Label::Warning, &line)));
         }

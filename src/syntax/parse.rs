@@ -58,6 +58,25 @@ pub fn parse_save(text: &str, family: Family) -> Result<Vec<Ruleset>, SaveError>
     Ok(rulesets)
 }
 
+/// Parses the options of one rule as `Rule::options` of `xt` writes them; `chains` are those of its table.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse_body(options: &str, ipv6: bool, chains: &[String]) -> Result<Body, String> {
+    let words = tokens(options).map_err(|error| error.to_string())?;
+    let rules = parse_rule(&words, ipv6, &|name| is_chain(chains, name)).map_err(|error| error.to_string())?;
+    let mut rules = rules.into_iter();
+    match (rules.next(), rules.next()) {
+        (Some(rule), None) => Ok(Body::Xt(Box::new(rule))),
+        _ => Err("it is not one rule".to_owned()),
+    }
+}
+
+/// A target that we know is never a chain: iptables lets no chain have such a name.
+fn is_chain(chains: &[String], name: &str) -> bool {
+    Target::options(name).is_none() && chains.iter().any(|known| known == name)
+}
+
 /// Lines with their numbers; a line whose quotation mark is open goes on in the next one (line feeds in comments).
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
@@ -175,10 +194,10 @@ impl Draft {
 
     fn finish(mut self, ipv6: bool) -> Result<Table, SaveError> {
         let names: Vec<String> = self.chains.iter().map(|chain| chain.name.clone()).collect();
-        let is_chain = |name: &str| names.iter().any(|known| known == name) && Target::options(name).is_none();
         for draft in std::mem::take(&mut self.rules) {
             let fail = |what: String| SaveError { line: draft.line, what };
-            let rules = parse_rule(&draft.words, ipv6, &is_chain).map_err(|error| fail(error.to_string()))?;
+            let rules = parse_rule(&draft.words, ipv6, &|name| is_chain(&names, name))
+                .map_err(|error| fail(error.to_string()))?;
             let chain = self.chains.iter_mut().find(|chain| chain.name == draft.chain);
             let chain = chain.ok_or_else(|| fail(format!("chain {} is not declared", draft.chain)))?;
             for rule in rules {

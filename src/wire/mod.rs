@@ -2,7 +2,9 @@
 
 mod address;
 pub mod attribute;
+mod compat;
 pub mod conntrack;
+pub mod nf_table;
 pub mod nf_tables;
 pub mod rtnetlink;
 pub mod sock_diag;

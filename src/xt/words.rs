@@ -68,7 +68,7 @@ impl Words {
             (None, true) => if rest { "everything else" } else { "everything" }.to_owned(),
             (Some(protocol), true) if protocol.starts_with("all but") => protocol,
             (Some(protocol), true) => format!("all {}{protocol}", if rest { "other " } else { "" }),
-            (None, false) => format!("all {}", phrases.join(", ")),
+            (None, false) => format!("everything {}", phrases.join(", ")),
             (Some(protocol), false) => format!("{protocol} {}", phrases.join(", ")),
         }
     }

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("target", &["sys", "model"]),
     ("enter", &["sys", "model"]),
     ("archive", &["syntax", "model"]),
-    ("analysis", &["syntax", "xt", "nft", "model"]),
+    ("analysis", &["syntax", "xt", "nft", "model", "packet"]),
     ("report", &["analysis", "syntax", "model"]),
     ("demo", &["sys", "wire", "model"]),
     ("wire", &["xt", "nft", "model"]),

@@ -8,7 +8,9 @@ use crate::cli::screen::Screen;
 
 /// Print the completion script of a shell.
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  nslens completions bash > /etc/bash_completion.d/nslens\n  nslens completions fish > ~/.config/fish/completions/nslens.fish\n")]
+#[command(
+    before_long_help = "Examples:\n  nslens completions bash > /etc/bash_completion.d/nslens\n  nslens completions fish > ~/.config/fish/completions/nslens.fish\n"
+)]
 pub struct Completions {
     /// The shell
     shell: Shell,

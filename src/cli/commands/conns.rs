@@ -24,7 +24,9 @@ pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Sub
 /// For every socket: the process that holds it, what was dialled, where the packets go, and which way that is: redirected (the
 /// program dialled elsewhere), intercepted (the proxy's accepted half), exempt (left alone by a rule for its owner or mark), direct.
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n")]
+#[command(
+    before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n"
+)]
 pub struct Conns {
     /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a snapshot, -
     pub target: Option<String>,
@@ -32,7 +34,14 @@ pub struct Conns {
     #[arg(long)]
     pub all: bool,
     /// table, wide, json
-    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORM",
+        default_value = "table",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     output: Output,
     /// No line with the columns' names
     #[arg(long)]
@@ -40,6 +49,7 @@ pub struct Conns {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
+    /// Colours and notes.
     pub looks: Looks,
 }
 
@@ -57,7 +67,10 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     let found = connections(&snapshot, arguments.all, &SnapshotRules::of(&snapshot));
     if arguments.output == Output::Json {
         let mut document = document::head("nslens.conns/v1", &snapshot);
-        document.insert("connections".to_owned(), Value::Array(conns::rows_json(&found).as_array().cloned().unwrap_or_default()));
+        document.insert(
+            "connections".to_owned(),
+            Value::Array(conns::rows_json(&found).as_array().cloned().unwrap_or_default()),
+        );
         screen.print(&document::print(document))?;
         return Ok(unread_exit(&snapshot, &SUBJECTS));
     }
@@ -68,7 +81,8 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     let unread = who::unread(&snapshot, &SUBJECTS, paint, width);
     if found.is_empty() && unread.is_empty() {
         let hidden = snapshot.sockets.as_ref().map_or(0, Vec::len);
-        let more = if hidden == 0 || arguments.all { String::new() } else { format!("; {hidden} other sockets: --all") };
+        let more =
+            if hidden == 0 || arguments.all { String::new() } else { format!("; {hidden} other sockets: --all") };
         out.push_str(&format!("no live connections{more}\n"));
     } else if arguments.output == Output::Wide {
         out.push_str(&conns::wide(&found, look));

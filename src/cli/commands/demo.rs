@@ -23,6 +23,7 @@ pub struct Demo {
     #[arg(long)]
     keep: bool,
     #[command(flatten)]
+    /// Colours and notes.
     pub looks: Looks,
 }
 

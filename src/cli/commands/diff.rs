@@ -22,7 +22,9 @@ use crate::report::{document, who};
 /// Rules are compared by their text, chain by chain: order counts, counters and handles do not. Exit code 0 when equal, 1 when
 /// different, above 1 when that could not be told.
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  sudo nslens diff pod/web-1 pod/web-2\n  sudo nslens diff ./yesterday.json pod/web-1 --conns\n")]
+#[command(
+    before_long_help = "Examples:\n  sudo nslens diff pod/web-1 pod/web-2\n  sudo nslens diff ./yesterday.json pod/web-1 --conns\n"
+)]
 pub struct Diff {
     /// The first: pod/NAME, container/NAME, an ID, pid/N, netns/NAME, a file, -
     pub before: Option<String>,
@@ -37,11 +39,19 @@ pub struct Diff {
     #[command(flatten)]
     which: Which,
     /// table, json
-    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORM",
+        default_value = "table",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     output: Output,
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
+    /// Colours and notes.
     pub looks: Looks,
 }
 

@@ -13,15 +13,16 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Snapshot, Subject};
 use crate::report::rules::Form;
-use crate::report::{document, escape::escape, rules, sentence::sentence, who, wrap::wrap};
-use crate::syntax::print_save;
+use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
 
 /// Show the redirect rules of a workload, in plain words.
 ///
 /// Shown are the chains on whose paths something redirects, whole, with the rules that exempt from it, hook by hook as a packet
 /// meets them; legacy iptables, iptables-nft and nftables, IPv4 and IPv6. The last line says it in a sentence.
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  sudo nslens rules pod/productpage\n  sudo nslens rules docker://4f3a -o save > rules.txt\n")]
+#[command(
+    before_long_help = "Examples:\n  sudo nslens rules pod/productpage\n  sudo nslens rules docker://4f3a -o save > rules.txt\n"
+)]
 pub struct Rules {
     /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a file, -
     pub target: Option<String>,
@@ -31,7 +32,14 @@ pub struct Rules {
     #[command(flatten)]
     which: Which,
     /// table, wide (with the rules' own text), json, save (as iptables-save)
-    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORM",
+        default_value = "table",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     output: Output,
     /// No line with the columns' names
     #[arg(long)]
@@ -39,6 +47,7 @@ pub struct Rules {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
+    /// Colours and notes.
     pub looks: Looks,
 }
 
@@ -59,24 +68,16 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     match arguments.output {
-        Output::Save => screen.print(&save(&snapshot, screen))?,
+        Output::Save => {
+            for unread in snapshot.unread_about(&[Subject::Rules]) {
+                screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+            }
+            screen.print(&rules::save(&snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+        }
         Output::Json => screen.print(&document::print(rules::json(&snapshot, &summary(&snapshot, arguments))))?,
         Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
     }
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
-}
-
-/// What the save programs print, one after the other; escaped only where it would reach a terminal.
-fn save(snapshot: &Snapshot, screen: &Screen) -> String {
-    for unread in snapshot.unread_about(&[Subject::Rules]) {
-        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
-    }
-    let text: String =
-        snapshot.rulesets().iter().map(|ruleset| print_save(ruleset, env!("CARGO_PKG_VERSION"))).collect();
-    if !screen.terminal {
-        return text;
-    }
-    text.lines().map(|line| format!("{}\n", escape(line))).collect()
 }
 
 fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {

@@ -21,7 +21,9 @@ use crate::model::Subject;
 /// Rules, sockets, tracked connections, processes and interfaces, and what could not be read. The file is versioned JSON, readable
 /// by its owner only. Of the environment only a few named variables of meshes are ever captured.
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  nslens rules ./before.json.gz\n")]
+#[command(
+    before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  nslens rules ./before.json.gz\n"
+)]
 pub struct Snapshot {
     /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME
     pub target: Option<String>,
@@ -31,6 +33,7 @@ pub struct Snapshot {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
+    /// Colours and notes.
     pub looks: Looks,
 }
 

@@ -1,7 +1,9 @@
-//! The answer of `rules`: for people ([table()]) and for programs ([`json`]).
+//! The answer of `rules`: for people ([`table()`]) and for programs ([`json`], [`save`]).
 
 mod json;
+mod save;
 mod table;
 
 pub use json::json;
+pub use save::save;
 pub use table::{Form, nothing, table};

@@ -139,7 +139,9 @@ fn paint_words(part: &str, at: usize, rule: &Rule, paint: Paint) -> String {
     let label = if rule.redirects() { Some(Label::Redirect) } else { None };
     match (part.split_once('→'), label) {
         (Some((who, what)), Some(label)) => format!("{who}→{}", paint.text(label, what)),
-        (Some((who, what)), None) if what.trim() == "left alone" => format!("{who}→{}", paint.text(Label::Exempt, what)),
+        (Some((who, what)), None) if what.trim() == "left alone" => {
+            format!("{who}→{}", paint.text(Label::Exempt, what))
+        }
         (None, Some(label)) if at > 0 => paint.text(label, part),
         _ => part.to_owned(),
     }

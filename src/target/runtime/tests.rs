@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::target::{Choice, Query, TargetError, find};
 
-const DEADLINE: Duration = Duration::from_millis(300);
+const DEADLINE: Duration = Duration::from_secs(1);
 
 fn world(endpoints: &[(RuntimeKind, &Path)]) -> World {
     let endpoints = endpoints

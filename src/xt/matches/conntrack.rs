@@ -51,7 +51,7 @@ impl Extension for Conntrack {
             _ => return None,
         };
         // Other tests of this match (addresses, ports, status, expiry) are kept as bytes.
-        (tests & !STATE_ALIAS == STATE).then(|| Self {
+        (tests & !STATE_ALIAS == STATE).then_some(Self {
             short: tests & STATE_ALIAS != 0,
             negated: negations & STATE != 0,
             states,

@@ -105,11 +105,12 @@ impl Matching for Multiport {
     }
 
     fn explain(&self, words: &mut Words) {
-        let ports = Some((self.negated, self.list('–').replace(',', ", ")));
+        let ports = self.list('–').replace(',', ", ");
+        let not = if self.negated { "not " } else { "" };
         match self.side {
-            Side::Source => words.ports(ports, None),
-            Side::Destination => words.ports(None, ports),
-            Side::Either => words.also(format!("from or to port {}", ports.unwrap_or_default().1)),
+            Side::Source => words.ports(Some((self.negated, ports)), None),
+            Side::Destination => words.ports(None, Some((self.negated, ports))),
+            Side::Either => words.also(format!("{not}from or to port {ports}")),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Expressions read as the iptables rule that iptables-nft 1.8 meant by them.
+//!
+//! It writes a rule partly as native expressions (addresses, devices, ports, marks), partly as xtables payloads; both shapes
+//! normalise to one [`xt::Rule`] here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Comparison, Expression, Rule, Verdict};
+use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Mark, Ports, Tcp, Udp};
 use crate::xt::targets::Nflog;
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
@@ -42,7 +45,7 @@ struct Reader {
 
 /// The iptables rule, with its counters; `None` when the expressions are none that iptables-nft writes.
 #[must_use]
-pub fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u64)>)> {
+pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u64)>)> {
     let mut reader = Reader { ipv6, loaded: None, ip: IpPart::default(), matches: Vec::new(), action: Action::None };
     let mut counters = None;
     for expression in &rule.expressions {

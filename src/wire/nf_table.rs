@@ -1,0 +1,64 @@
+//! A table of nf_tables put together from its messages: chain by chain, each in the language that its rules are written in.
+
+use super::compat::to_xt;
+use super::nf_tables::{ChainMessage, RuleMessage, hook_of};
+use crate::model::{Body, Chain, Counters, Family, Rule, Syntax, Table};
+use crate::nft;
+
+/// The table of this name from its chains and their rules.
+#[must_use]
+pub fn assemble(family: Family, table: &str, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
+    let found = chains.into_iter().map(|(message, rules)| chain_of(family, table, message, rules));
+    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = found.partition(|chain| chain.hook.is_some());
+    if found_is_iptables(&base, &user) {
+        // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
+        base.sort_by_key(|chain| chain.hook);
+        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    }
+    base.extend(user);
+    Table { name: table.to_owned(), chains: base }
+}
+
+fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
+    base.iter().chain(user).all(|chain| chain.syntax == Syntax::Iptables)
+}
+
+/// The tables that iptables-nft knows, in its families.
+const IPTABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
+
+fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<RuleMessage>) -> Chain {
+    let ipv6 = family == Family::Ip6;
+    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table);
+    let readings: Vec<_> = rules.iter().map(|message| to_xt(&message.rule, ipv6).filter(|_| possible)).collect();
+    // A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+    let iptables = possible && readings.iter().all(Option::is_some);
+    let rules = rules.into_iter().zip(readings).map(|(message, reading)| match reading.filter(|_| iptables) {
+        Some((reading, counters)) => Rule {
+            counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
+            handle: Some(message.handle),
+            body: Body::Xt(Box::new(reading)),
+        },
+        None => Rule {
+            counters: native_counters(&message.rule),
+            handle: Some(message.handle),
+            body: Body::Nft(message.rule),
+        },
+    });
+    Chain {
+        name: message.name.clone(),
+        syntax: if iptables { Syntax::Iptables } else { Syntax::Nft },
+        kind: message.kind.clone(),
+        hook: message.hook.and_then(|(number, _)| hook_of(family, number)),
+        priority: message.hook.map(|(_, priority)| priority),
+        policy: message.policy,
+        counters: message.counters,
+        rules: rules.collect(),
+    }
+}
+
+fn native_counters(rule: &nft::Rule) -> Option<Counters> {
+    rule.expressions.iter().find_map(|expression| match expression {
+        nft::Expression::Counter { packets, bytes } => Some(Counters { packets: *packets, bytes: *bytes }),
+        _ => None,
+    })
+}
