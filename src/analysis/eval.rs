@@ -1,13 +1,14 @@
-//! What the rules of one hook do to a packet: left alone, redirected, dropped, or undecided with the reason.
+//! What the rules of a hook, or of several, do to a packet: left alone, redirected, dropped, or undecided with the reason.
 //!
-//! It follows a packet through the base chains of a hook by priority, up to the first redirect. Routing, and what later hooks
-//! see of a redirected packet, are not its business.
+//! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
+//! Routing is not its business, nor what comes after the hooks that it is given.
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Backend, Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
 use crate::packet::{Answer, Known, Packet};
-use crate::xt::{Action, Effect};
+use crate::xt::{Action, Effect, PortRange};
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,34 +66,51 @@ struct Evaluator {
     budget: Cell<u32>,
 }
 
+/// A packet on its way, and what was decided about it so far.
+#[derive(Clone)]
+struct Traveller {
+    packet: Packet,
+    /// The rule that took it out of a chain.
+    left_by: Option<RuleRef>,
+    /// The rule that sends it elsewhere, and the port.
+    redirected: Option<(RuleRef, Option<u16>)>,
+}
+
 /// Where a packet stands: chains entered, each with the place of the next rule.
 #[derive(Clone)]
 struct Walk<'a> {
     stack: Vec<(&'a Chain, usize)>,
-    packet: Packet,
-    left_by: Option<RuleRef>,
+    traveller: Traveller,
 }
 
-/// Runs a packet through all chains of a hook.
+/// Runs a packet through all chains of these hooks, one hook after the other.
 #[must_use]
-pub fn at_hook(rulesets: &[Ruleset], hook: Hook, packet: &Packet, ipv6: bool) -> End {
+pub fn through(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool) -> End {
     let mut bases: Vec<Base<'_>> = Vec::new();
     for ruleset in rulesets.iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
         for table in &ruleset.tables {
-            let chains = table.chains.iter().filter(|chain| chain.hook == Some(hook));
+            let chains = table.chains.iter().filter(|chain| chain.hook.is_some_and(|hook| hooks.contains(&hook)));
             bases.extend(chains.map(|chain| Base { ruleset, table, chain }));
         }
     }
-    bases.sort_by_key(|base| base.chain.priority);
-    Evaluator { budget: Cell::new(BUDGET) }.run(&bases, packet.clone(), None)
+    let place = |hook: Option<Hook>| hooks.iter().position(|known| Some(*known) == hook);
+    bases.sort_by_key(|base| (place(base.chain.hook), base.chain.priority));
+    let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None };
+    Evaluator { budget: Cell::new(BUDGET) }.run(&bases, traveller)
 }
 
 impl Evaluator {
-    fn run(&self, bases: &[Base<'_>], packet: Packet, left_by: Option<RuleRef>) -> End {
-        let Some((base, later)) = bases.split_first() else {
-            return End::Untouched { by: left_by };
+    fn run(&self, bases: &[Base<'_>], traveller: Traveller) -> End {
+        // A packet is translated once: the nat chains that follow are not asked (K5, K28).
+        let translated = traveller.redirected.is_some();
+        let passed = bases.iter().take_while(|base| translated && is_nat(base)).count();
+        let Some((base, later)) = bases.get(passed..).and_then(<[_]>::split_first) else {
+            return match traveller.redirected {
+                Some((by, port)) => End::Redirected { by, port },
+                None => End::Untouched { by: traveller.left_by },
+            };
         };
-        self.chain(*base, later, Walk { stack: vec![(base.chain, 0)], packet, left_by })
+        self.chain(*base, later, Walk { stack: vec![(base.chain, 0)], traveller })
     }
 
     fn chain<'a>(&self, base: Base<'a>, later: &[Base<'_>], mut walk: Walk<'a>) -> End {
@@ -102,7 +120,7 @@ impl Evaluator {
                 if base.chain.policy == Some(Policy::Drop) {
                     return End::Dropped { by: None };
                 }
-                return self.run(later, walk.packet, walk.left_by);
+                return self.run(later, walk.traveller);
             };
             let (chain, index) = (*chain, *at);
             let Some(rule) = chain.rules.get(index) else {
@@ -115,7 +133,7 @@ impl Evaluator {
             }
             self.budget.set(self.budget.get() - 1);
             let by = reference(base, chain, index);
-            match ask(rule, &walk.packet) {
+            match ask(rule, &walk.traveller.packet) {
                 Ok(Answer::No) => {}
                 Ok(Answer::Yes) => {
                     if let Some(end) = self.matched(base, later, &mut walk, rule, by) {
@@ -160,11 +178,11 @@ impl Evaluator {
             Action::Drop => Some(End::Dropped { by: Some(by) }),
             Action::Queue => Some(End::Undecided { because: format!("rule {by} asks a program") }),
             Action::Accept => {
-                walk.left_by = Some(by);
-                Some(self.run(later, walk.packet.clone(), walk.left_by.take()))
+                walk.traveller.left_by = Some(by);
+                Some(self.run(later, walk.traveller.clone()))
             }
             Action::Return => {
-                walk.left_by = Some(by);
+                walk.traveller.left_by = Some(by);
                 walk.stack.pop();
                 None
             }
@@ -178,49 +196,90 @@ impl Evaluator {
                 walk.stack.push((chain, 0));
                 None
             }
-            Action::Target(target) => self.target(base, later, walk, &target.effect(), by),
+            Action::Target(target) => self.target(base, later, &mut walk.traveller, &target.effect(), by),
         }
     }
 
     fn target(
         &self,
-        _base: Base<'_>,
+        base: Base<'_>,
         later: &[Base<'_>],
-        walk: &mut Walk<'_>,
+        traveller: &mut Traveller,
         effect: &Effect,
         by: RuleRef,
     ) -> Option<End> {
-        let one = |range: crate::xt::PortRange| (range.from == range.to).then_some(range.from);
+        let own = base.chain.hook == Some(Hook::Output);
         match effect {
-            Effect::Redirect(ports) => Some(End::Redirected { by, port: ports.and_then(one) }),
-            Effect::Destination(range) => Some(End::Redirected { by, port: range.ports.and_then(one) }),
-            Effect::Transparent { port, .. } => Some(End::Redirected { by, port: Some(*port) }),
+            Effect::Redirect(ports) => {
+                redirect(traveller, own, by, *ports);
+                Some(self.run(later, traveller.clone()))
+            }
+            Effect::Destination(range) => {
+                let address = range.addresses.filter(|(first, last)| first == last).map(|(only, _)| only);
+                redirect(traveller, own, by, range.ports);
+                traveller.packet.destination = Known::from_option(address);
+                Some(self.run(later, traveller.clone()))
+            }
+            // The packet stays as it is, and is given to another socket.
+            Effect::Transparent { port, mark, mask, .. } => {
+                traveller.redirected = Some((by, Some(*port)));
+                set_mark(&mut traveller.packet, *mark, *mask);
+                Some(self.run(later, traveller.clone()))
+            }
             // A source translation, too, is the last word of its table.
-            Effect::Source => Some(self.run(later, walk.packet.clone(), walk.left_by.take())),
+            Effect::Source => Some(self.run(later, traveller.clone())),
             Effect::Stop => Some(End::Dropped { by: Some(by) }),
             // Untracked packets are never translated (K9), so no nat chain is asked about them.
             Effect::Untracked => {
-                let rest: Vec<Base<'_>> =
-                    later.iter().filter(|base| base.chain.kind.as_deref() != Some("nat")).copied().collect();
-                walk.left_by = Some(by);
-                Some(self.run(&rest, walk.packet.clone(), walk.left_by.take()))
+                let rest: Vec<Base<'_>> = later.iter().filter(|base| !is_nat(base)).copied().collect();
+                traveller.left_by = Some(by);
+                Some(self.run(&rest, traveller.clone()))
             }
             Effect::Mark { value, mask } => {
-                if let Known::Is(mark) = walk.packet.mark {
-                    walk.packet.mark = Known::Is((mark & !mask) ^ value);
-                } else if *mask == u32::MAX {
-                    walk.packet.mark = Known::Is(*value);
-                }
+                set_mark(&mut traveller.packet, *value, *mask);
                 None
             }
             Effect::RestoredMark => {
-                walk.packet.mark = Known::Unknown;
+                traveller.packet.mark = Known::Unknown;
                 None
             }
             Effect::Continue => None,
             Effect::Opaque(what) => Some(End::Undecided { because: format!("{what} in rule {by}") }),
         }
     }
+}
+
+/// The only port of a range, if it has but one.
+fn one(range: PortRange) -> Option<u16> {
+    (range.from == range.to).then_some(range.from)
+}
+
+/// The packet's destination becomes this machine (K2); which of its addresses is known for packets of its `own` only.
+fn redirect(traveller: &mut Traveller, own: bool, by: RuleRef, ports: Option<PortRange>) {
+    let packet = &mut traveller.packet;
+    packet.destination = match &packet.destination {
+        Known::Is(IpAddr::V4(_)) if own => Known::Is(Ipv4Addr::LOCALHOST.into()),
+        Known::Is(IpAddr::V6(_)) if own => Known::Is(Ipv6Addr::LOCALHOST.into()),
+        _ => Known::Unknown,
+    };
+    packet.destination_local = Known::Is(true);
+    let port = ports.and_then(one);
+    if ports.is_some() {
+        packet.destination_port = Known::from_option(port);
+    }
+    traveller.redirected = Some((by, port));
+}
+
+fn is_nat(base: &Base<'_>) -> bool {
+    base.chain.kind.as_deref() == Some("nat")
+}
+
+fn set_mark(packet: &mut Packet, value: u32, mask: u32) {
+    packet.mark = match packet.mark {
+        Known::Is(mark) => Known::Is((mark & !mask) ^ value),
+        _ if mask == u32::MAX => Known::Is(value),
+        _ => Known::Unknown,
+    };
 }
 
 fn ask(rule: &Rule, packet: &Packet) -> Result<Answer, String> {

@@ -1,6 +1,6 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
-use super::eval::{End, at_hook, find};
+use super::eval::{End, find, through};
 use super::join::{Dialled, Rulebook};
 use crate::model::{Body, Hook, Interface, Rule, RuleRef, Snapshot};
 use crate::packet::{Condition, Field, Known, Packet};
@@ -29,6 +29,8 @@ impl<'a> SnapshotRules<'a> {
             protocol: Known::Is(dialled.protocol.number()),
             source: Known::Is(dialled.source.address),
             destination: Known::Is(dialled.destination.address),
+            source_local: Known::Is(self.snapshot.is_local(dialled.source.address)),
+            destination_local: Known::Is(self.snapshot.is_local(dialled.destination.address)),
             source_port: Known::Is(dialled.source.port),
             destination_port: Known::Is(dialled.destination.port),
             input: if dialled.incoming { self.device(dialled.destination.address) } else { Known::Absent },
@@ -40,7 +42,7 @@ impl<'a> SnapshotRules<'a> {
             state: Known::Is(NEW),
         };
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        at_hook(self.snapshot.rulesets(), hook, &packet, ipv6)
+        through(self.snapshot.rulesets(), &[hook], &packet, ipv6)
     }
 
     /// The device that has this address.

@@ -67,6 +67,11 @@ pub enum Condition {
     },
     /// A socket of this namespace owns the packet.
     Owned,
+    /// The source (`false`) or destination (`true`) is an address of this namespace.
+    Local {
+        /// The destination rather than the source.
+        destination: bool,
+    },
     /// All of these.
     All(Vec<Condition>),
     /// Any of these.
@@ -146,6 +151,10 @@ impl Condition {
                 Answer::from_known(known, |own| if *prefix { own.starts_with(name) } else { own == name })
             }
             Self::Owned => Answer::from_known(&packet.uid, |_| true),
+            Self::Local { destination } => {
+                let known = if *destination { &packet.destination_local } else { &packet.source_local };
+                Answer::from_known(known, |local| *local)
+            }
             Self::Not(inner) => inner.ask(packet).negated(),
             Self::All(inner) => first_of(inner, packet, Answer::No, Answer::Yes),
             Self::Any(inner) => first_of(inner, packet, Answer::Yes, Answer::No),
@@ -159,7 +168,7 @@ impl Condition {
             Self::Range(field, ..) | Self::AnyBit(field, _) | Self::Masked { field, .. } => *field == wanted,
             Self::All(inner) | Self::Any(inner) => inner.iter().any(|part| part.asks_about(wanted)),
             Self::Not(inner) => inner.asks_about(wanted),
-            Self::Always | Self::Device { .. } | Self::Owned | Self::Opaque(_) => false,
+            Self::Always | Self::Device { .. } | Self::Owned | Self::Local { .. } | Self::Opaque(_) => false,
         }
     }
 

@@ -40,6 +40,10 @@ pub struct Packet {
     pub source: Known<IpAddr>,
     /// Destination address.
     pub destination: Known<IpAddr>,
+    /// Whether the source is an address of this namespace.
+    pub source_local: Known<bool>,
+    /// Whether the destination is an address of this namespace.
+    pub destination_local: Known<bool>,
     /// Source port.
     pub source_port: Known<u16>,
     /// Destination port.

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::conns::{has_connections, source};
+use super::rules::summary;
 use super::unread_exit;
 use crate::analysis::diff as differences;
 use crate::analysis::join::{Connection, connections};
@@ -15,7 +16,7 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Snapshot, Subject};
 use crate::report::diff::{self as report, Difference};
-use crate::report::{document, who};
+use crate::report::{document, who, wrap::wrap};
 
 /// Compare two workloads, a workload and a snapshot, or two snapshots.
 ///
@@ -98,6 +99,12 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
     } else {
         let Screen { paint, width, .. } = *screen;
         let mut out = report::text(&difference, paint);
+        if difference.rules.as_ref().is_some_and(|changes| !changes.is_empty()) {
+            for (word, snapshot) in [("before", &before), ("after", &after)] {
+                let sentence = summary(snapshot, arguments.which);
+                out.push_str(&format!("\n{}\n", wrap(&format!("{word}: {sentence}"), width).join("\n")));
+            }
+        }
         for snapshot in [&before, &after] {
             out.push_str(&who::unread(snapshot, &subjects, paint, width));
         }

@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
             }
             screen.print(&rules::save(&snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
         }
-        Output::Json => screen.print(&document::print(rules::json(&snapshot, &summary(&snapshot, arguments))))?,
+        Output::Json => screen.print(&document::print(rules::json(&snapshot, &summary(&snapshot, arguments.which))))?,
         Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
     }
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
@@ -90,7 +90,7 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
     out.push('\n');
     if redirects {
-        for line in wrap(&summary(snapshot, arguments), width) {
+        for line in wrap(&summary(snapshot, arguments.which), width) {
             out.push_str(&format!("{line}\n"));
         }
     } else if unread.is_empty() {
@@ -101,15 +101,15 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
 }
 
 /// The sentence, said only of rules that were read whole.
-fn summary(snapshot: &Snapshot, arguments: &Rules) -> String {
+pub(super) fn summary(snapshot: &Snapshot, which: Which) -> String {
     if snapshot.unread_about(&[Subject::Rules]).next().is_some() {
         return "Where traffic goes cannot be told: a part of the rules could not be read.".to_owned();
     }
-    let wanted = arguments.which.wanted();
+    let wanted = which.wanted();
     let has = |ipv6: bool| snapshot.rulesets().iter().any(|ruleset| ruleset.family.sees(ipv6));
     let of = |ipv6: bool, asked: bool| -> Option<Summary> { (asked && has(ipv6)).then(|| summarise(snapshot, ipv6)) };
     let text = sentence(of(false, wanted.ipv4).as_ref(), of(true, wanted.ipv6).as_ref());
-    match arguments.which.backend {
+    match which.backend {
         BackendChoice::All => text,
         BackendChoice::Legacy => format!("By the legacy rules alone: {text}"),
         BackendChoice::Nft => format!("By the nf_tables rules alone: {text}"),

@@ -41,6 +41,9 @@ const NAMES: [&str; 12] = [
     "XRESOLVE",
 ];
 
+/// `XT_ADDRTYPE_LOCAL`
+const LOCAL: u16 = 1 << 2;
+
 impl Types {
     fn new(negated: bool, bits: u16) -> Option<Self> {
         (bits != 0).then_some(Self { negated, bits })
@@ -104,7 +107,15 @@ impl Extension for Addrtype {
 
 impl Matching for Addrtype {
     fn condition(&self) -> Condition {
-        Condition::Opaque("address types".into())
+        if self.limit_input || self.limit_output {
+            return Condition::Opaque("address types by interface".into());
+        }
+        let of = |types: Types, destination| match types.bits {
+            LOCAL => Condition::Local { destination }.negated_if(types.negated),
+            _ => Condition::Opaque("address types".into()),
+        };
+        let ends = [(self.source, false), (self.destination, true)];
+        Condition::All(ends.into_iter().filter_map(|(types, end)| Some(of(types?, end))).collect())
     }
 
     fn explain(&self, words: &mut Words) {
