@@ -37,7 +37,8 @@ impl Screen {
             When::Never => false,
             When::Auto => terminal && !set("NO_COLOR") && !dumb,
         };
-        let columns = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|_| terminal);
+        let columns = if terminal { terminal_size::terminal_size() } else { None };
+        let columns = columns.map(|(width, _)| usize::from(width.0));
         let width = columns.map_or(PLAIN_WIDTH, |columns| columns.clamp(WIDTHS.0, WIDTHS.1));
         Self { paint: Paint::new(colour), width, terminal, quiet, verbose }
     }

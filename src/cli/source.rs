@@ -12,7 +12,7 @@ use super::screen::Screen;
 use crate::archive::{self, Loaded};
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
-use crate::target::{self, Choice, Given, Query, World};
+use crate::target::{self, Choice, Given, Query, RuntimeEndpoint, World};
 
 /// Where the machine keeps its processes.
 const PROC: &str = "/proc";
@@ -58,19 +58,7 @@ impl Source<'_> {
 
     fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
         let place = self.place;
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (cri, docker, podman) =
-            (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
-        let crictl = std::fs::read_to_string(CRICTL).ok();
-        let endpoints = target::endpoints(&Given {
-            choice: place.runtime,
-            endpoint: place.runtime_endpoint.as_deref(),
-            container_runtime_endpoint: cri.as_deref(),
-            docker_host: docker.as_deref(),
-            container_host: podman.as_deref(),
-            crictl_yaml: crictl.as_deref(),
-            host_root: None,
-        })?;
+        let endpoints = if query.asks_runtimes() { self.endpoints()? } else { Vec::new() };
         let node = node();
         let world = World { timeout: place.timeout, ..World::here(&node, endpoints) };
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
@@ -81,6 +69,24 @@ impl Source<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
+    }
+
+    /// The runtimes' sockets, by the options, the environment and crictl's file.
+    fn endpoints(&self) -> Result<Vec<RuntimeEndpoint>, Failure> {
+        let place = self.place;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (cri, docker, podman) =
+            (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
+        let crictl = std::fs::read_to_string(CRICTL).ok();
+        Ok(target::endpoints(&Given {
+            choice: place.runtime,
+            endpoint: place.runtime_endpoint.as_deref(),
+            container_runtime_endpoint: cri.as_deref(),
+            docker_host: docker.as_deref(),
+            container_host: podman.as_deref(),
+            crictl_yaml: crictl.as_deref(),
+            host_root: None,
+        })?)
     }
 
     /// A snapshot, or saved rules; several files of saved rules make one workload.

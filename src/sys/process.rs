@@ -12,6 +12,9 @@ use std::os::fd::AsFd;
 
 use super::netns::Netns;
 
+/// Larger than what `/proc/PID/stat` and `cgroup` hold nearly everywhere.
+const USUAL: usize = 4096;
+
 /// A live process: its pidfd, its `/proc` folder, and what it was when it was found.
 ///
 /// The `/proc/PID` folder's descriptor answers `ESRCH` once that very process is gone, whatever runs under its number then.
@@ -41,7 +44,8 @@ impl Process {
         let mut process = Self { pid, pidfd, folder, start_time: 0, cgroup: String::new() };
         process.start_time = process.read_start_time()?;
         process.cgroup = process.read("cgroup")?;
-        process.verify()?;
+        // Alive still, so its number was its own all the while, and the folder is its folder.
+        process.alive()?;
         Ok(process)
     }
 
@@ -90,13 +94,34 @@ impl Process {
         Ok(())
     }
 
+    /// A pidfd becomes readable when its process ends.
+    fn alive(&self) -> io::Result<()> {
+        let mut ends = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ends, PollTimeout::ZERO).map_err(io::Error::from)? {
+            0 => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended")),
+        }
+    }
+
     /// Reads a small file of the process's `/proc` folder.
     ///
     /// # Errors
     /// `NotFound` when the process is gone.
     pub fn read(&self, name: &str) -> io::Result<String> {
-        let mut bytes = Vec::new();
-        self.open(name)?.read_to_end(&mut bytes).map_err(missing_io)?;
+        // These files say of themselves that they are empty, so the buffer is given its size here: one read, and one for the end.
+        let mut bytes = vec![0; USUAL];
+        let (mut file, mut length) = (self.open(name)?, 0);
+        loop {
+            let space = bytes.get_mut(length..).unwrap_or_default();
+            match file.read(space).map_err(missing_io)? {
+                0 => break,
+                read => length += read,
+            }
+            if length == bytes.len() {
+                bytes.resize(length * 2, 0);
+            }
+        }
+        bytes.truncate(length);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

@@ -94,6 +94,12 @@ pub enum GrammarError {
 }
 
 impl Query {
+    /// Whether a container runtime has to be asked for it.
+    #[must_use]
+    pub fn asks_runtimes(&self) -> bool {
+        matches!(self, Self::Pod { .. } | Self::Container(_) | Self::Id { .. } | Self::Name(_))
+    }
+
     /// Reads a target.
     ///
     /// # Errors

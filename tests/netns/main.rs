@@ -9,6 +9,7 @@ mod flows;
 mod interfaces;
 mod owners;
 mod permission;
+mod rules;
 mod sockets;
 mod untouched;
 mod ways;

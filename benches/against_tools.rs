@@ -1,0 +1,105 @@
+//! nslens against what a user would type instead, in one run and pair by pair: `cargo bench --bench against_tools` (as root).
+//!
+//! Whole processes are timed, starting included, since that is what a user waits for. The machine's speed drifts, so the two
+//! commands run in turn, and the median of the ratios is what to quote.
+#![expect(clippy::print_stdout, reason = "it prints its figures")]
+
+#[path = "../tests/support/runtimes.rs"]
+#[expect(dead_code, reason = "the benchmark needs a part of the tests' labs")]
+mod runtimes;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nslens::demo::{Lab, Variant};
+use runtimes::DockerLab;
+
+const NSLENS: &str = env!("CARGO_BIN_EXE_nslens");
+/// Pairs that count, after some that do not.
+const PAIRS: usize = 60;
+const WARM_UP: usize = 5;
+
+/// How long a command takes from its start to its end, its output thrown away.
+fn time(command: &mut Command) -> Duration {
+    let begun = Instant::now();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let took = begun.elapsed();
+    assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
+    took
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs both in turn and prints medians and the median ratio.
+fn pair(title: &str, mut ours: impl FnMut() -> Command, mut theirs: impl FnMut() -> Command) {
+    let milliseconds = |took: Duration| took.as_secs_f64() * 1000.0;
+    let mut times = Vec::new();
+    for round in 0..WARM_UP + PAIRS {
+        let both = (milliseconds(time(&mut ours())), milliseconds(time(&mut theirs())));
+        if round >= WARM_UP {
+            times.push(both);
+        }
+    }
+    let of = |pick: fn(&(f64, f64)) -> f64| median(times.iter().map(pick).collect());
+    let (own, other, ratio) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
+    println!("{title:<58} {own:>7.2} ms {other:>9.2} ms {ratio:>7.2}");
+}
+
+fn command(program: &str, arguments: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments.split_whitespace());
+    command
+}
+
+fn main() {
+    let lab = match Lab::start(NSLENS.as_ref(), Variant::Istio) {
+        Ok(lab) => lab,
+        Err(error) => {
+            println!("NOT RUN: {error}");
+            return;
+        }
+    };
+    let pid = lab.pid();
+    println!("{:<58} {:>10} {:>12} {:>7}", "medians of whole processes", "nslens", "instead", "ratio");
+    pair("--version, against `true`", || command(NSLENS, "--version"), || command("true", ""));
+    pair(
+        "a program that does nothing, against nsenter + iptables-save",
+        || command("true", ""),
+        || command("nsenter", &format!("-t {pid} -n iptables-save")),
+    );
+    pair(
+        "rules -o save -4, against nsenter + iptables-save",
+        || command(NSLENS, &format!("rules pid/{pid} -o save -4")),
+        || command("nsenter", &format!("-t {pid} -n iptables-save")),
+    );
+    pair(
+        "rules (table, both families), against the same",
+        || command(NSLENS, &format!("rules pid/{pid}")),
+        || command("nsenter", &format!("-t {pid} -n iptables-save")),
+    );
+    pair(
+        "conns, against nsenter + ss -tnp",
+        || command(NSLENS, &format!("conns pid/{pid}")),
+        || command("nsenter", &format!("-t {pid} -n ss -tnp")),
+    );
+    docker();
+}
+
+/// By name: what a user types without nslens is `docker inspect` for the PID, then nsenter.
+fn docker() {
+    let Some(lab) = DockerLab::start() else { return };
+    lab.run_container(&["--name", "web"], &["sleep", "1000"]);
+    let shell = |script: &str| {
+        let mut command = lab.inside("sh");
+        command.args(["-c", script]);
+        command
+    };
+    pair(
+        "rules container/web -o save -4, against inspect + nsenter",
+        || shell(&format!("exec {NSLENS} rules container/web -o save -4")),
+        || shell("exec nsenter -t $(/usr/bin/docker inspect -f '{{.State.Pid}}' web) -n iptables-save"),
+    );
+}

@@ -1,0 +1,237 @@
+//! Rules against the programs that wrote them: what `iptables-*-restore` loads, `-o save` prints as `iptables-*-save` does.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::{Lab, require_root};
+
+/// The two families: `iptables` or `ip6tables`, and the option of nslens.
+const FAMILIES: [(&str, &str); 2] = [("iptables", "-4"), ("ip6tables", "-6")];
+
+fn nslens(lab: &Lab, arguments: &[&str]) -> Output {
+    let target = format!("pid/{}", lab.pid());
+    let (command, rest) = arguments.split_first().expect("a command");
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_nslens")).arg(command).arg(target).args(rest).output();
+    program.expect("nslens runs")
+}
+
+/// The text of a run that must succeed.
+fn printed(lab: &Lab, arguments: &[&str]) -> String {
+    let output = nslens(lab, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn without_comments(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+/// The corpus, or `None` where the machine has none and none was named.
+fn corpus() -> Option<PathBuf> {
+    let named = std::env::var_os("NSLENS_CORPUS").map(PathBuf::from);
+    let folder = named.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(named.is_none(), "NSLENS_CORPUS names {}, which is no folder", folder.display());
+    eprintln!("NOT RUN: there is no corpus at {}; name one with NSLENS_CORPUS", folder.display());
+    None
+}
+
+/// Rule files of the corpus, mesh by mesh.
+fn cases(folder: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        found.sort();
+        found
+    };
+    let meshes = list(folder).into_iter().filter(|path| path.is_dir() && !path.ends_with("saved"));
+    meshes.flat_map(|mesh| list(&mesh)).filter(|path| path.extension().is_some_and(|kind| kind == "rules")).collect()
+}
+
+#[test]
+fn every_corpus_case_prints_as_the_save_program_prints_it() {
+    if !require_root() {
+        return;
+    }
+    let Some(folder) = corpus() else { return };
+    let (mut compared, mut whole) = (0, 0);
+    for path in cases(&folder) {
+        let ipv6 = path.to_string_lossy().contains(".v6.");
+        let (program, family) = FAMILIES[usize::from(ipv6)];
+        let mesh = path.parent().and_then(Path::file_name).expect("a mesh").to_string_lossy().into_owned();
+        for backend in ["legacy", "nft"] {
+            let lab = Lab::new();
+            let restored = lab.command(&format!("{program}-{backend}-restore")).arg(&path).output().expect("restore");
+            if !restored.status.success() {
+                continue; // kept in the corpus on purpose: it loads nowhere
+            }
+            let theirs = lab.sh(&format!("{program}-{backend}-save 2>/dev/null"));
+            let ours = printed(&lab, &["rules", family, "--backend", backend, "-o", "save"]);
+            let (theirs, ours) = (without_comments(&theirs), without_comments(&ours));
+            // What is not understood yet is shown in brackets, in its place; everything else must be the same.
+            let known = |line: &&&str| !line.contains("[unknown ");
+            let complete = ours.iter().all(|line| known(&line));
+            if complete || mesh == "istio-sidecar" || mesh == "linkerd" {
+                assert_eq!(ours, theirs, "{} in {backend}", path.display());
+                whole += 1;
+            }
+            assert_eq!(ours.len(), theirs.len(), "{} in {backend}", path.display());
+            for (line, wanted) in ours.iter().zip(&theirs).filter(|(line, _)| known(line)) {
+                assert_eq!(line, wanted, "{} in {backend}", path.display());
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 200, "only {compared} cases ran");
+    println!("{compared} cases compared, {whole} equal line by line");
+}
+
+#[test]
+fn all_backends_and_families_stand_one_after_the_other() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    for (program, _) in FAMILIES {
+        for (backend, port) in [("legacy", 81), ("nft", 82)] {
+            lab.sh(&format!("{program}-{backend} -t nat -A OUTPUT -p tcp --dport {port} -j REDIRECT --to-ports 15001"));
+        }
+    }
+    let programs = ["iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save"];
+    let theirs: String = programs.iter().map(|program| lab.sh(&format!("{program} 2>/dev/null"))).collect();
+    let ours = printed(&lab, &["rules", "-o", "save"]);
+    assert_eq!(without_comments(&ours), without_comments(&theirs));
+    assert!(theirs.contains("--dport 81") && theirs.contains("--dport 82"), "{theirs}");
+}
+
+#[test]
+fn counters_are_the_kernels() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("ip link set lo up
+        iptables-nft -t filter -A OUTPUT -p icmp -j ACCEPT
+        iptables-legacy -t filter -A OUTPUT -p icmp -j ACCEPT");
+    lab.netns()
+        .enter(|| {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            // Nobody listens there: the kernel answers with ICMP, which both rules count.
+            for _ in 0..3 {
+                socket.send_to(b"x", "127.0.0.1:9").expect("sent");
+            }
+        })
+        .expect("entered");
+    let document: serde_json::Value =
+        serde_json::from_str(&printed(&lab, &["rules", "-4", "-o", "json"])).expect("JSON");
+    let counted = |backend: &str| -> Vec<u64> {
+        let rulesets = document["rulesets"].as_array().expect("rule sets");
+        let ours = rulesets.iter().filter(|ruleset| ruleset["backend"] == backend);
+        let chains = ours.flat_map(|ruleset| ruleset["tables"][0]["chains"].as_array().expect("chains"));
+        chains
+            .flat_map(|chain| chain["rules"].as_array().expect("rules"))
+            .map(|r| r["packets"].as_u64().expect("n"))
+            .collect()
+    };
+    assert_eq!(counted("nft"), counted("legacy"));
+    assert!(counted("nft")[0] >= 1, "{document}");
+}
+
+#[test]
+fn a_set_that_changes_while_it_is_read_is_read_whole() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let whole = |mark: u32| {
+        let rules: String =
+            (0..40).map(|port| format!("-A OUTPUT -p tcp -m tcp --dport {port} -j MARK --set-mark {mark}\n")).collect();
+        format!("*mangle\n:OUTPUT ACCEPT [0:0]\n{rules}COMMIT\n")
+    };
+    let files = tempfile::tempdir().expect("a folder");
+    let paths: Vec<PathBuf> = [1, 2].map(|mark| files.path().join(mark.to_string())).to_vec();
+    for (mark, path) in (1..).zip(&paths) {
+        std::fs::write(path, whole(mark)).expect("written");
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for path in paths.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                lab.command("iptables-nft-restore").arg(path).output().expect("restore");
+            }
+        });
+        let mut seen = 0;
+        for _ in 0..60 {
+            let text = printed(&lab, &["rules", "-4", "--backend", "nft", "-o", "save"]);
+            let marks: Vec<&str> = text.lines().filter_map(|line| line.split("--set-xmark ").nth(1)).collect();
+            if let Some(first) = marks.first() {
+                seen += 1;
+                assert_eq!(marks.len(), 40, "half a set");
+                assert!(marks.iter().all(|mark| mark == first), "two sets in one: {marks:?}");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(seen > 10, "the set was seen {seen} times only");
+    });
+}
+
+#[test]
+fn asking_for_rules_makes_no_table_and_changes_none() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let state = || {
+        let file = |name: &str| std::fs::read_to_string(format!("/proc/{}/net/{name}", lab.pid())).unwrap_or_default();
+        let lists = [file("ip_tables_names"), file("ip6_tables_names"), lab.sh("nft -a list ruleset")];
+        let lock = std::fs::metadata("/run/xtables.lock").and_then(|lock| lock.modified()).ok();
+        (lists, lab.sh("iptables-legacy-save -c | grep -v '^#' || true"), lock)
+    };
+    let look = || {
+        for form in ["table", "wide", "json", "save"] {
+            printed(&lab, &["rules", "--all", "-o", form]);
+        }
+    };
+    let before = state();
+    look();
+    assert_eq!(state(), before);
+    lab.sh("iptables-legacy -t nat -A OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 15001
+        ip6tables-nft -t mangle -A OUTPUT -j MARK --set-mark 3");
+    let before = state();
+    assert_eq!(before.0[0], "nat\n");
+    look();
+    assert_eq!(state(), before);
+}
+
+#[test]
+fn a_missing_capability_is_named_and_nothing_is_called_empty() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-legacy -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001");
+    let target = format!("pid/{}", lab.pid());
+    let run = |drop: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--bounding-set", drop, "--inh-caps", drop, "--", env!("CARGO_BIN_EXE_nslens")]);
+        let output = command.args(arguments).arg(&target).output().expect("setpriv runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = run("-net_admin", &["rules"]);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(out.contains("could not read legacy ip nat") && out.contains("could not read nft"), "{out}");
+    assert!(!out.contains("no redirect rules"), "{out}");
+    let (code, _, error) = run("-sys_admin", &["rules"]);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(error.contains("CAP_SYS_ADMIN"), "{error}");
+    let (code, _, error) = run("-sys_ptrace", &["rules"]);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(error.contains("CAP_SYS_PTRACE"), "{error}");
+}
