@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 
 #[path = "../tests/support/runtimes.rs"]
-#[expect(dead_code, reason = "the benchmark needs a part of the tests' labs")]
+#[expect(dead_code, unused_imports, reason = "the benchmark needs a part of the tests' labs")]
 mod runtimes;
 
 use std::process::{Command, Stdio};

@@ -83,7 +83,10 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
         None => rulesets.extend(empty_nft(wanted)),
         Some(Err(error)) => unread.push(nft_unread(&error.to_string(), error.raw_os_error())),
         Some(Ok(socket)) => match read_nft(socket, wanted) {
-            Ok(found) => rulesets.extend(found),
+            Ok((found, foreign)) => {
+                rulesets.extend(found);
+                unread.extend(foreign);
+            }
             Err(NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL))) => {
                 rulesets.extend(empty_nft(wanted));
             }
@@ -204,7 +207,10 @@ impl NftReadError {
     }
 }
 
-fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<Vec<Ruleset>, NftReadError> {
+/// Rule sets, and tables of families that nobody knew when this was written.
+type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
+
+fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
     for _ in 0..ATTEMPTS {
         let before = generation(&mut socket)?;
         let found = match read_nft_once(&mut socket, wanted) {
@@ -239,15 +245,24 @@ fn collect<T>(
     failure.map_or(Ok(found), |error| Err(error.into()))
 }
 
-fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<Vec<Ruleset>, NftReadError> {
+fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
+    let mut foreign = Vec::new();
     let mut rulesets: Vec<Ruleset> = empty_nft(wanted).collect();
     let tables = collect(socket, nf_tables::GET_TABLE, netlink::DUMP, &nf_tables::head(0), nf_tables::table)?;
     if tables.is_empty() {
-        return Ok(rulesets);
+        return Ok((rulesets, foreign));
     }
     let chains = collect(socket, nf_tables::GET_CHAIN, netlink::DUMP, &nf_tables::head(0), nf_tables::chain)?;
     for table in &tables {
-        let Some(family) = Family::from_number(table.family) else { continue };
+        let Some(family) = Family::from_number(table.family) else {
+            let TableMessage { family, name } = table;
+            foreign.push(Unread {
+                source: format!("nft table {name}"),
+                cause: Cause::Unsupported,
+                ..nft_unread(&format!("address family {family} is not known"), None)
+            });
+            continue;
+        };
         let unwanted = Ruleset { backend: Backend::Nft, family, tables: Vec::new() };
         if !wanted.covers(&unwanted) {
             continue;
@@ -262,7 +277,7 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<Vec<Rules
         }
     }
     rulesets.sort_by_key(|ruleset| ruleset.family);
-    Ok(rulesets)
+    Ok((rulesets, foreign))
 }
 
 fn read_table(

@@ -79,6 +79,12 @@ fn rights() -> String {
     format!("run it as root{lacks}: sudo {}", words.join(" "))
 }
 
+/// `nslens rules `, as it was typed, for commands that have one target.
+fn typed_command() -> String {
+    let command = std::env::args().nth(1).filter(|command| matches!(command.as_str(), "rules" | "conns" | "snapshot"));
+    command.map(|command| format!("nslens {command} ")).unwrap_or_default()
+}
+
 /// A word as a shell takes it back unchanged.
 fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
@@ -114,7 +120,7 @@ impl From<TargetError> for Failure {
             TargetError::Ambiguous { candidates, .. } => {
                 let mut ambiguous = failure(Exit::NotFound);
                 for candidate in candidates {
-                    ambiguous.hints.push(format!("{}  for {}", candidate.command_word, candidate.describe));
+                    ambiguous.hints.push(format!("{}{}  for {}", typed_command(), candidate.command_word, candidate.describe));
                 }
                 ambiguous
             }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::arguments::{Where, Which};
 use super::exit::Exit;
@@ -18,6 +18,9 @@ use crate::target::{self, Choice, Given, Query, RuntimeEndpoint, World};
 const PROC: &str = "/proc";
 /// Where crictl's settings lie.
 const CRICTL: &str = "/etc/crictl.yaml";
+
+/// The end of the year 9999: what is later in a file is nonsense, and cannot be written as a date.
+const MOST: u64 = 253_402_300_799;
 
 /// What a command needs to know to get at a snapshot.
 #[derive(Debug)]
@@ -95,6 +98,9 @@ impl Source<'_> {
         for (name, bytes) in files {
             match archive::read(bytes, self.family(name)).map_err(|error| Failure::from(error).about(name))? {
                 Loaded::Snapshot(snapshot) if files.len() == 1 => {
+                    let taken =
+                        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(snapshot.taken.min(MOST)));
+                    self.screen.note(&format!("{name} is a snapshot of {taken}, node {}", snapshot.node));
                     return Ok(Snapshot { asked: asked.to_owned(), ..*snapshot });
                 }
                 Loaded::Snapshot(_) => {

@@ -28,6 +28,7 @@ fn without_comments(text: &str) -> Vec<&str> {
 }
 
 /// The corpus, or `None` where the machine has none and none was named.
+#[expect(clippy::print_stderr, reason = "what did not run is said loudly")]
 fn corpus() -> Option<PathBuf> {
     let named = std::env::var_os("NSLENS_CORPUS").map(PathBuf::from);
     let folder = named.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"));
@@ -52,6 +53,7 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the count is wanted, with --nocapture")]
 fn every_corpus_case_prints_as_the_save_program_prints_it() {
     if !require_root() {
         return;

@@ -14,7 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
-use crate::model::{Snapshot, Subject};
+use crate::model::{Snapshot, SocketState, Subject};
 use crate::report::diff::{self as report, Difference};
 use crate::report::{document, who, wrap::wrap};
 
@@ -86,7 +86,11 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         Ok(snapshot)
     };
     let (before, after) = (take(before)?, take(after)?);
-    let of = |snapshot: &Snapshot| -> Vec<Connection> { connections(snapshot, true, &SnapshotRules::of(snapshot)) };
+    // What is over says nothing of the workload, and is never the same twice.
+    let of = |snapshot: &Snapshot| -> Vec<Connection> {
+        let all = connections(snapshot, true, &SnapshotRules::of(snapshot));
+        all.into_iter().filter(|connection| connection.state != SocketState::TimeWait).collect()
+    };
     let difference = Difference {
         rules: rules.then(|| differences::rules(&before, &after)),
         connections: arguments.conns.then(|| differences::connections(&of(&before), &of(&after))),
