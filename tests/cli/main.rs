@@ -1,3 +1,4 @@
 //! Tests that need no root: the command line on saved text and snapshots, and the house itself. One file each.
 
+mod docs;
 mod house;
