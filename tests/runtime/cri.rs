@@ -1,141 +1,149 @@
-//! A real containerd over CRI, with real pods.
+//! Names of real pods in a real containerd, asked over CRI.
 
-use std::time::Instant;
+use serde_json::json;
 
-use nslens::target::{Choice, Query, RuntimeEndpoint, RuntimeKind, TargetError, World};
-use serde_json::{Value, json};
-
-use super::runtimes::{ContainerSpec, CriLab, PodSpec};
-use super::{ask, netns_of};
-
-fn find(lab: &CriLab, words: &[&str]) -> Value {
-    ask(|program| lab.inside(program), words)
-}
+use crate::netns_of;
+use crate::program::{nslens, refused, rivals, target, workload};
+use crate::runtimes::{ContainerSpec, CriLab, Node, PodSpec};
 
 #[test]
-fn pods_are_found_by_name_namespace_and_container() {
+fn pods_are_found_by_name_namespace_container_and_id() {
     let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
     let blue = lab.run_istio_pod("web", "blue");
-    let inode = netns_of(lab.inside("readlink"), blue.sandbox_pid);
+    let inode = netns_of(place, blue.sandbox_pid);
+    let (app, proxy) = (&blue.ids["app"], &blue.ids["istio-proxy"]);
 
-    for words in [&["pod/web"][..], &["web"], &["pod/web.blue"], &["web", "-n", "blue"], &[&blue.sandbox[..10]]] {
-        let answer = find(&lab, words);
-        let workload = &answer["workload"];
-        assert_eq!((&workload["kind"], &workload["name"]), (&json!("pod"), &json!("web")), "{words:?}: {answer}");
-        assert_eq!((&workload["namespace"], &workload["runtime"]), (&json!("blue"), &json!("containerd")));
-        assert_eq!((&workload["netns"]["inode"], &workload["host_network"]), (&json!(inode), &json!(false)));
-        assert_eq!(workload["pid"], json!(blue.pids["app"]), "the first running container");
-        assert_eq!(workload["labels"]["app"], "web");
-        assert!(workload["annotations"].get("sidecar.istio.io/status").is_some(), "{answer}");
+    for (words, pid) in [
+        (&["pod/web"][..], "app"),
+        (&["web"], "app"),
+        (&["pod/web.blue"], "app"),
+        (&["web.blue"], "app"),
+        (&["web", "-n", "blue"], "app"),
+        (&["pod/web", "-c", "istio-proxy"], "istio-proxy"),
+        (&["web.blue", "-c", "app"], "app"),
+        (&["container/istio-proxy"], "istio-proxy"),
+        (&["istio-proxy"], "istio-proxy"),
+        (&[&blue.sandbox[..10]], "app"),
+        (&[&app[..12]], "app"),
+        (&[&app[..4]], "app"),
+        (&[proxy], "istio-proxy"),
+        (&[&format!("containerd://{proxy}")], "istio-proxy"),
+        (&[&format!("containerd://{}", &proxy[..8])], "istio-proxy"),
+    ] {
+        let found = target(place, words);
+        assert_eq!((&found["kind"], &found["name"]), (&json!("pod"), &json!("web")), "{words:?}: {found}");
+        assert_eq!((&found["namespace"], &found["runtime"]), (&json!("blue"), &json!("containerd")), "{words:?}");
+        assert_eq!((&found["netns"]["inode"], &found["host_network"]), (&json!(inode), &json!(false)), "{words:?}");
+        assert_eq!((&found["pid"], &found["asked"]), (&json!(blue.pids[pid]), &json!(words[0])), "{words:?}");
     }
-    let workload = &find(&lab, &["pod/web"])["workload"];
+    let known = workload(place, &["pod/web"]);
     for (index, name) in ["app", "istio-proxy"].into_iter().enumerate() {
-        let container = &workload["containers"][index];
+        let container = &known["containers"][index];
         assert_eq!((&container["name"], &container["id"]), (&json!(name), &json!(blue.ids[name])));
         assert_eq!(container["pid"], json!(blue.pids[name]));
     }
-    assert_eq!(workload["containers"][1]["environment"], json!({"ISTIO_META_INTERCEPTION_MODE": "REDIRECT"}));
+    assert_eq!(known["labels"]["app"], "web");
 
-    let proxy = json!(blue.pids["istio-proxy"]);
-    assert_eq!(find(&lab, &["pod/web", "-c", "istio-proxy"])["workload"]["pid"], proxy);
-    assert_eq!(find(&lab, &["container/istio-proxy"])["workload"]["pid"], proxy);
-    assert_eq!(find(&lab, &[&format!("containerd://{}", blue.ids["istio-proxy"])])["workload"]["pid"], proxy);
-    let answer = find(&lab, &["pod/web", "-c", "sidecar"]);
-    assert_eq!(answer["error"], "NoSuchContainer");
-    assert!(answer["message"].as_str().is_some_and(|text| text.contains("app, istio-proxy")), "{answer}");
-    let answer = find(&lab, &["pod/web", "-n", "red"]);
-    assert_eq!((&answer["error"], &answer["near"]), (&json!("NotFound"), &json!(["web.blue"])));
-    assert_eq!(find(&lab, &["pod/webb"])["near"], json!(["web"]));
+    refused(place, &["pod/web", "-c", "sidecar"], 3).said("app, istio-proxy");
+    refused(place, &["pod/web", "-n", "red"], 3).said("there is: web.blue");
+    refused(place, &["pod/webb"], 3).said("there is: web\n");
+    refused(place, &[&format!("docker://{}", &app[..12])], 3).said("/run/containerd/containerd.sock");
+    refused(place, &["pod/we"], 3);
+}
 
-    let green = lab.run_istio_pod("web", "green");
-    let answer = find(&lab, &["pod/web"]);
-    assert_eq!(answer["error"], "Ambiguous", "{answer}");
-    let mut words: Vec<&str> =
-        answer["candidates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    words.sort_unstable();
-    assert_eq!(words, ["pod/web -n blue", "pod/web -n green"]);
-    for (word, pod) in words.iter().zip([&blue, &green]) {
-        let answer = find(&lab, &word.split(' ').collect::<Vec<_>>());
-        assert_eq!(answer["workload"]["pid"], json!(pod.pids["app"]), "{word} picks it");
+#[test]
+fn each_candidate_of_an_ambiguous_name_picks_one() {
+    let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
+    let pods = ["blue", "green"].map(|namespace| lab.run_istio_pod("web", namespace));
+    let picked = |word: &dyn Fn(&str) -> String, container: &str| {
+        [("blue", &pods[0]), ("green", &pods[1])].map(|(name, pod)| (word(name), json!(pod.pids[container])))
+    };
+    let by_pod = picked(&|namespace| format!("pod/web -n {namespace}"), "app");
+    assert_eq!(rivals(place, &["pod/web"]), by_pod);
+    assert_eq!(rivals(place, &["web"]), by_pod);
+    let by_container = picked(&|namespace| format!("pod/web -n {namespace} -c istio-proxy"), "istio-proxy");
+    assert_eq!(rivals(place, &["container/istio-proxy"]), by_container);
+    assert_eq!(rivals(place, &["pod/web", "-c", "istio-proxy"]), by_container);
+    // The same from every command; nothing is guessed, nothing is written.
+    for words in [&["conns", "pod/web"][..], &["snapshot", "pod/web"], &["diff", "pod/web.blue", "pod/web"]] {
+        assert_eq!(nslens(place, words).ended(3).candidates().len(), 2, "{words:?}");
     }
-    let answer = find(&lab, &["container/app"]);
-    assert_eq!(answer["error"], "Ambiguous");
-    assert!(
-        answer["candidates"].as_array().is_some_and(|all| all.contains(&json!("pod/web -n blue -c app"))),
-        "{answer}"
-    );
+
+    // A pod and its container of the same name are one network namespace, hence one answer.
+    let containers = [ContainerSpec { name: "db", args: &["/bin/sleep", "infinity"], ..ContainerSpec::default() }];
+    let db = PodSpec { name: "db", namespace: "blue", containers: &containers, ..PodSpec::default() };
+    let db = lab.run_pod(&db);
+    let found = target(place, &["db"]);
+    assert_eq!((&found["kind"], &found["pid"]), (&json!("pod"), &json!(db.pids["db"])), "{found}");
+
+    // A dotted name is first a whole name.
+    let dotted = PodSpec { name: "web.blue", namespace: "green", containers: &containers, ..PodSpec::default() };
+    let dotted = lab.run_pod(&dotted);
+    assert_eq!(target(place, &["web.blue"])["pid"], json!(dotted.pids["db"]));
+    assert_eq!(target(place, &["web.green"])["pid"], json!(pods[1].pids["app"]));
 }
 
 #[test]
 fn host_network_restarts_and_ends_are_told() {
     let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
     let containers = [ContainerSpec { name: "agent", args: &["/bin/sleep", "infinity"], ..ContainerSpec::default() }];
-    let agent = PodSpec {
-        name: "agent",
-        namespace: "kube-system",
-        host_network: true,
-        containers: &containers,
-        ..PodSpec::default()
-    };
-    lab.run_pod(&agent);
-    let answer = find(&lab, &["pod/agent"]);
-    assert_eq!(answer["workload"]["host_network"], json!(true), "{answer}");
-    assert_eq!(answer["workload"]["netns"], find(&lab, &["host"])["workload"]["netns"]);
+    let agent = PodSpec { name: "agent", namespace: "kube-system", containers: &containers, ..PodSpec::default() };
+    lab.run_pod(&PodSpec { host_network: true, ..agent });
+    let found = target(place, &["pod/agent"]);
+    assert_eq!(found["host_network"], json!(true), "{found}");
+    let host = target(place, &["host"]);
+    assert_eq!((&host["kind"], &found["netns"]), (&json!("host"), &host["netns"]));
+    for command in ["rules", "conns"] {
+        let answer = nslens(place, &[command, "pod/agent"]).ended(0);
+        let third = answer.stdout.lines().nth(2).expect("a third line");
+        assert!(third.starts_with("This is the node's own network namespace"), "{answer:#?}");
+    }
 
     let web = lab.run_istio_pod("web", "blue");
     lab.stop_container(&web.ids["app"]);
-    let answer = find(&lab, &["pod/web", "-c", "app"]);
-    assert_eq!(answer["error"], "NotRunning", "{answer}");
-    assert_eq!(find(&lab, &["pod/web"])["workload"]["pid"], json!(web.pids["istio-proxy"]), "another container of it");
+    refused(place, &["pod/web", "-c", "app"], 3).said("is not running (exited)");
+    refused(place, &[&web.ids["app"]], 3).said("is not running (exited)");
+    assert_eq!(target(place, &["pod/web"])["pid"], json!(web.pids["istio-proxy"]), "another container of it");
     lab.stop_container(&web.ids["istio-proxy"]);
-    let answer = find(&lab, &["pod/web"]);
-    assert_eq!(answer["workload"]["pid"], json!(web.sandbox_pid), "{answer}");
+    assert_eq!(target(place, &["pod/web"])["pid"], json!(web.sandbox_pid), "the sandbox still holds the namespace");
     lab.stop_pod(&web);
-    assert_eq!(find(&lab, &["pod/web"])["error"], "NotRunning");
+    refused(place, &["pod/web"], 3).said("is not running");
+    lab.remove_pod(&web);
+    refused(place, &["pod/web"], 3).said("no pod/web on this node");
     // Its successor of the same name is found.
-    let next = lab.run_istio_pod("web2", "blue");
-    assert_eq!(find(&lab, &["pod/web2"])["workload"]["pid"], json!(next.pids["app"]));
+    let next = lab.run_istio_pod("web", "blue");
+    assert_eq!(target(place, &["pod/web"])["pid"], json!(next.pids["app"]));
 }
 
 #[test]
 fn processes_and_named_namespaces_need_no_runtime() {
     let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
     let pod = lab.run_istio_pod("web", "blue");
-    let pid = pod.pids["app"];
-    let answer = find(&lab, &[&format!("pid/{pid}")]);
-    assert_eq!(answer["workload"]["kind"], "process");
-    assert_eq!(answer["workload"]["netns"]["inode"], json!(netns_of(lab.inside("readlink"), pid)));
-    assert_eq!(answer["tried"], json!([]));
+    let (pid, inode) = (pod.pids["app"], netns_of(place, pod.pids["app"]));
+    // Nobody would answer: what needs no runtime does not wait for one.
+    place.hold_daemon(true);
+    let found = target(place, &[&format!("pid/{pid}"), "--timeout", "60s"]);
+    assert_eq!((&found["kind"], &found["runtime"]), (&json!("process"), &json!(null)), "{found}");
+    assert_eq!((&found["name"], &found["pid"]), (&json!(pid.to_string()), &json!(pid)), "{found}");
+    assert_eq!(found["netns"]["inode"], json!(inode));
     // The CNI's own file for the pod.
-    let names = super::runtimes::run(lab.inside("ls").arg("/run/netns"));
+    let names = place.sh("ls /run/netns");
     let name = names.lines().next().expect("a name");
-    for word in [format!("netns/{name}"), format!("netns//run/netns/{name}")] {
-        let answer = find(&lab, &[&word]);
-        assert_eq!(
-            (&answer["workload"]["kind"], &answer["workload"]["pid"]),
-            (&json!("netns"), &json!(null)),
-            "{answer}"
-        );
-        assert_eq!(answer["workload"]["netns"]["inode"], json!(netns_of(lab.inside("readlink"), pid)));
+    for word in [format!("netns/{name}"), format!("netns//run/netns/{name}"), format!("netns//proc/{pid}/ns/net")] {
+        let found = target(place, &[&word, "--timeout", "60s"]);
+        assert_eq!((&found["kind"], &found["pid"]), (&json!("netns"), &json!(null)), "{found}");
+        assert_eq!(found["netns"]["inode"], json!(inode));
     }
-    assert_eq!(find(&lab, &["pid/999999"])["error"], "NotFound");
-}
-
-#[test]
-fn a_runtime_of_another_pid_namespace_is_refused_from_outside() {
-    let Some(lab) = CriLab::start() else { return };
-    let pod = lab.run_istio_pod("web", "blue");
-    let endpoint = RuntimeEndpoint { kind: RuntimeKind::Cri, path: lab.socket(), explicit: true };
-    let world = World::here("outside", vec![endpoint]);
-    let begun = Instant::now();
-    let error =
-        nslens::target::find(&Query::Name("web".into()), &Choice::default(), &world).expect_err("foreign numbers");
-    assert!(matches!(error, TargetError::ForeignPids { .. }), "{error:?}");
-    assert!(begun.elapsed().as_secs() < 1);
-    // Without asking it, the ID still stands in the cgroup of the process, and that is this node's number.
-    let query = Query::Id { runtime: Some("containerd".into()), prefix: pod.ids["app"].clone() };
-    let live =
-        nslens::target::find(&query, &Choice::default(), &World::here("outside", Vec::new())).expect("by cgroup");
-    let inode = netns_of(lab.inside("readlink"), pod.pids["app"]);
-    assert_eq!(live.workload.netns.map(|netns| netns.inode), Some(inode));
+    refused(place, &["pid/999999", "--timeout", "60s"], 3).said("no pid/999999");
+    refused(place, &["netns/nowhere"], 3);
+    refused(place, &["netns//etc/passwd"], 2).said("is not a network namespace");
+    // Told not to ask any, an ID still stands in the cgroups.
+    let found = target(place, &[&pod.ids["app"], "--runtime", "proc"]);
+    assert_eq!((&found["kind"], &found["pid"]), (&json!("container"), &json!(pid)), "{found}");
+    refused(place, &["pod/web", "--runtime", "proc"], 3).said("no container runtime");
+    place.hold_daemon(false);
 }

@@ -5,33 +5,32 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
-use nslens::target::{Choice, Query, RuntimeEndpoint, RuntimeKind, TargetError, World, find};
+use serde_json::{Value, json};
 
-use super::runtimes::CriLab;
+use crate::program::outside;
+use crate::runtimes::{CriLab, Node};
 
 #[test]
 fn a_number_that_another_container_took_over_is_an_error() {
     let Some(lab) = CriLab::start() else { return };
     let pod = lab.run_istio_pod("web", "blue");
-    // The process's number as this test counts, found by its cgroup.
-    let id = pod.ids["app"].clone();
-    let query = Query::Id { runtime: None, prefix: id.clone() };
-    let live = find(&query, &Choice::default(), &World::here("node", Vec::new())).expect("by cgroup");
-    let pid = live.workload.pid.expect("a process");
+    // The process's number outside of the lab, where it stands in no runtime but in its cgroup.
+    let id = pod.ids["app"].as_str();
+    let by_cgroup = outside(&["rules", id, "--runtime", "proc", "-o", "json"]).ended(0).json();
+    let live = &by_cgroup["target"];
+    let pid = live["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process");
+    assert_ne!(pid, pod.pids["app"], "the lab counts otherwise");
 
     let folder = tempfile::tempdir().expect("folder");
     let ask = |told: &str| {
         let path = folder.path().join(format!("{}.sock", &told[..8]));
         serve(&path, told.to_owned(), pid);
-        let endpoint = RuntimeEndpoint { kind: RuntimeKind::Docker, path, explicit: true };
-        find(&Query::Container("web".into()), &Choice::default(), &World::here("node", vec![endpoint]))
+        let path = path.to_str().expect("a path");
+        outside(&["rules", "container/web", "--runtime", "docker", "--runtime-endpoint", path, "-o", "json"])
     };
-    let right = ask(&id).expect("its own process");
-    assert_eq!(right.workload.pid, Some(pid));
-    assert_eq!(right.workload.netns, live.workload.netns);
-    let error = ask(&"b".repeat(64)).expect_err("another's process");
-    assert!(matches!(error, TargetError::Gone { .. }), "{error:?}");
-    assert!(error.to_string().contains("another container"), "{error}");
+    let right: Value = ask(id).ended(0).json();
+    assert_eq!((&right["target"]["pid"], &right["target"]["netns"]), (&json!(pid), &live["netns"]), "its own process");
+    ask(&"b".repeat(64)).ended(3).said("now belongs to another container");
 }
 
 /// An Engine API that has one container.

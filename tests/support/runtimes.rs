@@ -16,17 +16,59 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use place::{Place, Trouble};
+use place::Trouble;
 
-pub(crate) use place::run;
+pub(crate) use place::{Place, run};
 
 /// The image that every lab has: a static busybox, users 1000 and 1337.
 pub(crate) const IMAGE: &str = image::NAME;
 
 /// How long a daemon may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What must never come out of any command.
+pub(crate) const PLANTED: &str = "planted-hunter2";
+
+/// The annotation in which `kubectl apply` keeps a whole manifest.
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Does nothing.
+pub(crate) const SLEEP: &[&str] = &["/bin/sleep", "infinity"];
+
+/// Stands in for Envoy: takes what is redirected to it, of both families, and keeps it open. `nc` is no server of two ports.
+const PROXY: &[&str] =
+    &["/bin/sh", "-c", "nc -ll -p 15006 -e /bin/sleep 1000 & exec nc -ll -p 15001 -e /bin/sleep 1000"];
+
+/// What a container's environment may hold beside what is wanted.
+const PROXY_ENVIRONMENT: [(&str, &str); 4] = [
+    ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT"),
+    ("ISTIO_META_API_TOKEN", PLANTED),
+    ("PROXY_CONFIG", PLANTED),
+    ("DB_PASSWORD", PLANTED),
+];
+
+/// A lab in which pods run, whatever runs them.
+pub(crate) trait Node {
+    /// What the runtime calls itself.
+    const RUNTIME: &'static str;
+
+    /// Where it is.
+    fn place(&self) -> &Place;
+
+    /// A pod as Istio leaves it: `app` runs as 1000, `istio-proxy` as 1337 and listens on 15001 and 15006, the init container
+    /// that set the rules is gone. The rules themselves are the caller's. Passwords are planted wherever pods have them.
+    fn run_istio_pod(&self, name: &str, namespace: &str) -> PodHandle;
+
+    /// Starts one more program in a container, under these IDs, and lets it run.
+    fn start_in(&self, container: &str, id: u32, words: &[&str]);
+}
+
+fn manifest() -> String {
+    format!("{{\"env\":[{{\"name\":\"DB_PASSWORD\",\"value\":\"{PLANTED}\"}}]}}")
+}
 
 /// A private dockerd.
 pub(crate) struct DockerLab {
@@ -57,16 +99,11 @@ impl DockerLab {
         Ok(lab)
     }
 
-    /// A command inside the lab.
-    pub(crate) fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        self.place.inside(program)
-    }
-
     /// The client, Debian's own where there are several. Its text is not to be relied on, `--format` and IDs are.
     pub(crate) fn docker(&self) -> Command {
         let debian = PathBuf::from("/usr/bin/docker");
         let program = if debian.exists() { debian } else { PathBuf::from("docker") };
-        let mut command = self.inside(program);
+        let mut command = self.place.inside(program);
         command.arg("--host").arg("unix:///run/docker.sock");
         command
     }
@@ -78,11 +115,76 @@ impl DockerLab {
         place::run(&mut run).trim().to_owned()
     }
 
+    /// A pod's sandbox, as cri-dockerd makes it.
+    pub(crate) fn run_sandbox(&self, name: &str, namespace: &str) -> String {
+        let mut options = kubernetes_labels(name, namespace, "POD");
+        let marks =
+            ["io.kubernetes.docker.type=podsandbox".to_owned(), format!("annotation.{LAST_APPLIED}={}", manifest())];
+        for mark in marks.into_iter().chain([
+            r#"annotation.sidecar.istio.io/status={"containers":["istio-proxy"]}"#.to_owned(),
+            format!("app={name}"),
+        ]) {
+            options.extend(["--label".to_owned(), mark]);
+        }
+        self.run_container(&options.iter().map(String::as_str).collect::<Vec<_>>(), SLEEP)
+    }
+
     /// The container's first process as the lab counts.
     pub(crate) fn pid(&self, container: &str) -> u32 {
         let text = place::run(self.docker().args(["inspect", "--format", "{{.State.Pid}}", container]));
         text.trim().parse().expect("a process number")
     }
+}
+
+impl Node for DockerLab {
+    const RUNTIME: &'static str = "docker";
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// As cri-dockerd makes it: containers that share a sandbox's network, all known by their labels.
+    fn run_istio_pod(&self, name: &str, namespace: &str) -> PodHandle {
+        let sandbox = self.run_sandbox(name, namespace);
+        let network = format!("container:{sandbox}");
+        let mut handle = PodHandle {
+            sandbox_pid: self.pid(&sandbox),
+            sandbox: sandbox.clone(),
+            ids: BTreeMap::new(),
+            pids: BTreeMap::new(),
+        };
+        let containers = [
+            ContainerSpec { name: "app", uid: 1000, args: SLEEP, env: &[("DB_PASSWORD", PLANTED)] },
+            ContainerSpec { name: "istio-proxy", uid: 1337, args: PROXY, env: &PROXY_ENVIRONMENT },
+        ];
+        for ContainerSpec { name: container, uid, args, env } in containers {
+            let mut options = kubernetes_labels(name, namespace, container);
+            options.extend(["--network", &network, "--user", &uid.to_string()].map(str::to_owned));
+            for (key, value) in env {
+                options.extend(["--env".to_owned(), format!("{key}={value}")]);
+            }
+            let id = self.run_container(&options.iter().map(String::as_str).collect::<Vec<_>>(), args);
+            handle.pids.insert(container.to_owned(), self.pid(&id));
+            handle.ids.insert(container.to_owned(), id);
+        }
+        handle
+    }
+
+    fn start_in(&self, container: &str, id: u32, words: &[&str]) {
+        run(self.docker().args(["exec", "--detach", "--user", &id.to_string(), container]).args(words));
+    }
+}
+
+/// What cri-dockerd's containers are known by.
+pub(crate) fn kubernetes_labels(pod: &str, namespace: &str, container: &str) -> Vec<String> {
+    let pairs = [
+        ("io.kubernetes.pod.name", pod),
+        ("io.kubernetes.pod.namespace", namespace),
+        ("io.kubernetes.pod.uid", namespace),
+        ("io.kubernetes.container.name", container),
+    ];
+    let words = pairs.iter().flat_map(|(key, value)| ["--label".to_owned(), format!("{key}={value}")]);
+    words.chain(["--name".to_owned(), format!("k8s_{container}_{pod}_{namespace}")]).collect()
 }
 
 /// A private containerd with CRI and a CNI network (IPv4 and IPv6).
@@ -159,40 +261,9 @@ impl CriLab {
         Ok(Self { client, place })
     }
 
-    /// A command inside the lab.
-    pub(crate) fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        self.place.inside(program)
-    }
-
     /// Makes and starts a pod.
     pub(crate) fn run_pod(&self, pod: &PodSpec<'_>) -> PodHandle {
         self.client.run_pod(pod, self.place.cgroup())
-    }
-
-    /// A pod as Istio leaves it: `app` runs as 1000, `istio-proxy` as 1337, the init container that set the rules is gone.
-    pub(crate) fn run_istio_pod(&self, name: &str, namespace: &str) -> PodHandle {
-        let forever: &[&str] = &["/bin/sleep", "infinity"];
-        let proxy_env = [
-            ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT"),
-            ("ISTIO_META_API_TOKEN", PLANTED),
-            ("PROXY_CONFIG", PLANTED),
-            ("DB_PASSWORD", PLANTED),
-        ];
-        let manifest = format!("{{\"env\":[{{\"name\":\"DB_PASSWORD\",\"value\":\"{PLANTED}\"}}]}}");
-        self.run_pod(&PodSpec {
-            name,
-            namespace,
-            labels: &[("app", name), ("security.istio.io/tlsMode", "istio")],
-            annotations: &[
-                ("sidecar.istio.io/status", r#"{"initContainers":["istio-init"],"containers":["istio-proxy"]}"#),
-                ("kubectl.kubernetes.io/last-applied-configuration", &manifest),
-            ],
-            host_network: false,
-            containers: &[
-                ContainerSpec { name: "app", uid: 1000, args: forever, env: &[("DB_PASSWORD", PLANTED)] },
-                ContainerSpec { name: "istio-proxy", uid: 1337, args: forever, env: &proxy_env },
-            ],
-        })
     }
 
     /// Stops one container of a pod.
@@ -205,14 +276,49 @@ impl CriLab {
         self.client.stop_sandbox(&pod.sandbox);
     }
 
+    /// Removes a stopped pod, so that the runtime does not know it any more.
+    pub(crate) fn remove_pod(&self, pod: &PodHandle) {
+        self.client.remove_sandbox(&pod.sandbox);
+    }
+
     /// The runtime's socket as seen from outside.
     pub(crate) fn socket(&self) -> PathBuf {
         self.place.socket("run/containerd/containerd.sock")
     }
 }
 
-/// What must never come out of any command.
-pub(crate) const PLANTED: &str = "planted-hunter2";
+impl Node for CriLab {
+    const RUNTIME: &'static str = "containerd";
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn run_istio_pod(&self, name: &str, namespace: &str) -> PodHandle {
+        self.run_pod(&PodSpec {
+            name,
+            namespace,
+            labels: &[("app", name), ("security.istio.io/tlsMode", "istio")],
+            annotations: &[
+                ("sidecar.istio.io/status", r#"{"initContainers":["istio-init"],"containers":["istio-proxy"]}"#),
+                (LAST_APPLIED, &manifest()),
+            ],
+            host_network: false,
+            containers: &[
+                ContainerSpec { name: "app", uid: 1000, args: SLEEP, env: &[("DB_PASSWORD", PLANTED)] },
+                ContainerSpec { name: "istio-proxy", uid: 1337, args: PROXY, env: &PROXY_ENVIRONMENT },
+            ],
+        })
+    }
+
+    fn start_in(&self, container: &str, id: u32, words: &[&str]) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("started-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut command = self.place.inside("ctr");
+        command.args(["-n", "k8s.io", "tasks", "exec", "--detach", "--exec-id", &name]);
+        run(command.args(["--user", &format!("{id}:{id}"), container]).args(words));
+    }
+}
 
 /// No image is pulled, no score lowered (that takes CAP_SYS_RESOURCE), nothing is kept outside the lab.
 fn configuration() -> String {

@@ -66,6 +66,10 @@ impl Client {
         self.must::<_, Nothing>("StopPodSandbox", IdMessage { id: id.to_owned() });
     }
 
+    pub(crate) fn remove_sandbox(&self, id: &str) {
+        self.must::<_, Nothing>("RemovePodSandbox", IdMessage { id: id.to_owned() });
+    }
+
     fn pid(&self, method: &str, id: &str) -> u32 {
         let answer: InfoResponse = self.must(method, VerboseRequest { id: id.to_owned(), verbose: true });
         let info: serde_json::Value = serde_json::from_str(&answer.info["info"]).expect("JSON");

@@ -108,6 +108,23 @@ impl Place {
         command
     }
 
+    /// A command inside, in the network namespace of one of the lab's processes and with no other part of that process's world.
+    pub(crate) fn beside(&self, pid: u32, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.inside("nsenter");
+        command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program);
+        command
+    }
+
+    /// What a shell script prints that is run inside and must succeed.
+    pub(crate) fn sh(&self, script: &str) -> String {
+        run(self.inside("sh").args(["-euc", script]))
+    }
+
+    /// Holds the daemon as SIGSTOP does, or lets it go on: its socket still takes connections, and nobody answers.
+    pub(crate) fn hold_daemon(&self, held: bool) {
+        self.sh(&format!("kill -{} $(cat /run/daemon.pid)", if held { "STOP" } else { "CONT" }));
+    }
+
     /// Waits until it is so.
     pub(crate) fn wait_for(&self, patience: Duration, so: impl Fn() -> bool) -> Result<(), Trouble> {
         let begun = Instant::now();
@@ -153,8 +170,9 @@ for folder in containerd docker cni; do
   mount -t tmpfs tmpfs "/var/lib/$folder"
 done
 mount --make-rshared /
+rm -f /etc/crictl.yaml
 ip link set lo up
-exec_daemon() { "$@" & }"#;
+exec_daemon() { "$@" & echo $! > /run/daemon.pid; }"#;
 
 /// The shell stays the first process and reaps.
 const EPILOGUE: &str = "wait";
