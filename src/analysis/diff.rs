@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use super::join::{Connection, Way};
+use super::join::{Connection, Direction, Way};
 use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Table};
 use crate::syntax::print_rule;
 
@@ -186,8 +186,9 @@ fn subject(connection: &Connection) -> String {
     let uid = connection.uid.map_or("unknown".to_owned(), |uid| uid.to_string());
     let what = match (connection.way, connection.original_destination) {
         (Way::Listening, _) | (_, None) => format!("on port {}", connection.local.port),
-        // The accepted half is told by its own port: its peer's is chosen by chance.
+        // Of an accepted one the pod's own address says nothing, only the port.
         (Way::Intercepted, Some(dialled)) => format!("taken for port {}", dialled.port),
+        _ if connection.direction == Some(Direction::In) => format!("on port {}", connection.local.port),
         (_, Some(dialled)) => format!("to {dialled}"),
     };
     format!("{protocol} {process} (UID {uid}) {what}")

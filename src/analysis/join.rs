@@ -175,7 +175,15 @@ pub fn connections(snapshot: &Snapshot, all: bool, rulebook: &dyn Rulebook) -> V
         .collect();
     connections.sort_by_key(|connection| {
         let pid = connection.process().map_or(u32::MAX, |owner| owner.pid);
-        (pid, connection.local.port, connection.local.address, connection.peer, connection.protocol, connection.family)
+        (
+            pid,
+            connection.local.address.is_ipv6(),
+            connection.local.port,
+            connection.local.address,
+            connection.peer,
+            connection.protocol,
+            connection.family,
+        )
     });
     connections
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Backend, Cause, Family, Ruleset, Subject, Table, Unread};
+use crate::model::{Backend, Body, Cause, Family, Ruleset, SETS, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
@@ -207,6 +207,15 @@ impl NftReadError {
     }
 }
 
+/// Whether some rule looks into a set or a map.
+fn asks_sets(ruleset: &Ruleset) -> bool {
+    let rules = ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+    rules.into_iter().any(|rule| match &rule.body {
+        Body::Xt(_) => false,
+        Body::Nft(rule) => rule.asks_sets(),
+    })
+}
+
 /// Rule sets, and tables of families that nobody knew when this was written.
 type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
 
@@ -277,6 +286,14 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
         }
     }
     rulesets.sort_by_key(|ruleset| ruleset.family);
+    if rulesets.iter().any(asks_sets) {
+        foreign.push(Unread {
+            source: SETS.to_owned(),
+            means: "which packets the rules that look into sets match is not known".to_owned(),
+            cause: Cause::Unsupported,
+            ..nft_unread("this version does not read the elements of sets", None)
+        });
+    }
     Ok((rulesets, foreign))
 }
 

@@ -115,6 +115,9 @@ impl From<TargetError> for Failure {
             TargetError::NotFound { near, .. } if !near.is_empty() => {
                 failure(Exit::NotFound).hint(format!("there is: {}", near.join(", ")))
             }
+            TargetError::NotFound { asked, .. } if asked.starts_with("pid/") => {
+                failure(Exit::NotFound).hint("it may have ended; PIDs are the node's own, not a container's")
+            }
             TargetError::NotFound { .. } => failure(Exit::NotFound)
                 .hint("names are exact; a pod of another node is found on that node only, a process by pid/NUMBER"),
             TargetError::Ambiguous { candidates, .. } => {

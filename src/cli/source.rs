@@ -45,7 +45,15 @@ impl Source<'_> {
             Failure::new(Exit::Usage, "which workload? a target is missing")
                 .hint("pod/NAME, container/NAME, an ID, pid/NUMBER, netns/NAME or a file; --help has examples")
         })?;
-        let mut snapshot = match Query::parse(asked)? {
+        let query = Query::parse(asked).map_err(|error| {
+            let failure = Failure::from(error);
+            if Path::new(asked).exists() {
+                failure.hint(format!("for the file of that name: ./{asked}"))
+            } else {
+                failure
+            }
+        })?;
+        let mut snapshot = match query {
             Query::Stdin => self.text(asked, &[("standard input".to_owned(), standard_input()?)])?,
             Query::Files(paths) => {
                 let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
@@ -67,7 +75,7 @@ impl Source<'_> {
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
         let live = target::find(query, &choice, &world)?;
         for tried in &live.tried {
-            self.screen.detail(&format!("{tried}, {} ms", tried.milliseconds));
+            self.screen.detail(&tried.to_string());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };

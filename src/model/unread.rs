@@ -46,3 +46,6 @@ pub struct Unread {
     /// Why.
     pub cause: Cause,
 }
+
+/// The source of an [`Unread`] for sets of nf_tables whose elements were not read.
+pub const SETS: &str = "nft sets";

@@ -60,6 +60,16 @@ impl Rule {
         })
     }
 
+    /// Whether it looks into a set, a map or a map of objects.
+    #[must_use]
+    pub fn asks_sets(&self) -> bool {
+        let name = |expression: &Expression| match expression {
+            Expression::Unknown { name, .. } => matches!(name.as_str(), "lookup" | "dynset" | "objref"),
+            _ => false,
+        };
+        self.expressions.iter().any(name)
+    }
+
     /// Names of the expressions that are not understood.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {

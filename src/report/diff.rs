@@ -3,10 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::analysis::diff::{Change, ConnectionChange, RuleChange};
-use crate::model::{RuleRef, Snapshot};
+use crate::model::{RuleRef, Snapshot, Syntax};
 use crate::report::document;
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
+use crate::report::who::who_wrote;
+use crate::report::wrap::wrap;
 
 /// What was compared and what came of it.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ fn connection(change: &ConnectionChange) -> Value {
 
 /// For people: a heading for each chain, `-` for what only the first has, `+` for what only the second has.
 #[must_use]
-pub fn text(difference: &Difference<'_>, paint: Paint) -> String {
+pub fn text(difference: &Difference<'_>, paint: Paint, width: usize) -> String {
     let mut out = String::new();
     let name = |snapshot: &Snapshot| escape(&snapshot.asked).into_owned();
     line(&mut out, &paint.text(Label::Removed, &format!("--- {}", name(difference.before))));
@@ -66,7 +68,7 @@ pub fn text(difference: &Difference<'_>, paint: Paint) -> String {
         rules(changes, paint, &mut out);
     }
     if let Some(changes) = &difference.connections {
-        connections(changes, paint, &mut out);
+        connections(changes, paint, width, &mut out);
     }
     out
 }
@@ -84,7 +86,12 @@ fn rules(changes: &[RuleChange], paint: Paint, out: &mut String) {
         });
         if !same {
             let RuleRef { backend, family, table, chain, .. } = rule;
-            let place = format!("@@ {} · {} · {} · {} @@", escape(chain), escape(table), backend.word(), family.word());
+            // iptables' own syntax begins with the command or the chain's colon.
+            let text = change.before.as_ref().or(change.after.as_ref());
+            let iptables = text.is_some_and(|text| text.starts_with("-A ") || text.starts_with(':'));
+            let syntax = if iptables { Syntax::Iptables } else { Syntax::Nft };
+            let wrote = who_wrote(*backend, *family, syntax);
+            let place = format!("@@ {} · {} · {wrote} @@", escape(chain), escape(table));
             line(out, &paint.text(Label::Heading, &place));
         }
         last = Some(rule);
@@ -97,7 +104,7 @@ fn rules(changes: &[RuleChange], paint: Paint, out: &mut String) {
     }
 }
 
-fn connections(changes: &[ConnectionChange], paint: Paint, out: &mut String) {
+fn connections(changes: &[ConnectionChange], paint: Paint, width: usize, out: &mut String) {
     if changes.is_empty() {
         line(out, "connections: equal");
         return;
@@ -106,7 +113,11 @@ fn connections(changes: &[ConnectionChange], paint: Paint, out: &mut String) {
     for change in changes {
         for (sign, label, text) in [('-', Label::Removed, &change.before), ('+', Label::Added, &change.after)] {
             if let Some(text) = text {
-                line(out, &paint.text(label, &format!("{sign} {}: {text}", escape(&change.subject))));
+                let words = format!("{}: {text}", escape(&change.subject));
+                for (at, part) in wrap(&words, width.saturating_sub(4)).iter().enumerate() {
+                    let lead = if at == 0 { format!("{sign} ") } else { "    ".to_owned() };
+                    line(out, &paint.text(label, &format!("{lead}{part}")));
+                }
             }
         }
     }

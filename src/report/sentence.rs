@@ -69,7 +69,7 @@ fn about(summary: &Summary) -> String {
     }
     for direction in [outbound, inbound] {
         if let Fate::Undecided(because) = &direction.fate {
-            text.push_str(&format!(" It hangs on {}.", escape(because)));
+            text.push_str(&format!(" That hangs on {}.", escape(because)));
         }
     }
     text
@@ -89,7 +89,7 @@ fn fate(direction: &Direction) -> String {
         Fate::Redirected(Some(port)) => format!("goes to {port}"),
         Fate::Redirected(None) => "is sent elsewhere".to_owned(),
         Fate::Dropped => "is dropped".to_owned(),
-        Fate::Undecided(_) => "cannot be told".to_owned(),
+        Fate::Undecided(_) => "may be redirected or not".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is looked at, and what could not be read: the lines above and below every table.
 
-use crate::model::{Kind, Snapshot, Subject};
+use crate::model::{Backend, Family, Kind, Snapshot, Subject, Syntax};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
 use crate::report::wrap::wrap;
@@ -33,6 +33,22 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
         }
     }
     out
+}
+
+/// `iptables-nft · ipv4`: which program's rules these are.
+#[must_use]
+pub fn who_wrote(backend: Backend, family: Family, syntax: Syntax) -> String {
+    let family = match family {
+        Family::Ip => "ipv4",
+        Family::Ip6 => "ipv6",
+        other => other.word(),
+    };
+    let writer = match (backend, syntax) {
+        (Backend::Legacy, _) => "iptables-legacy",
+        (Backend::Nft, Syntax::Iptables) => "iptables-nft",
+        (Backend::Nft, Syntax::Nft) => "nft",
+    };
+    format!("{writer} · {family}")
 }
 
 /// The lines that say what could not be read about these subjects; empty when all was.

@@ -75,7 +75,7 @@ pub enum TargetError {
         source: Option<io::Error>,
     },
     /// No runtime's socket is there.
-    #[error("{asked} cannot be looked up: no container runtime on this node{}", asked_of(tried))]
+    #[error("{asked} cannot be looked up: {}", none_of(tried))]
     NoRuntime {
         /// What was asked.
         asked: String,
@@ -147,6 +147,14 @@ impl TargetError {
 /// Opening another's `/proc/PID/ns` takes CAP_SYS_PTRACE (ptrace(2), PTRACE_MODE_READ_FSCREDS); others are no reason.
 fn missing_capability() -> Option<&'static str> {
     crate::sys::caps::missing().into_iter().find(|name| *name == "CAP_SYS_PTRACE")
+}
+
+/// No runtime is there, or none was to be asked.
+fn none_of(tried: &[Tried]) -> String {
+    match tried {
+        [] => "by --runtime no container runtime is asked for it".to_owned(),
+        tried => format!("no container runtime on this node{}", asked_of(tried)),
+    }
 }
 
 /// ` (asked: …)`: the places that were there, or all when none was.

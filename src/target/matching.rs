@@ -21,6 +21,10 @@ pub(super) fn hits(query: &Query, choice: &Choice, groups: &[Group]) -> Vec<Hit>
         Query::Id { runtime, prefix } => ids(prefix, runtime.as_deref(), choice, groups),
         Query::Name(name) => {
             let mut hits = pods(name, None, choice, groups);
+            // `-c` names a container, so that the word before it can only be the pod.
+            if choice.container.is_some() && !hits.is_empty() {
+                return hits;
+            }
             hits.extend(containers(name, choice, groups));
             if let Some(prefix) = id_prefix(name) {
                 hits.extend(ids(&prefix, None, choice, groups));
@@ -31,6 +35,9 @@ pub(super) fn hits(query: &Query, choice: &Choice, groups: &[Group]) -> Vec<Hit>
     };
     hits.sort_unstable();
     hits.dedup();
+    // A pod and a container of it are one answer: the pod. `None` sorts before its members.
+    let pods: Vec<usize> = hits.iter().filter(|hit| hit.member.is_none()).map(|hit| hit.group).collect();
+    hits.retain(|hit| hit.member.is_none() || !pods.contains(&hit.group));
     hits
 }
 
@@ -182,14 +189,14 @@ mod tests {
         assert_eq!(ask("pod/web.green", &all), [(1, None)]);
         assert_eq!(ask("pod/we", &all), []);
         assert_eq!(ask("container/web", &all), [(0, Some(0)), (3, None)]);
-        assert_eq!(ask("web", &all), [(0, None), (0, Some(0)), (1, None), (3, None)]);
+        assert_eq!(ask("web", &all), [(0, None), (1, None), (3, None)], "a pod and its container are one");
     }
 
     #[test]
     fn a_namespace_leaves_only_its_own_pods() {
         let blue = Choice { namespace: Some("blue".into()), container: None };
         assert_eq!(ask("pod/web", &blue), [(0, None)]);
-        assert_eq!(ask("web", &blue), [(0, None), (0, Some(0))]);
+        assert_eq!(ask("web", &blue), [(0, None)]);
         assert_eq!(ask("container/app", &blue), []);
         assert_eq!(ask("pod/web.blue", &blue), [(0, None)], "no whole name there, so it is split");
     }

@@ -23,10 +23,17 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Reads it from process 1, else from the calling thread.
+    /// Reads it from process 1, else from the first kernel thread, else from the calling thread.
     pub(super) fn read(world: &World) -> Self {
         if let Ok(netns) = Netns::open(&world.proc_root.join("1/ns/net")) {
             return Self { identity: Some(netns.identity()), known_by: NodeNamespace::Init };
+        }
+        // The first kernel thread has the node's own as well, and may be readable where process 1 is guarded; in a PID namespace
+        // of its own process 2 is somebody else.
+        let second = world.proc_root.join("2");
+        let is_kernel = std::fs::read_to_string(second.join("comm")).is_ok_and(|name| name.trim() == "kthreadd");
+        if is_kernel && let Ok(netns) = Netns::open(&second.join("ns/net")) {
+            return Self { identity: Some(netns.identity()), known_by: NodeNamespace::Kernel };
         }
         let own = Netns::current().ok();
         Self { identity: own.map(|netns| netns.identity()), known_by: NodeNamespace::CallingThread }

@@ -48,8 +48,9 @@ impl Search<'_> {
     fn pick_container(&self, hits: Vec<Hit>, wanted: Option<&str>) -> Result<Vec<Hit>, TargetError> {
         let Some(wanted) = wanted else { return Ok(hits) };
         let position = |hit: &Hit| self.group(*hit).members.iter().position(|member| member.name == wanted);
-        let picked: Vec<Hit> =
+        let mut picked: Vec<Hit> =
             hits.iter().filter_map(|hit| Some(Hit { group: hit.group, member: Some(position(hit)?) })).collect();
+        picked.dedup();
         match (picked.is_empty(), hits.first()) {
             (true, Some(first)) => Err(TargetError::NoSuchContainer {
                 workload: describe(self.group(*first), None),

@@ -52,7 +52,9 @@ impl World {
 pub enum NodeNamespace {
     /// That of process 1.
     Init,
-    /// That of the calling thread, since that of process 1 could not be read.
+    /// That of the first kernel thread, since that of process 1 could not be read.
+    Kernel,
+    /// That of the calling thread, since none of the others could be read: it need not be the node's.
     CallingThread,
 }
 

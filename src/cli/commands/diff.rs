@@ -102,7 +102,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         screen.print(&document::print(report::json(&difference)))?;
     } else {
         let Screen { paint, width, .. } = *screen;
-        let mut out = report::text(&difference, paint);
+        let mut out = report::text(&difference, paint, width);
         if difference.rules.as_ref().is_some_and(|changes| !changes.is_empty()) {
             for (word, snapshot) in [("before", &before), ("after", &after)] {
                 let sentence = summary(snapshot, arguments.which);

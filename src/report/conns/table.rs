@@ -81,7 +81,8 @@ fn row(connection: &Connection, ordinary: bool) -> [Cell; 5] {
             let went = if original == actual { "as dialled".to_owned() } else { known(actual) };
             (known(from), known(original), went)
         }
-        None => (String::new(), String::new(), connection.local.to_string()),
+        // What can be dialled.
+        None => (String::new(), connection.local.to_string(), String::new()),
     };
     let state = match (ordinary, connection.protocol) {
         (true, _) => String::new(),

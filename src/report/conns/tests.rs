@@ -99,7 +99,7 @@ curl/4711 · productpage · UID 1000
 envoy/4720 · istio-proxy · UID 1337
 ← 10.244.1.12:45716  10.96.14.7:9080  127.0.0.1:15001  intercepted  established
 → 10.244.1.12:50000  10.244.3.9:9080  as dialled       exempt       established
-                                      127.0.0.1:15001  listening    listen
+                     127.0.0.1:15001                   listening    listen
 "
     );
     assert!(text.lines().all(|line| line.chars().count() <= 80));

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::analysis::describe;
 use crate::analysis::paths::{Block, Paths, blocks, unreached};
-use crate::model::{Backend, Chain, Policy, Rule, Snapshot, Syntax};
+use crate::model::{Chain, Kind, Policy, Rule, Snapshot};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
+use crate::report::who::who_wrote;
 use crate::report::wrap::wrap;
 use crate::syntax::print_rule;
 
@@ -52,6 +53,9 @@ pub fn table(snapshot: &Snapshot, form: Form) -> String {
 #[must_use]
 pub fn nothing(snapshot: &Snapshot) -> String {
     let sets = snapshot.rulesets().len();
+    if sets == 0 && snapshot.workload.kind == Kind::File {
+        return format!("{} holds no rules of the family and backend that were asked for\n", escape(&snapshot.asked));
+    }
     let others: usize = snapshot.rulesets().iter().map(crate::model::Ruleset::rule_count).sum();
     let all = if others == 0 { "" } else { ": --all" };
     format!("no redirect rules in {sets} rule sets read; {others} other rules{all}\n")
@@ -59,17 +63,8 @@ pub fn nothing(snapshot: &Snapshot) -> String {
 
 /// `nat · iptables-nft · ipv4`
 fn place(block: &Block<'_>, chain: &Chain) -> String {
-    let family = match block.ruleset.family.word() {
-        "ip" => "ipv4",
-        "ip6" => "ipv6",
-        other => other,
-    };
-    let writer = match (block.ruleset.backend, chain.syntax) {
-        (Backend::Legacy, _) => "iptables-legacy",
-        (Backend::Nft, Syntax::Iptables) => "iptables-nft",
-        (Backend::Nft, Syntax::Nft) => "nft",
-    };
-    format!("{} · {writer} · {family}", escape(&block.table.name))
+    let Block { ruleset, table, .. } = block;
+    format!("{} · {}", escape(&table.name), who_wrote(ruleset.backend, ruleset.family, chain.syntax))
 }
 
 fn block(block: &Block<'_>, form: Form, out: &mut String) {
@@ -109,7 +104,7 @@ fn chain(block: &Block<'_>, chain: &Chain, form: Form, out: &mut String) {
 fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form, out: &mut String) {
     let text = escape(&print_rule(chain, rule)).into_owned();
     let words = describe::means(paths, chain, index);
-    let words = words.map_or_else(|| text.clone(), |words| escape(&words).into_owned());
+    let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words)));
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);
     if form.wide {
@@ -120,7 +115,7 @@ fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form,
     let indent = columns.chars().count() + 2;
     let width = form.width.saturating_sub(indent).max(20);
     for (at, part) in wrap(&words, width).iter().enumerate() {
-        let part = paint_words(part, at, rule, form.paint);
+        let part = paint_words(&part.replace(NO_BREAK, " "), at, rule, form.paint);
         if at == 0 {
             line(out, &format!("{columns}  {part}"));
         } else {
@@ -131,6 +126,17 @@ fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form,
         for part in wrap(&text, width) {
             line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
         }
+    }
+}
+
+/// A blank at which no line is broken.
+const NO_BREAK: char = '\u{a0}';
+
+/// Keeps what happens together with its arrow on one line.
+fn unbroken(words: &str) -> String {
+    match words.split_once('→') {
+        Some((who, what)) => format!("{who}→{}", what.replace(' ', "\u{a0}")),
+        None => words.to_owned(),
     }
 }
 

@@ -105,7 +105,10 @@ macro_rules! all_matches {
             pub fn explain(&self, words: &mut Words) {
                 match self {
                     $(Self::$known(known) => known.explain(words),)+
-                    Self::Unknown(unknown) => words.also(format!("if {}", unknown.describe("the unknown match"))),
+                    Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
+                        Unknown::Bytes { .. } => unknown.save("match"),
+                        Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
+                    })),
                 }
             }
         }
