@@ -5,14 +5,14 @@
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 
 #[path = "../tests/support/runtimes.rs"]
-#[expect(dead_code, unused_imports, reason = "the benchmark needs a part of the tests' labs")]
+#[expect(dead_code, reason = "the benchmark needs a part of the tests' labs")]
 mod runtimes;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nslens::demo::{Lab, Variant};
-use runtimes::DockerLab;
+use runtimes::{DockerLab, Node as _};
 
 const NSLENS: &str = env!("CARGO_BIN_EXE_nslens");
 /// Pairs that count, after some that do not.
@@ -93,7 +93,7 @@ fn docker() {
     let Some(lab) = DockerLab::start() else { return };
     lab.run_container(&["--name", "web"], &["sleep", "1000"]);
     let shell = |script: &str| {
-        let mut command = lab.inside("sh");
+        let mut command = lab.place().inside("sh");
         command.args(["-c", script]);
         command
     };

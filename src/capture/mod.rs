@@ -85,7 +85,7 @@ pub fn take(
     } else if parts.interfaces {
         connections::read_interfaces_into(&mut snapshot, netns, proc_root);
     }
-    match process.map_or(Ok(()), Process::verify) {
+    match process.map_or(Ok(()), Process::alive) {
         Ok(()) => Ok(snapshot),
         Err(source) => Err(CaptureError::Gone { who, source }),
     }

@@ -94,8 +94,11 @@ impl Process {
         Ok(())
     }
 
-    /// A pidfd becomes readable when its process ends.
-    fn alive(&self) -> io::Result<()> {
+    /// Says whether the process is alive; while it is, nobody else can have its number.
+    ///
+    /// # Errors
+    /// `NotFound` when it has ended (its pidfd has become readable).
+    pub fn alive(&self) -> io::Result<()> {
         let mut ends = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ends, PollTimeout::ZERO).map_err(io::Error::from)? {
             0 => Ok(()),
