@@ -1,7 +1,7 @@
 //! Looking changes nothing: neither in the runtimes nor in the node's nor in the pods' namespaces.
 
 use crate::mesh::{Mesh, Writer, without_comments};
-use crate::program::{Answer, nslens};
+use crate::program::{Answer, changes, nslens};
 use crate::runtimes::{CriLab, DockerLab, Node, Place, run};
 
 /// Every command that looks, in every form, at the pod, at one without any rules, and at the node.
@@ -93,18 +93,6 @@ impl<N: Node> Watched<'_, N> {
     }
 }
 
-/// Lines that only one of the two has; all where it is only their order that differs.
-fn changes(before: &[String], after: &[String]) -> Vec<String> {
-    if before == after {
-        return Vec::new();
-    }
-    let only = |sign: char, these: &[String], those: &[String]| -> Vec<String> {
-        these.iter().filter(|line| !those.contains(line)).map(|line| format!("{sign} {line}")).collect()
-    };
-    let changes = [only('-', before, after), only('+', after, before)].concat();
-    if changes.is_empty() { [before, after].concat() } else { changes }
-}
-
 #[test]
 fn containerd_and_its_pods_stay_as_they_are() {
     let Some(lab) = CriLab::start() else { return };
@@ -129,7 +117,7 @@ fn dockerd_and_its_containers_stay_as_they_are() {
     let lists = "docker=$(test -x /usr/bin/docker && echo /usr/bin/docker || echo docker)
         $docker -H unix:///run/docker.sock ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.Command}} {{.State}}'
         $docker -H unix:///run/docker.sock network ls --no-trunc --format '{{.ID}} {{.Name}}'
-        $docker -H unix:///run/docker.sock ps --quiet --all | xargs $docker -H unix:///run/docker.sock inspect";
+        $docker -H unix:///run/docker.sock ps --quiet --all | xargs $docker -H unix:///run/docker.sock inspect | tr -d ,";
     let watched = Watched { lab: &lab, pids: vec![mesh.pod.sandbox_pid, bare.sandbox_pid], lists };
     watched.stays(|| look(lab.place(), "pod/web", "pod/bare"));
     let [lists, _, web, bare, host] = watched.texts();
