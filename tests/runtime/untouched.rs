@@ -1,6 +1,6 @@
 //! Looking changes nothing: neither in the runtimes nor in the node's nor in the pods' namespaces.
 
-use crate::mesh::{Mesh, Writer, without_comments};
+use crate::mesh::{Mesh, Writer, wait_until, without_comments};
 use crate::program::{Answer, changes, nslens};
 use crate::runtimes::{CriLab, DockerLab, Node, Place, run};
 
@@ -77,19 +77,20 @@ impl<N: Node> Watched<'_, N> {
         texts.try_into().expect("the runtime, the node, two pods, the node's namespace")
     }
 
-    /// A busy machine may be at something by itself: a second look that finds nothing changed acquits the program.
+    /// Looks once, at what is at rest: what looking leaves behind would not show a second time.
     fn stays(&self, look: impl Fn()) {
-        for attempt in 1.. {
-            let before = self.state();
-            look();
-            let after = self.state();
-            let changes = before.iter().zip(&after).flat_map(|(before, after)| changes(before, after));
-            let changes: Vec<String> = changes.collect();
-            if changes.is_empty() {
-                return;
-            }
-            assert!(attempt < 3, "looking changed something:\n{}", changes.join("\n"));
-        }
+        let mut before = self.state();
+        wait_until("a lab at rest", || {
+            let now = self.state();
+            let rests = now == before;
+            before = now;
+            rests
+        });
+        look();
+        let after = self.state();
+        let changes: Vec<String> =
+            before.iter().zip(&after).flat_map(|(before, after)| changes(before, after)).collect();
+        assert!(changes.is_empty(), "looking changed something:\n{}", changes.join("\n"));
     }
 }
 
