@@ -82,7 +82,9 @@ impl<N: Node> Watched<'_, N> {
         let mut before = self.state();
         wait_until("a lab at rest", || {
             let now = self.state();
-            let rests = now == before;
+            // The kernel still looks whether an address is somebody else's too; routes come after that.
+            let settled = !now.iter().flatten().any(|line| line.contains(" tentative"));
+            let rests = settled && now == before;
             before = now;
             rests
         });
