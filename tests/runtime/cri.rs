@@ -126,7 +126,7 @@ fn processes_and_named_namespaces_need_no_runtime() {
     let (pid, inode) = (pod.pids["app"], netns_of(place, pod.pids["app"]));
     // Nobody would answer: what needs no runtime does not wait for one.
     place.hold_daemon(true);
-    let found = target(place, &[&format!("pid/{pid}"), "--timeout", "60s"]);
+    let found = target(place, &[&format!("pid/{pid}")]);
     assert_eq!((&found["kind"], &found["runtime"]), (&json!("process"), &json!(null)), "{found}");
     assert_eq!((&found["name"], &found["pid"]), (&json!(pid.to_string()), &json!(pid)), "{found}");
     assert_eq!(found["netns"]["inode"], json!(inode));
@@ -134,11 +134,11 @@ fn processes_and_named_namespaces_need_no_runtime() {
     let names = place.sh("ls /run/netns");
     let name = names.lines().next().expect("a name");
     for word in [format!("netns/{name}"), format!("netns//run/netns/{name}"), format!("netns//proc/{pid}/ns/net")] {
-        let found = target(place, &[&word, "--timeout", "60s"]);
+        let found = target(place, &[&word]);
         assert_eq!((&found["kind"], &found["pid"]), (&json!("netns"), &json!(null)), "{found}");
         assert_eq!(found["netns"]["inode"], json!(inode));
     }
-    refused(place, &["pid/999999", "--timeout", "60s"], 3).said("no pid/999999");
+    refused(place, &["pid/999999"], 3).said("no pid/999999");
     refused(place, &["netns/nowhere"], 3);
     refused(place, &["netns//etc/passwd"], 2).said("is not a network namespace");
     // Told not to ask any, an ID still stands in the cgroups.

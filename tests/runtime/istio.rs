@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::connections;
 use crate::mesh::{Mesh, Writer, without_comments};
 use crate::netns_of;
-use crate::program::{Answer, nslens, outside};
+use crate::program::{Answer, changes, nslens, outside};
 use crate::runtimes::{CriLab, DockerLab, Node, PLANTED, run};
 
 /// What the fixture's rules do, in a sentence.
@@ -106,7 +106,16 @@ fn saved_rules<N: Node>(mesh: &Mesh<'_, N>) {
     ] {
         let words = [&["rules", &target, "-o", "save"], options].concat();
         let answer = nslens(mesh.place(), &words).ended(0);
-        assert_eq!(&without_comments(&answer.stdout), wanted, "{answer:#?}");
+        let changes = changes(wanted, &without_comments(&answer.stdout));
+        assert!(
+            changes.is_empty(),
+            "{words:?}: the save program's (-), nslens's (+)
+{}",
+            changes.join(
+                "
+"
+            )
+        );
         assert_eq!(answer.stderr, "");
     }
 }
@@ -190,7 +199,9 @@ fn the_same_from_a_file<N: Node>(mesh: &Mesh<'_, N>, file: &Path, rules: &Value,
         &["conns", "--all"],
     ] {
         let live = nslens(mesh.place(), &[words, &[&target]].concat()).ended(0);
-        assert_eq!(elsewhere(words).stdout, live.stdout, "{words:?}");
+        let lines = |answer: &Answer| -> Vec<String> { answer.stdout.lines().map(str::to_owned).collect() };
+        let changes = changes(&lines(&live), &lines(&elsewhere(words)));
+        assert!(changes.is_empty(), "{words:?}: live (-), from a file (+)\n{}", changes.join("\n"));
     }
 }
 
