@@ -8,7 +8,7 @@ use crate::archive::ArchiveError;
 use crate::capture::{self, CaptureError};
 use crate::demo::DemoError;
 use crate::report::escape::escape;
-use crate::target::{EndpointError, GrammarError, TargetError};
+use crate::target::{EndpointError, GrammarError, Outcome, TargetError};
 
 /// An error with its exit code and advice.
 #[derive(Debug)]
@@ -134,8 +134,11 @@ impl From<TargetError> for Failure {
             TargetError::NoRuntime { .. } => failure(Exit::NotFound).hint(
                 "run it on the node itself, name the socket with --runtime-endpoint, or look at a process: nslens rules pid/NUMBER",
             ),
-            TargetError::RuntimeFailed { .. } => {
+            TargetError::RuntimeFailed { tried, .. } if tried.iter().any(|one| one.outcome == Outcome::TimedOut) => {
                 failure(Exit::Failed).hint("allow more time with --timeout, or name one socket with --runtime-endpoint")
+            }
+            TargetError::RuntimeFailed { .. } => {
+                failure(Exit::Failed).hint("see whether the runtime is well, or name another socket with --runtime-endpoint")
             }
             TargetError::NoProcess { .. } | TargetError::ForeignPids { .. } | TargetError::Failed { .. } => {
                 failure(Exit::Failed)

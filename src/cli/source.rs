@@ -12,7 +12,7 @@ use super::screen::Screen;
 use crate::archive::{self, Loaded};
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
-use crate::target::{self, Choice, Given, Query, RuntimeEndpoint, World};
+use crate::target::{self, Choice, Given, Query, RuntimeEndpoint, TargetError, World};
 
 /// Where the machine keeps its processes.
 const PROC: &str = "/proc";
@@ -73,10 +73,17 @@ impl Source<'_> {
         let node = node();
         let world = World { timeout: place.timeout, ..World::here(&node, endpoints) };
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
-        let live = target::find(query, &choice, &world)?;
-        for tried in &live.tried {
-            self.screen.detail(&tried.to_string());
+        if !query.asks_runtimes() && choice != Choice::default() {
+            self.screen.note(&format!("-n and -c pick pods and their containers; they say nothing of {asked}"));
         }
+        let found = target::find(query, &choice, &world);
+        let tried = found.as_ref().map_or_else(TargetError::tried, |live| &live.tried);
+        tried.iter().for_each(|tried| self.screen.detail(&tried.to_string()));
+        let live = found.map_err(|error| {
+            let narrowed = matches!(error, TargetError::NotFound { .. }) && choice.namespace.is_some();
+            let failure = Failure::from(error);
+            if narrowed { failure.hint("with -n only pods of that namespace are looked for") } else { failure }
+        })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)

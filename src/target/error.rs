@@ -130,6 +130,16 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// The endpoints that were asked in vain.
+    #[must_use]
+    pub fn tried(&self) -> &Vec<Tried> {
+        static NONE: Vec<Tried> = Vec::new();
+        match self {
+            Self::NotFound { tried, .. } | Self::NoRuntime { tried, .. } | Self::RuntimeFailed { tried, .. } => tried,
+            _ => &NONE,
+        }
+    }
+
     /// Turns a refusal by the kernel into the error of its kind.
     ///
     /// `what` is the attempt ("open the network namespace of process 7"), `who` the workload that may have gone.

@@ -60,6 +60,8 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
             written.map_err(|error| {
                 let exit = match error.kind() {
                     io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+                    // A folder that is not there was typed wrongly.
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Exit::Usage,
                     _ => Exit::Failed,
                 };
                 Failure::of(exit, &error).about(format!("cannot write {}", path.display()))
