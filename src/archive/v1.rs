@@ -3,6 +3,7 @@
 //! Rules that iptables can express are stored as iptables-save writes them: the one form of them that will not change, and that a
 //! person can read. Those of nf_tables are stored expression by expression.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use crate::model::{
     Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
 use crate::syntax::parse_body;
+
+/// Rules that a snapshot may have: understood, each takes far more memory than its text. The largest nodes have a tenth of it.
+const MOST_RULES: usize = 1 << 21;
 
 /// What every document has, read before anything else of it.
 #[derive(Deserialize)]
@@ -98,6 +102,10 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         None => return Err(ArchiveError::ForeignJson("not given".to_owned())),
     }
     let file: File = serde_json::from_str(text).map_err(damaged)?;
+    let tables = file.rulesets.iter().flatten().flat_map(|ruleset| &ruleset.tables);
+    if tables.flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum::<usize>() > MOST_RULES {
+        return Err(ArchiveError::Damaged("it has more rules than this program takes into memory".to_owned()));
+    }
     let rulesets: Option<Result<Vec<Ruleset>, ArchiveError>> =
         file.rulesets.map(|rulesets| rulesets.into_iter().map(ruleset).collect());
     Ok(Snapshot {
@@ -148,7 +156,7 @@ fn ruleset(stored: FileRuleset) -> Result<Ruleset, ArchiveError> {
 }
 
 fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
-    let names: Vec<String> = stored.chains.iter().map(|chain| chain.name.clone()).collect();
+    let names: HashSet<String> = stored.chains.iter().map(|chain| chain.name.clone()).collect();
     let mut chains = Vec::with_capacity(stored.chains.len());
     for chain in stored.chains {
         let mut rules = Vec::with_capacity(chain.rules.len());
@@ -156,7 +164,9 @@ fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             let damaged =
                 |why: &str| ArchiveError::Damaged(format!("rule {} of chain {}: {why}", index + 1, chain.name));
             let body = match (stored.text, stored.nft) {
-                (Some(text), None) => parse_body(&text, ipv6, &names).map_err(|why| damaged(&why))?,
+                (Some(text), None) => {
+                    parse_body(&text, ipv6, &|name| names.contains(name)).map_err(|why| damaged(&why))?
+                }
                 (None, Some(rule)) => Body::Nft(rule),
                 _ => return Err(damaged("it says nothing, or two things")),
             };

@@ -56,8 +56,8 @@ pub fn who_wrote(backend: Backend, family: Family, syntax: Syntax) -> String {
 pub fn unread(snapshot: &Snapshot, subjects: &[Subject], paint: Paint, width: usize) -> String {
     let mut out = String::new();
     for unread in snapshot.unread_about(subjects) {
-        let text = format!("could not read {}: {}; {}", unread.source, escape(&unread.error), unread.means);
-        for line in wrap(&text, width) {
+        let text = format!("could not read {}: {}; {}", unread.source, unread.error, unread.means);
+        for line in wrap(&escape(&text), width) {
             out.push_str(&format!("{}\n", paint.text(Label::Warning, &line)));
         }
     }

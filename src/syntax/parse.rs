@@ -1,8 +1,10 @@
 //! Parses the text of iptables-save and what iptables-restore takes beside it (`-N`, `-P`, `-I`, blanks, long options).
 
+use std::collections::HashMap;
+
 use super::builtin;
 use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Syntax, Table};
-use crate::xt::{Target, TextError, Token, parse_rule, tokens};
+use crate::xt::{Target, parse_rule, tokens};
 
 /// A line of saved text is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,43 +30,47 @@ struct Origin {
 /// # Errors
 /// [`SaveError`]: the first line that is none of a save file.
 pub fn parse_save(text: &str, family: Family) -> Result<Vec<Ruleset>, SaveError> {
-    let lines = logical_lines(text);
     let mut origin = Origin::default();
     let mut rulesets: Vec<Ruleset> = Vec::new();
-    let mut open: Option<Draft> = None;
-    for (line, content) in &lines {
-        let fail = |what: String| SaveError { line: *line, what };
+    let mut open: Option<Draft<'_>> = None;
+    let (mut budget, mut last) = (BUDGET, 1);
+    for (line, content) in logical_lines(text) {
+        last = line;
+        let fail = |what: String| SaveError { line, what };
         if let Some(comment) = content.strip_prefix('#') {
             origin = origin_of(comment).unwrap_or(origin);
         } else if let Some(name) = content.strip_prefix('*') {
             if open.is_some() {
                 return Err(fail("a table begins before the last one has its COMMIT".to_owned()));
             }
-            open = Some(Draft::new(name.trim()));
-        } else if *content == "COMMIT" {
+            open = Some(Draft::new(&name_of(name).map_err(fail)?));
+        } else if content == "COMMIT" {
             let draft = open.take().ok_or_else(|| fail("COMMIT without a table".to_owned()))?;
             let family = origin.family.unwrap_or(family);
-            let table = draft.finish(family == Family::Ip6)?;
+            let table = draft.finish(family == Family::Ip6, &mut budget)?;
             file(&mut rulesets, origin.backend.unwrap_or(Backend::Legacy), family, table);
         } else if !content.is_empty() {
             let draft = open.as_mut().ok_or_else(|| fail("stands outside of any table".to_owned()))?;
-            draft.line(*line, content).map_err(fail)?;
+            draft.line(line, content).map_err(fail)?;
         }
     }
-    if open.is_some() {
-        let line = lines.last().map_or(1, |(line, _)| *line);
-        return Err(SaveError { line, what: "the text ends before the table's COMMIT: it was cut".to_owned() });
+    match (open.is_some(), rulesets.is_empty()) {
+        (true, _) => {
+            Err(SaveError { line: last, what: "the text ends before the table's COMMIT: it was cut".to_owned() })
+        }
+        (false, true) => Err(SaveError { line: last, what: "no table stands in it".to_owned() }),
+        (false, false) => Ok(rulesets),
     }
-    Ok(rulesets)
 }
 
-/// Parses the options of one rule as `Rule::options` of `xt` writes them; `chains` are those of its table.
+/// Parses the options of one rule as `Rule::options` of `xt` writes them; `chains` tells those of its table.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub fn parse_body(options: &str, ipv6: bool, chains: &[String]) -> Result<Body, String> {
+pub fn parse_body(options: &str, ipv6: bool, chains: &dyn Fn(&str) -> bool) -> Result<Body, String> {
     let words = tokens(options).map_err(|error| error.to_string())?;
-    let rules = parse_rule(&words, ipv6, &|name| is_chain(chains, name)).map_err(|error| error.to_string())?;
+    let is_chain = |name: &str| Target::options(name).is_none() && chains(name);
+    let rules = parse_rule(&words, ipv6, &is_chain).map_err(|error| error.to_string())?;
     let mut rules = rules.into_iter();
     match (rules.next(), rules.next()) {
         (Some(rule), None) => Ok(Body::Xt(Box::new(rule))),
@@ -72,31 +78,44 @@ pub fn parse_body(options: &str, ipv6: bool, chains: &[String]) -> Result<Body, 
     }
 }
 
-/// A target that we know is never a chain: iptables lets no chain have such a name.
-fn is_chain(chains: &[String], name: &str) -> bool {
-    Target::options(name).is_none() && chains.iter().any(|known| known == name)
+/// What all rules of a text may come to: each its text and what it takes in memory beside. A million rules stay below.
+const BUDGET: usize = 1 << 30;
+/// Bytes that a rule takes beside its text, roughly.
+const RULE: usize = 512;
+/// No rule is longer: the kernel's own form of one ends at 64 KiB.
+const LONGEST: usize = 256 << 10;
+
+/// Lines with their numbers, blanks around them taken off; a line whose quotation mark is open goes on in the next one (line
+/// feeds in comments).
+fn logical_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let (mut rest, mut number) = (text, 1);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (line, after) = rest.split_at(end_of_line(rest));
+        let first = number;
+        number += line.bytes().filter(|byte| *byte == b'\n').count();
+        rest = after;
+        Some((first, line.trim()))
+    })
 }
 
-/// Lines with their numbers; a line whose quotation mark is open goes on in the next one (line feeds in comments).
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut open = false;
-    for (index, line) in text.lines().enumerate() {
-        if open && let Some((_, last)) = lines.last_mut() {
-            last.push('\n');
-            last.push_str(line);
-            open = is_open(last);
-        } else {
-            let trimmed = line.trim();
-            open = !trimmed.starts_with('#') && is_open(trimmed);
-            lines.push((index + 1, trimmed.to_owned()));
+/// Where the first logical line ends, its line feed included.
+fn end_of_line(text: &str) -> usize {
+    let comment = text.trim_start_matches([' ', '\t']).starts_with('#');
+    let (mut in_quotes, mut bytes) = (false, text.bytes().enumerate());
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\n' if !in_quotes => return at + 1,
+            b'"' if !comment => in_quotes = !in_quotes,
+            b'\\' if in_quotes => {
+                bytes.next();
+            }
+            _ => {}
         }
     }
-    lines
-}
-
-fn is_open(line: &str) -> bool {
-    tokens(line) == Err(TextError::OpenQuote)
+    text.len()
 }
 
 /// `Generated by ip6tables-nft-save v1.8.9 (nf_tables) on …`
@@ -108,6 +127,15 @@ fn origin_of(comment: &str) -> Option<Origin> {
     Some(Origin { backend: Some(backend), family: Some(family) })
 }
 
+/// A name alone, maybe in quotation marks.
+fn name_of(text: &str) -> Result<String, String> {
+    let words = tokens(text).map_err(|error| error.to_string())?;
+    match words.as_slice() {
+        [name] => Ok(name.text.clone()),
+        _ => Err(format!("{text:?} is no name of a table")),
+    }
+}
+
 fn file(rulesets: &mut Vec<Ruleset>, backend: Backend, family: Family, table: Table) {
     let same = |ruleset: &&mut Ruleset| ruleset.backend == backend && ruleset.family == family;
     match rulesets.iter_mut().find(same) {
@@ -117,57 +145,52 @@ fn file(rulesets: &mut Vec<Ruleset>, backend: Backend, family: Family, table: Ta
 }
 
 /// A table while it is read: rules are understood once all its chains are known.
-struct Draft {
+struct Draft<'a> {
     name: String,
     chains: Vec<Chain>,
-    rules: Vec<DraftRule>,
+    /// Where each chain stands.
+    places: HashMap<String, usize>,
+    /// Lines that add rules, with their numbers.
+    rules: Vec<(usize, &'a str)>,
 }
 
-struct DraftRule {
-    line: usize,
-    chain: String,
-    /// Place to insert at, from 1; `None` appends.
-    insert: Option<usize>,
-    counters: Option<Counters>,
-    words: Vec<Token>,
+/// The rules of one chain as they came.
+#[derive(Default)]
+struct Gathered {
+    rules: Vec<Rule>,
+    /// For each the place to insert it at, from 1; `None` appends.
+    places: Vec<Option<usize>>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     fn new(name: &str) -> Self {
-        let chains = builtin::hooks(name).iter().map(|hook| builtin::chain(name, *hook)).collect();
-        Self { name: name.to_owned(), chains, rules: Vec::new() }
+        let chains: Vec<Chain> = builtin::hooks(name).iter().map(|hook| builtin::chain(name, *hook)).collect();
+        let places = chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect();
+        Self { name: name.to_owned(), chains, places, rules: Vec::new() }
     }
 
-    fn line(&mut self, line: usize, content: &str) -> Result<(), String> {
+    fn line(&mut self, line: usize, content: &'a str) -> Result<(), String> {
+        if content.len() > LONGEST {
+            return Err(format!("it is longer than {} KiB", LONGEST >> 10));
+        }
+        let makes_chains = [":", "-N", "--new-chain", "-P", "--policy"];
+        if !makes_chains.iter().any(|start| content.starts_with(start)) {
+            self.rules.push((line, content));
+            return Ok(());
+        }
         let words = tokens(content).map_err(|error| error.to_string())?;
-        let mut rest = words.iter();
-        let mut word = || rest.next().map(|word| word.text.as_str());
-        let first = word().unwrap_or_default();
+        let mut rest = words.iter().map(|word| word.text.as_str());
+        let first = rest.next().unwrap_or_default();
         if let Some(name) = first.strip_prefix(':') {
-            let name = if name.is_empty() { word().unwrap_or_default() } else { name };
-            return self.declare(name, word(), word());
+            let name = if name.is_empty() { rest.next().unwrap_or_default() } else { name };
+            return self.declare(name, rest.next(), rest.next());
         }
-        let (counters, command) = match first.strip_prefix('[') {
-            Some(_) => (counters(first), word().unwrap_or_default()),
-            None => (None, first),
-        };
-        let chain = word().ok_or_else(|| format!("{command} names no chain"))?.to_owned();
-        match command {
-            "-N" | "--new-chain" => return self.declare(&chain, Some("-"), None),
-            "-P" | "--policy" => return self.declare(&chain, word(), None),
-            "-A" | "--append" | "-I" | "--insert" => {}
-            _ => return Err(format!("{command:?} is not understood")),
+        let chain = rest.next().ok_or_else(|| format!("{first} names no chain"))?;
+        match first {
+            "-N" | "--new-chain" => self.declare(chain, Some("-"), None),
+            "-P" | "--policy" => self.declare(chain, rest.next(), None),
+            _ => Err(format!("{first:?} is not understood")),
         }
-        let mut words: Vec<_> = rest.cloned().collect();
-        let insert = matches!(command, "-I" | "--insert").then(|| {
-            let place = words.first().and_then(|word| word.text.parse().ok());
-            if place.is_some() {
-                words.remove(0);
-            }
-            place.unwrap_or(1)
-        });
-        self.rules.push(DraftRule { line, chain, insert, counters, words });
-        Ok(())
     }
 
     /// `:NAME POLICY [packets:bytes]`
@@ -181,35 +204,105 @@ impl Draft {
             Some("-") | None => None,
             Some(other) => return Err(format!("{other:?} is no policy")),
         };
-        let at = self.chains.iter().position(|chain| chain.name == name).unwrap_or_else(|| {
+        let Some(at) = self.places.get(name) else {
+            self.places.insert(name.to_owned(), self.chains.len());
             self.chains.push(user_chain(name));
-            self.chains.len() - 1
-        });
-        if let Some(chain) = self.chains.get_mut(at).filter(|chain| chain.hook.is_some()) {
+            return Ok(());
+        };
+        if let Some(chain) = self.chains.get_mut(*at).filter(|chain| chain.hook.is_some()) {
             chain.policy = policy.or(chain.policy);
             chain.counters = counted.and_then(counters);
         }
         Ok(())
     }
 
-    fn finish(mut self, ipv6: bool) -> Result<Table, SaveError> {
-        let names: Vec<String> = self.chains.iter().map(|chain| chain.name.clone()).collect();
-        for draft in std::mem::take(&mut self.rules) {
-            let fail = |what: String| SaveError { line: draft.line, what };
-            let rules = parse_rule(&draft.words, ipv6, &|name| is_chain(&names, name))
-                .map_err(|error| fail(error.to_string()))?;
-            let chain = self.chains.iter_mut().find(|chain| chain.name == draft.chain);
-            let chain = chain.ok_or_else(|| fail(format!("chain {} is not declared", draft.chain)))?;
-            for rule in rules {
-                let rule = Rule { counters: draft.counters, handle: None, body: Body::Xt(Box::new(rule)) };
-                let place = draft.insert.map_or(chain.rules.len(), |place| place.saturating_sub(1));
-                chain.rules.insert(place.min(chain.rules.len()), rule);
-            }
+    fn finish(mut self, ipv6: bool, budget: &mut usize) -> Result<Table, SaveError> {
+        let mut gathered: Vec<Gathered> = self.chains.iter().map(|_| Gathered::default()).collect();
+        for (line, content) in std::mem::take(&mut self.rules) {
+            self.rule(content, ipv6, &mut gathered, budget).map_err(|what| SaveError { line, what })?;
+        }
+        for (chain, Gathered { rules, places }) in self.chains.iter_mut().zip(gathered) {
+            chain.rules = in_order(rules, &places);
         }
         let (base, mut user): (Vec<Chain>, Vec<Chain>) =
             self.chains.into_iter().partition(|chain| chain.hook.is_some());
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         Ok(Table { name: self.name, chains: base.into_iter().chain(user).collect() })
+    }
+
+    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN [place] …`
+    fn rule(&self, text: &str, ipv6: bool, gathered: &mut [Gathered], budget: &mut usize) -> Result<(), String> {
+        let words = tokens(text).map_err(|error| error.to_string())?;
+        let word = |at: usize| words.get(at).map(|word| word.text.as_str());
+        let counters = word(0).filter(|first| first.starts_with('[')).map(counters);
+        let at = usize::from(counters.is_some());
+        let command = word(at).unwrap_or_default();
+        let insert = match command {
+            "-A" | "--append" => false,
+            "-I" | "--insert" => true,
+            _ => return Err(format!("{command:?} is not understood")),
+        };
+        let chain = word(at + 1).ok_or_else(|| format!("{command} names no chain"))?;
+        let found = self.places.get(chain).and_then(|place| gathered.get_mut(*place));
+        let found = found.ok_or_else(|| format!("chain {chain} is not declared"))?;
+        let numbered = word(at + 2).filter(|_| insert).and_then(|place| place.parse().ok());
+        let body = words.get(at + 2 + usize::from(numbered.is_some())..).unwrap_or_default();
+        let is_chain = |name: &str| Target::options(name).is_none() && self.places.contains_key(name);
+        let rules = parse_rule(body, ipv6, &is_chain).map_err(|error| error.to_string())?;
+        let cost = (RULE + text.len()).saturating_mul(rules.len());
+        *budget = budget.checked_sub(cost).ok_or("the text holds more rules than this program takes into memory")?;
+        for rule in rules {
+            let body = Body::Xt(Box::new(rule));
+            found.rules.push(Rule { counters: counters.flatten(), handle: None, body });
+            found.places.push(insert.then(|| numbered.unwrap_or(1)));
+        }
+        Ok(())
+    }
+}
+
+/// Rules in the order that their insertions make. Worked out backwards, since who is inserted last stands where it was put.
+fn in_order(rules: Vec<Rule>, places: &[Option<usize>]) -> Vec<Rule> {
+    if places.iter().all(Option::is_none) {
+        return rules;
+    }
+    let mut free = FreePlaces::new(rules.len());
+    let mut ordered: Vec<Option<Rule>> = rules.iter().map(|_| None).collect();
+    for (before, (rule, place)) in rules.into_iter().zip(places).enumerate().rev() {
+        // It went before those that stood at its place then, or behind all `before` that there were.
+        let at = free.take(place.map_or(before, |place| place.saturating_sub(1).min(before)));
+        if let Some(slot) = ordered.get_mut(at) {
+            *slot = Some(rule);
+        }
+    }
+    ordered.into_iter().flatten().collect()
+}
+
+/// Places that are not taken yet, counted by a binary indexed tree: each is found in logarithmic time.
+struct FreePlaces(Vec<usize>);
+
+impl FreePlaces {
+    fn new(count: usize) -> Self {
+        // Node N counts as many places as its lowest bit says.
+        Self((0..=count).map(|node| node & node.wrapping_neg()).collect())
+    }
+
+    /// Takes the free place before which `skip` free ones stand.
+    fn take(&mut self, skip: usize) -> usize {
+        let (mut node, mut left) = (0, skip + 1);
+        let mut step = self.0.len().next_power_of_two();
+        while step > 0 {
+            if let Some(count) = self.0.get_mut(node + step) {
+                if *count < left {
+                    left -= *count;
+                    node += step;
+                } else {
+                    // The place lies below this node.
+                    *count -= 1;
+                }
+            }
+            step /= 2;
+        }
+        node
     }
 }
 

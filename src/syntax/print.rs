@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::builtin;
 use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Syntax, Table};
+use crate::xt::word;
 
 /// Prints all tables of a rule set, as `iptables-legacy-save`, `ip6tables-nft-save` and their like do.
 ///
@@ -85,14 +86,15 @@ fn print_table(table: &Table, out: &mut String) {
         writeln!(
             out,
             "# Table {} chain {}: {count} nf_tables rules that iptables cannot express",
-            table.name, chain.name
+            table.name.escape_debug(),
+            chain.name.escape_debug()
         )
         .ok();
     }
     if builtin::hooks(&table.name).is_empty() && !table.chains.iter().any(|chain| expressible(&chain)) {
         return;
     }
-    writeln!(out, "*{}", table.name).ok();
+    writeln!(out, "*{}", word(&table.name)).ok();
     for chain in table.chains.iter().filter(expressible) {
         let Counters { packets, bytes } = chain.counters.unwrap_or_default();
         let policy = match (chain.hook, chain.policy) {
@@ -100,7 +102,7 @@ fn print_table(table: &Table, out: &mut String) {
             (Some(_), Some(Policy::Drop)) => "DROP",
             (Some(_), _) => "ACCEPT",
         };
-        writeln!(out, ":{} {policy} [{packets}:{bytes}]", chain.name).ok();
+        writeln!(out, ":{} {policy} [{packets}:{bytes}]", word(&chain.name)).ok();
     }
     for chain in table.chains.iter().filter(expressible) {
         for rule in &chain.rules {

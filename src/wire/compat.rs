@@ -51,8 +51,11 @@ pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u
     for expression in &rule.expressions {
         if let Expression::Counter { packets, bytes } = expression {
             counters = Some((*packets, *bytes));
-        } else {
+        } else if reader.action == Action::None {
             reader.read(expression)?;
+        } else {
+            // What stands behind the verdict is never asked: no rule of iptables has anything there.
+            return None;
         }
     }
     // A comment in the user data is nft's way, or that of iptables-nft for long ones.
@@ -96,15 +99,12 @@ impl Reader {
     }
 
     fn act(&mut self, expression: &Expression) -> Option<()> {
-        if self.action != Action::None {
-            return None;
-        }
         self.action = match expression {
             Expression::Immediate(Verdict::Accept) => Action::Accept,
             Expression::Immediate(Verdict::Drop) => Action::Drop,
             Expression::Immediate(Verdict::Return) => Action::Return,
-            Expression::Immediate(Verdict::Jump(chain)) => Action::Jump(chain.clone()),
-            Expression::Immediate(Verdict::Goto(chain)) => Action::Goto(chain.clone()),
+            Expression::Immediate(Verdict::Jump(chain)) => Action::Jump(chain_name(chain)?),
+            Expression::Immediate(Verdict::Goto(chain)) => Action::Goto(chain_name(chain)?),
             Expression::Target { name, revision, data } => {
                 Action::Target(Target::decode(name, *revision, data, self.ipv6))
             }
@@ -136,13 +136,11 @@ impl Reader {
 
     fn meta(&mut self, key: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<()> {
         match key {
-            INPUT if mask.is_none() => self.ip.input = Some(device(value, negated)),
-            OUTPUT if mask.is_none() => self.ip.output = Some(device(value, negated)),
-            L4PROTO if mask.is_none() => {
-                self.ip.protocol = Some(ProtocolMatch { negated, number: *value.first()? });
-            }
+            INPUT if mask.is_none() => once(&mut self.ip.input, device(value, negated)?)?,
+            OUTPUT if mask.is_none() => once(&mut self.ip.output, device(value, negated)?)?,
+            L4PROTO if mask.is_none() => once(&mut self.ip.protocol, protocol(negated, value)?)?,
             MARK => {
-                let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+                let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_ne_bytes);
                 let mask = mask.map_or(Some(u32::MAX), number)?;
                 self.matches.push(Match::Mark(Mark { negated, value: number(value)?, mask }));
             }
@@ -155,13 +153,13 @@ impl Reader {
         // Offsets of source and destination in the IPv4 and IPv6 headers; fragment offset and protocol of IPv4.
         let address = |mask: Option<&[u8]>| address_match(self.ipv6, length, mask, negated, value);
         match (self.ipv6, offset) {
-            (false, 12) | (true, 8) => self.ip.source = Some(address(mask)?),
-            (false, 16) | (true, 24) => self.ip.destination = Some(address(mask)?),
+            (false, 12) | (true, 8) => once(&mut self.ip.source, address(mask)?)?,
+            (false, 16) | (true, 24) => once(&mut self.ip.destination, address(mask)?)?,
             (false, 9) | (true, 6) if length == 1 && mask.is_none() => {
-                self.ip.protocol = Some(ProtocolMatch { negated, number: *value.first()? });
+                once(&mut self.ip.protocol, protocol(negated, value)?)?;
             }
             (false, 6) if length == 2 && mask == Some(&[0x1f, 0xff]) && value == [0, 0] => {
-                self.ip.fragments = Some(Fragments { negated: !negated });
+                once(&mut self.ip.fragments, Fragments { negated: !negated })?;
             }
             _ => return None,
         }
@@ -171,15 +169,14 @@ impl Reader {
     fn transport(&mut self, offset: u32, length: u32, mask: Option<&[u8]>, test: &Test<'_>) -> Option<()> {
         let protocol = self.ip.protocol.filter(|protocol| !protocol.negated)?.number;
         if (offset, length) == (13, 1) && protocol == 6 {
-            let Test::Equal { negated, value } = test else { return None };
-            let tcp = self.tcp();
-            tcp.flags = Some((*negated, *mask?.first()?, *value.first()?));
-            return Some(());
+            let (Test::Equal { negated, value: [value] }, [mask]) = (test, mask?) else { return None };
+            let known = (mask | value) & !0x3f == 0;
+            return once(&mut self.tcp().flags, (*negated, *mask, *value)).filter(|()| known);
         }
         if length != 2 || mask.is_some() {
             return None;
         }
-        let port = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+        let port = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         let ports = match test {
             Test::Equal { negated, value } => Ports { negated: *negated, from: port(value)?, to: port(value)? },
             Test::Within { negated, from, to } => Ports { negated: *negated, from: port(from)?, to: port(to)? },
@@ -196,11 +193,10 @@ impl Reader {
             _ => return None,
         };
         match offset {
-            0 => *source = Some(ports),
-            2 => *destination = Some(ports),
-            _ => return None,
+            0 => once(source, ports),
+            2 => once(destination, ports),
+            _ => None,
         }
-        Some(())
     }
 
     /// The rule's TCP match: several expressions make one.
@@ -227,11 +223,29 @@ impl Reader {
     }
 }
 
+/// Fills a place that can hold one test only: a second one is no rule of iptables.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.is_none().then(|| *place = Some(value))
+}
+
+fn protocol(negated: bool, value: &[u8]) -> Option<ProtocolMatch> {
+    let [number] = value else { return None };
+    Some(ProtocolMatch { negated, number: *number })
+}
+
+/// The name of a chain that iptables lets be one: `-j ACCEPT` is never a jump.
+fn chain_name(name: &str) -> Option<String> {
+    let verdict = matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE");
+    (!verdict && Target::options(name).is_none()).then(|| name.to_owned())
+}
+
 /// A device name: whole when its closing zero is compared too, else a beginning.
-fn device(value: &[u8], negated: bool) -> DeviceMatch {
+fn device(value: &[u8], negated: bool) -> Option<DeviceMatch> {
     let end = value.iter().position(|byte| *byte == 0);
-    let name = value.get(..end.unwrap_or(value.len())).unwrap_or_default();
-    DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix: end.is_none() }
+    let (name, behind) = value.split_at_checked(end.unwrap_or(value.len()))?;
+    let prefix = end.is_none();
+    let possible = behind.iter().all(|byte| *byte == 0) && !(prefix && name.is_empty());
+    possible.then(|| DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix })
 }
 
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.
@@ -244,8 +258,8 @@ fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, va
         octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(if ipv6 { Ipv6Addr::from(octets).into() } else { Ipv4Addr::from(*octets.first_chunk::<4>()?).into() })
     };
-    if loaded > if ipv6 { 16 } else { 4 } {
+    if loaded > if ipv6 { 16 } else { 4 } || mask.len() != loaded {
         return None;
     }
-    Some(AddressMatch { negated, address: address(value)?, mask: address(mask)? })
+    Some(AddressMatch { negated, address: address(value)?, mask: address(mask)? }).filter(AddressMatch::is_masked)
 }

@@ -6,6 +6,8 @@ use crate::nft::{Comparison, Expression, Rule, Verdict};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte of the message type.
 const SUBSYSTEM: u16 = 10 << 8;
+/// `NFT_REG_1`
+const FIRST_REGISTER: u32 = 1;
 /// Length of `struct nfgenmsg`.
 const HEAD: usize = 4;
 
@@ -226,13 +228,17 @@ fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
         }
     }
     let fields = Fields(data);
+    // Expressions say where a value goes and comes from; only those that pass it on by the first register are followed.
+    let first = |kinds: &[u16]| kinds.iter().all(|kind| fields.be32(*kind) == Some(FIRST_REGISTER));
     // Attributes beyond the expected ones would change the meaning, so they make the expression unknown.
     let typed = match name.as_str() {
-        "meta" if fields.only(&[1, 2]) => fields.be32(2).map(|key| Expression::Meta { key }),
-        "payload" if fields.only(&[1, 2, 3, 4]) => payload(&fields),
-        "bitwise" if fields.only(&[1, 2, 3, 4, 5, 6]) && fields.be32(6).unwrap_or(0) == 0 => bitwise(&fields),
-        "cmp" if fields.only(&[1, 2, 3]) => cmp(&fields),
-        "range" if fields.only(&[1, 2, 3, 4]) => range(&fields),
+        "meta" if fields.only(&[1, 2]) && first(&[1]) => fields.be32(2).map(|key| Expression::Meta { key }),
+        "payload" if fields.only(&[1, 2, 3, 4]) && first(&[1]) => payload(&fields),
+        "bitwise" if fields.only(&[1, 2, 3, 4, 5, 6]) && fields.be32(6).unwrap_or(0) == 0 && first(&[1, 2]) => {
+            bitwise(&fields)
+        }
+        "cmp" if fields.only(&[1, 2, 3]) && first(&[1]) => cmp(&fields),
+        "range" if fields.only(&[1, 2, 3, 4]) && first(&[1]) => range(&fields),
         "counter" => {
             counters(attributes(data)).ok().map(|Counters { packets, bytes }| Expression::Counter { packets, bytes })
         }

@@ -117,8 +117,11 @@ fn decode_entry(ipv6: bool, entries: &[u8], offset: usize) -> Result<Entry<'_>, 
         matches.push(Match::decode(&name, revision, data, ipv6));
         at += PART_HEAD + data.len();
     }
-    let (ip, goto) =
-        if ipv6 { ip_part_v6(head) } else { ip_part_v4(head) }.ok_or_else(|| fail("has no address part"))?;
+    let (ip, goto) = if ipv6 { ip_part_v6(head) } else { ip_part_v4(head) }
+        .ok_or_else(|| fail("asks for addresses, devices or a protocol in no known way"))?;
+    if ![&ip.source, &ip.destination].into_iter().flatten().all(AddressMatch::is_masked) {
+        return Err(fail("has an address outside of its mask"));
+    }
     Ok(Entry {
         offset,
         next: offset + length,
@@ -180,14 +183,15 @@ impl Builder<'_> {
         }
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
         let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, entry.offset) == chain.hook;
-        // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end.
+        // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end. The kernel does not
+        // see to it, so anything else there is a rule.
         let implicit = chain.hook.is_none() && self.headers.contains(&entry.next);
         let action = self.action(entry)?;
         let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
         if policy_of_base {
             chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
             chain.counters = Some(entry.counters);
-        } else if !implicit {
+        } else if !(implicit && action == Action::Return && entry.matches.is_empty() && entry.ip == IpPart::default()) {
             let rule = xt::Rule { ip: entry.ip.clone(), matches: entry.matches.clone(), action };
             chain.rules.push(Rule { counters: Some(entry.counters), handle: None, body: Body::Xt(Box::new(rule)) });
         }
@@ -262,9 +266,9 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
     let ip = IpPart {
         source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
-        input: device_match(head, 16, 48, inverted & INVERT_IN != 0),
-        output: device_match(head, 32, 64, inverted & INVERT_OUT != 0),
-        protocol: protocol_match(protocol, inverted & INVERT_PROTOCOL != 0),
+        input: device_match(head, 16, 48, inverted & INVERT_IN != 0)?,
+        output: device_match(head, 32, 64, inverted & INVERT_OUT != 0)?,
+        protocol: protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)?,
         fragments: (flags & FRAGMENT != 0 || inverted & INVERT_FRAGMENT != 0)
             .then_some(Fragments { negated: inverted & INVERT_FRAGMENT != 0 }),
     };
@@ -272,6 +276,8 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
 }
 
 fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
+    /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
+    const PROTOCOL: u8 = 1;
     const GOTO: u8 = 4;
     let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 128)?);
@@ -279,29 +285,36 @@ fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
     let ip = IpPart {
         source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
-        input: device_match(head, 64, 96, inverted & INVERT_IN != 0),
-        output: device_match(head, 80, 112, inverted & INVERT_OUT != 0),
-        protocol: protocol_match(protocol, inverted & INVERT_PROTOCOL != 0),
+        input: device_match(head, 64, 96, inverted & INVERT_IN != 0)?,
+        output: device_match(head, 80, 112, inverted & INVERT_OUT != 0)?,
+        protocol: if flags & PROTOCOL == 0 { None } else { protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)? },
         fragments: None,
     };
     Some((ip, flags & GOTO != 0))
 }
 
 fn address_match(address: IpAddr, mask: IpAddr, negated: bool) -> Option<AddressMatch> {
-    (negated || !mask.is_unspecified()).then_some(AddressMatch { negated, address, mask })
+    (negated || !mask.is_unspecified() || !address.is_unspecified()).then_some(AddressMatch { negated, address, mask })
 }
 
-fn protocol_match(number: u16, negated: bool) -> Option<ProtocolMatch> {
-    (number != 0 || negated).then(|| ProtocolMatch { negated, number: u8::try_from(number).unwrap_or(u8::MAX) })
+/// `None` for a number that no packet has.
+fn protocol_match(number: u16, negated: bool) -> Option<Option<ProtocolMatch>> {
+    let number = u8::try_from(number).ok()?;
+    Some((number != 0 || negated).then_some(ProtocolMatch { negated, number }))
 }
 
-/// A device name and its mask: whole when the mask covers the closing zero, else a beginning.
-fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<DeviceMatch> {
-    let mask = head.get(mask_at..mask_at + DEVICE)?;
-    let covered = mask.iter().take_while(|byte| **byte != 0).count();
-    let name = name_of(head.get(name_at..name_at + DEVICE)?);
+/// A device name and its mask: whole when the mask covers the closing zero, else a beginning. `None` when the mask has holes, or
+/// covers something behind the closing zero.
+fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<DeviceMatch>> {
+    let (field, mask) = (head.get(name_at..name_at + DEVICE)?, head.get(mask_at..mask_at + DEVICE)?);
+    let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
+    let (compared, ignored) = (field.get(..covered)?, mask.get(covered..)?);
+    let end = compared.iter().position(|byte| *byte == 0);
+    let behind = compared.get(end.unwrap_or(covered)..)?;
+    if ignored.iter().chain(behind).any(|byte| *byte != 0) {
+        return None;
+    }
     // `eth+` is stored with its plus, which the mask leaves out.
-    let prefix = covered <= name.len();
-    let name = if prefix { name_of(head.get(name_at..name_at + covered)?) } else { name };
-    (covered != 0 || negated).then_some(DeviceMatch { negated, name, prefix })
+    let found = DeviceMatch { negated, name: name_of(compared), prefix: end.is_none() };
+    Some((covered != 0 || negated).then_some(found))
 }

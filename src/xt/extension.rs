@@ -1,6 +1,6 @@
 //! What every match and target has in common, and what is kept of one that is not understood.
 
-use super::text::quote;
+use super::text::{quote, word};
 use crate::packet::{hex, unhex};
 
 /// An option as it was written: `! --dport 80`.
@@ -80,7 +80,7 @@ pub enum Unknown {
     Text {
         /// Its name.
         name: String,
-        /// The words behind it.
+        /// The words behind it as they are written, each in its quotation marks if it needs them.
         words: Vec<String>,
     },
 }
@@ -111,8 +111,12 @@ impl Unknown {
                 format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
             }
             Self::Text { name, words } => {
-                let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
-                format!("{} {}", quote(name), words.join(" ")).trim_end().to_owned()
+                let mut text = word(name);
+                for word in words {
+                    text.push(' ');
+                    text.push_str(word);
+                }
+                text
             }
         }
     }

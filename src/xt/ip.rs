@@ -124,6 +124,13 @@ impl AddressMatch {
         (ones == 128 || bits << ones == 0).then_some(ones.min(width))
     }
 
+    /// No bit of the address lies outside the mask. The kernel finds every packet different from one that has such bits; no tool
+    /// writes it, and no text can.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        number(self.address) & !number(self.mask) == 0
+    }
+
     /// `10.0.0.0/8`, `10.0.0.5/32`, `10.0.0.0/255.0.255.0`.
     #[must_use]
     pub fn text(&self) -> String {

@@ -17,5 +17,5 @@ pub use ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protoc
 pub use matches::Match;
 pub use rule::{Action, Rule};
 pub use targets::{Effect, NatRange, PortRange, Target};
-pub use text::{TextError, Token, parse_rule, quote, tokens};
+pub use text::{TextError, Token, parse_rule, quote, tokens, word};
 pub use words::Words;

@@ -28,7 +28,13 @@ pub enum TextError {
     /// A word that belongs to nothing.
     #[error("{0:?} belongs to no match and no target")]
     Stray(String),
+    /// Lists of addresses that make more rules than anybody writes.
+    #[error("its lists of addresses make {0} rules, more than {LISTS}")]
+    Lists(usize),
 }
+
+/// Rules that one line may make by its lists of addresses.
+const LISTS: usize = 1024;
 
 /// A word of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +95,25 @@ pub fn quote(value: &str) -> String {
 }
 
 /// A name as iptables-save writes it: bare, unless it could not be read back.
-pub(crate) fn word(value: &str) -> String {
+#[must_use]
+pub fn word(value: &str) -> String {
     let breaks = |character: char| character.is_whitespace() || matches!(character, '"' | '\\');
-    if value.is_empty() || value.chars().any(breaks) { quote(value) } else { value.to_owned() }
+    match value {
+        "!" => "\"!\"".to_owned(),
+        _ if value.is_empty() || value.chars().any(breaks) => quote(value),
+        _ => value.to_owned(),
+    }
+}
+
+impl Token {
+    /// As it is written in a rule that is not understood: bare words stay bare, quoted ones stay what they are.
+    fn written(&self) -> String {
+        match self.text.as_str() {
+            bare if !self.quoted => bare.to_owned(),
+            option if option.starts_with('-') => format!("\"{}\"", option.replace('\\', r"\\").replace('"', "\\\"")),
+            text => quote(text),
+        }
+    }
 }
 
 /// A match or target while its options are gathered.
@@ -99,6 +121,7 @@ pub(crate) fn word(value: &str) -> String {
 struct Pending {
     name: String,
     given: Vec<Given>,
+    /// The same as it was written.
     words: Vec<String>,
     /// Some option of it is not known: it is kept as words.
     opaque: bool,
@@ -135,6 +158,10 @@ pub fn parse_rule(tokens: &[Token], ipv6: bool, is_chain: &dyn Fn(&str) -> bool)
         goto: false,
     };
     parser.read()?;
+    let rules = parser.sources.len().max(1) * parser.destinations.len().max(1);
+    if rules > LISTS {
+        return Err(TextError::Lists(rules));
+    }
     Ok(parser.finish(is_chain))
 }
 
@@ -146,6 +173,10 @@ impl Parser<'_> {
             if option == "!" && !token.quoted {
                 negated = true;
                 continue;
+            }
+            let stands_alone = ["-m", "--match", "-j", "--jump", "-g", "--goto", "-c", "--set-counters", "[unknown"];
+            if negated && stands_alone.contains(&option) {
+                return Err(TextError::Stray("!".to_owned()));
             }
             match option {
                 "-s" | "--source" | "--src" => self.sources = self.addresses(option, negated)?,
@@ -167,12 +198,12 @@ impl Parser<'_> {
                     self.value(option)?;
                     self.value(option)?;
                 }
-                "[unknown" if !token.quoted => self.bracket(),
+                "[unknown" if !token.quoted => self.bracket()?,
                 _ => self.option(token, negated)?,
             }
             negated = false;
         }
-        Ok(())
+        if negated { Err(TextError::Stray("!".to_owned())) } else { Ok(()) }
     }
 
     /// The value of an option; old rules write the negation in front of it.
@@ -197,7 +228,8 @@ impl Parser<'_> {
         let (name, prefix) = value.strip_suffix('+').map_or((value.as_str(), false), |name| (name, true));
         let negated = negated || inner;
         // A lone `+` is any device: the kernel holds nothing for it.
-        Ok((!name.is_empty() || negated).then(|| DeviceMatch { negated, name: name.to_owned(), prefix }))
+        let any = name.is_empty() && prefix && !negated;
+        Ok((!any).then(|| DeviceMatch { negated, name: name.to_owned(), prefix }))
     }
 
     fn protocol(&mut self, option: &str, negated: bool) -> Result<(), TextError> {
@@ -209,7 +241,7 @@ impl Parser<'_> {
     }
 
     /// `[unknown match NAME rev N: HEX]`, as [`Unknown::save`] writes it.
-    fn bracket(&mut self) {
+    fn bracket(&mut self) -> Result<(), TextError> {
         let mut words = Vec::new();
         for token in self.tokens.by_ref() {
             let end = token.text.strip_suffix(']').filter(|_| !token.quoted);
@@ -219,9 +251,14 @@ impl Parser<'_> {
             }
         }
         let role = if words.is_empty() { String::new() } else { words.remove(0) };
-        let whole = Unknown::from_words(&words).unwrap_or(Unknown::Text { name: role.clone(), words });
+        let whole = Unknown::from_words(&words).ok_or_else(|| TextError::Stray("[unknown".to_owned()))?;
         let pending = Pending { whole: Some(whole), ..Pending::default() };
-        if role == "target" { self.target = Some(pending) } else { self.matches.push(pending) }
+        match role.as_str() {
+            "target" => self.target = Some(pending),
+            "match" => self.matches.push(pending),
+            _ => return Err(TextError::Stray("[unknown".to_owned())),
+        }
+        Ok(())
     }
 
     /// An option of a match or target: the target's when it knows it, else the nearest match's in front, else the protocol's.
@@ -261,10 +298,10 @@ impl Parser<'_> {
         let pending = last.ok_or_else(|| TextError::Stray(token.text.clone()))?;
         pending.opaque = true;
         pending.words.extend(negated.then(|| "!".to_owned()));
-        pending.words.push(token.text.clone());
+        pending.words.push(token.written());
         let is_value = |next: &Token| next.quoted || !(next.text.starts_with('-') || next.text == "!");
         while let Some(value) = self.tokens.next_if(|next| is_value(next)) {
-            pending.words.push(value.text.clone());
+            pending.words.push(value.written());
         }
         Ok(())
     }
@@ -305,18 +342,19 @@ fn take(
     negated: bool,
 ) -> Result<(), TextError> {
     let mut negated = negated;
-    let mut values: Vec<String> = Vec::new();
+    let mut values: Vec<&Token> = Vec::new();
     while values.len() < arity {
         let value = tokens.next().ok_or_else(|| TextError::NoValue(name.to_owned()))?;
         if value.text == "!" && !value.quoted && values.is_empty() {
             negated = true;
             continue;
         }
-        values.push(value.text.clone());
+        values.push(value);
     }
     pending.words.extend(negated.then(|| "!".to_owned()));
     pending.words.push(name.to_owned());
-    pending.words.extend(values.iter().cloned());
+    pending.words.extend(values.iter().map(|value| value.written()));
+    let values = values.into_iter().map(|value| value.text.clone()).collect();
     pending.given.push(Given { negated, name, values });
     Ok(())
 }
@@ -346,6 +384,7 @@ impl Pending {
         match self.name.as_str() {
             "ACCEPT" => return Action::Accept,
             "DROP" => return Action::Drop,
+            "QUEUE" => return Action::Queue,
             "RETURN" => return Action::Return,
             name if goto => return Action::Goto(name.to_owned()),
             name if is_chain(name) => return Action::Jump(name.to_owned()),
@@ -405,6 +444,10 @@ mod tests {
             "-m conntrack --ctstate RELATED,ESTABLISHED -j MARK --set-xmark 0x539/0xffffffff",
             "-m recent --name x --rsource -j NFQUEUE --queue-num 3",
             "[unknown match foo rev 3: 0a1b] -j RETURN",
+            "-m set ! --match-set x src,dst -m limit --limit 5/min -m string --string \"two words\" -j LOG.d --to \"-x\"",
+            "! -i \"!\" -j QUEUE",
+            "-i \"\" -j ACCEPT",
+            "-p tcp -j NOTRACK",
         ] {
             assert_eq!(round(line), [line]);
         }
@@ -428,5 +471,12 @@ mod tests {
         assert!(matches!(parse("-s example.org -j DROP"), Err(TextError::BadValue { .. })));
         assert!(matches!(parse("-j"), Err(TextError::NoValue(_))));
         assert!(matches!(parse("stray"), Err(TextError::Stray(_))));
+        for dangling in
+            ["-p tcp !", "! -m tcp --dport 80", "! -j DROP", "[unknown match foo rev 999: 00] -j DROP", "[unknown"]
+        {
+            assert!(matches!(parse(dangling), Err(TextError::Stray(_))), "{dangling}");
+        }
+        let list = ["10.0.0.1"; 40].join(",");
+        assert_eq!(parse(&format!("-s {list} -d {list} -j DROP")), Err(TextError::Lists(1600)));
     }
 }

@@ -224,8 +224,13 @@ fn differences<N: Node>(mesh: &Mesh<'_, N>, file: &Path) {
     let mut delete = next.beside(&program);
     run(delete.args(["-w", "10", "-t", "nat", "-D", "ISTIO_OUTPUT"]).args(rule.split(' ')));
     let answer = diff(&[&target, &other]).ended(1);
-    let place = format!("@@ ISTIO_OUTPUT · nat · {} · ip @@\n-   4 -A ISTIO_OUTPUT {rule}\n", mesh.writer.word());
-    assert_eq!(answer.stdout, format!("--- {target}\n+++ {other}\n{place}"));
+    let place = format!("@@ ISTIO_OUTPUT · nat · {program} · ipv4 @@\n-   4 -A ISTIO_OUTPUT {rule}\n");
+    let (patch, sentences) = answer.stdout.split_once("\nbefore: ").expect("what it means");
+    assert_eq!(patch, format!("--- {target}\n+++ {other}\n{place}"));
+    let (before, after) = sentences.split_once("\nafter: ").expect("both");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(before).contains("except from UID/GID 1337"), "{before}");
+    assert!(words(after).contains("except from GID 1337"), "{after}");
     let document = diff(&[file, &other, "-o", "json"]).ended(1).json();
     assert_eq!(document["equal"], json!(false));
     let [change] = document["rules"].as_array().expect("changes").as_slice() else { panic!("one change: {document}") };

@@ -50,8 +50,10 @@ impl Extension for Conntrack {
             2 | 3 => layout.u16(FLAGS + 4)?,
             _ => return None,
         };
+        let known = STATES.iter().fold(0, |bits, (bit, _)| bits | bit);
+        let named = states != 0 && states & !known == 0;
         // Other tests of this match (addresses, ports, status, expiry) are kept as bytes.
-        (tests & !STATE_ALIAS == STATE).then_some(Self {
+        (tests & !STATE_ALIAS == STATE && named).then_some(Self {
             short: tests & STATE_ALIAS != 0,
             negated: negations & STATE != 0,
             states,

@@ -45,7 +45,7 @@ impl Extension for Multiport {
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
         let layout = Layout(data);
         let count = usize::from(layout.u8(1)?);
-        if revision != 1 || count > MOST {
+        if revision != 1 || count == 0 || count > MOST {
             return None;
         }
         let side = match layout.u8(0)? {
@@ -61,6 +61,9 @@ impl Extension for Multiport {
             // A flag beside the port says that the next one ends a range.
             let range = layout.u8(32 + index)? != 0;
             index += usize::from(range);
+            if index >= count {
+                return None;
+            }
             ports.push((from, if range { layout.u16(2 + 2 * index)? } else { from }));
             index += 1;
         }

@@ -23,6 +23,8 @@ pub struct Ct {
     pub untracked: bool,
     /// Zone, 0 for none.
     pub zone: u16,
+    /// Written as `-j NOTRACK`.
+    pub short: bool,
     /// Which direction the zone is for.
     pub direction: Option<Direction>,
 }
@@ -52,11 +54,19 @@ impl Extension for Ct {
             ZONE_REPLY => Direction::Reply,
             _ => Direction::Both,
         };
-        Some(Self { untracked: flags & NOTRACK != 0, zone, direction: (zone != 0).then_some(direction) })
+        let short = flags & NOTRACK_ALIAS != 0;
+        // The short form says nothing more.
+        let whole = !short || (flags == NOTRACK | NOTRACK_ALIAS && zone == 0);
+        let direction = (zone != 0).then_some(direction);
+        whole.then_some(Self { untracked: flags & NOTRACK != 0, zone, short, direction })
     }
 
     fn parse(name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        let mut ct = Self { untracked: name == "NOTRACK", ..Self::default() };
+        let short = name == "NOTRACK";
+        if short && !options.is_empty() {
+            return None;
+        }
+        let mut ct = Self { untracked: short, short, ..Self::default() };
         for given in options {
             let direction = match given.name {
                 "--notrack" => {
@@ -74,8 +84,12 @@ impl Extension for Ct {
         Some(ct)
     }
 
+    fn name(&self) -> &'static str {
+        if self.short { "NOTRACK" } else { "CT" }
+    }
+
     fn save(&self, out: &mut String) {
-        out.push_str(if self.untracked { " --notrack" } else { "" });
+        out.push_str(if self.untracked && !self.short { " --notrack" } else { "" });
         let option = match self.direction {
             None => return,
             Some(Direction::Both) => "--zone",

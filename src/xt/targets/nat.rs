@@ -77,6 +77,16 @@ impl NatRange {
         })
     }
 
+    /// The range, where it says something that DNAT and SNAT can write.
+    fn with_an_end(self) -> Option<Self> {
+        (self.addresses.is_some() || self.ports.is_some()).then_some(self)
+    }
+
+    /// The range, where it has no address: REDIRECT and MASQUERADE write none.
+    pub(super) fn without_address(self) -> Option<Self> {
+        self.addresses.is_none().then_some(self)
+    }
+
     /// `10.0.0.1-10.0.0.9:80-90`, `[fd00::1]:80`, `:80`.
     #[must_use]
     pub fn text(&self) -> String {
@@ -177,15 +187,15 @@ impl Extension for Dnat {
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match revision {
-            0 if !ipv6 => NatRange::decode_v4(data).map(Self),
+            0 if !ipv6 => NatRange::decode_v4(data)?.with_an_end().map(Self),
             // Revision 2 has one more field, the base of shifted port ranges; its flag is refused above.
-            1 | 2 => NatRange::decode_any(data, ipv6).map(Self),
+            1 | 2 => NatRange::decode_any(data, ipv6)?.with_an_end().map(Self),
             _ => None,
         }
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse(options, "--to-destination").map(Self)
+        NatRange::parse(options, "--to-destination")?.with_an_end().map(Self)
     }
 
     fn save(&self, out: &mut String) {
@@ -212,14 +222,14 @@ impl Extension for Snat {
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match revision {
-            0 if !ipv6 => NatRange::decode_v4(data).map(Self),
-            1 | 2 => NatRange::decode_any(data, ipv6).map(Self),
+            0 if !ipv6 => NatRange::decode_v4(data)?.with_an_end().map(Self),
+            1 | 2 => NatRange::decode_any(data, ipv6)?.with_an_end().map(Self),
             _ => None,
         }
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse(options, "--to-source").map(Self)
+        NatRange::parse(options, "--to-source")?.with_an_end().map(Self)
     }
 
     fn save(&self, out: &mut String) {
@@ -245,8 +255,8 @@ impl Extension for Masquerade {
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match (revision, ipv6) {
-            (0, false) => NatRange::decode_v4(data).map(Self),
-            (0, true) => NatRange::decode_any(data, true).map(Self),
+            (0, false) => NatRange::decode_v4(data)?.without_address().map(Self),
+            (0, true) => NatRange::decode_any(data, true)?.without_address().map(Self),
             _ => None,
         }
     }

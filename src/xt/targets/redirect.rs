@@ -18,8 +18,8 @@ impl Extension for Redirect {
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match (revision, ipv6) {
-            (0, false) => NatRange::decode_v4(data).map(Self),
-            (0, true) => NatRange::decode_any(data, true).map(Self),
+            (0, false) => NatRange::decode_v4(data)?.without_address().map(Self),
+            (0, true) => NatRange::decode_any(data, true)?.without_address().map(Self),
             _ => None,
         }
     }

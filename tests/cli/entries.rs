@@ -1,0 +1,63 @@
+//! Legacy tables whose bytes somebody changed: nothing is hidden, nothing is guessed, no offset is taken on trust.
+
+use nslens::model::Table;
+
+use crate::kernel::{Legacy, legacy};
+
+/// The recorded nat table after a change to its bytes.
+fn changed(change: impl FnOnce(&mut Legacy)) -> Result<Table, String> {
+    let mut table = legacy().into_iter().find(|table| !table.ipv6 && table.name == "nat").expect("the recording");
+    change(&mut table);
+    table.decode().map_err(|error| error.to_string())
+}
+
+/// Offset of an entry by its place in the table.
+fn entry(table: &Legacy, wanted: usize) -> usize {
+    let next = |at: usize| at + usize::from(u16::from_le_bytes([table.entries[at + 90], table.entries[at + 91]]));
+    (0..wanted).fold(0, |at, _| next(at))
+}
+
+#[test]
+fn the_last_rule_of_a_chain_is_hidden_only_when_it_is_the_one_that_nobody_wrote() {
+    let whole = changed(|_| {}).expect("a real table");
+    let count = |table: &Table| table.chains.iter().map(|chain| chain.rules.len()).sum::<usize>();
+    // The entry before a chain's header, in a chain that ends with a RETURN of no one's: now it drops.
+    let dropping = changed(|table| {
+        let header = |at: usize| table.entries[at + 112 + 2..].starts_with(b"ERROR\0");
+        let all: Vec<usize> =
+            (0..40).map(|number| entry(table, number)).take_while(|at| at + 112 < table.entries.len()).collect();
+        let headers: Vec<usize> = (0..all.len()).filter(|number| header(all[*number])).collect();
+        let last = all[headers[1] - 1];
+        table.entries[last + 112 + 32..last + 112 + 36].copy_from_slice(&(-1_i32).to_le_bytes());
+    });
+    assert_eq!(count(&dropping.expect("still a table")), count(&whole) + 1);
+}
+
+#[test]
+fn what_no_tool_writes_is_an_error() {
+    // An address with bits outside of its mask, a protocol that no packet has, a device's mask with a hole.
+    for (offset, bytes) in [(0, &[1_u8, 0, 0, 0][..]), (80, &[6, 1]), (48, &[0, 255])] {
+        let error = changed(|table| {
+            let at = entry(table, 1);
+            table.entries[at + offset..at + offset + bytes.len()].copy_from_slice(bytes);
+        });
+        assert!(error.as_ref().is_err_and(|error| error.contains("entry at byte")), "{offset}: {error:?}");
+    }
+}
+
+#[test]
+fn offsets_at_the_edge_of_numbers_are_refused() {
+    for (field, value) in
+        [(88, u16::MAX), (90, u16::MAX), (88, 0), (90, 0), (88, 112), (90, 112), (90, 143), (112, u16::MAX)]
+    {
+        let decoded = changed(|table| table.entries[field..field + 2].copy_from_slice(&value.to_le_bytes()));
+        // A target at the very start of its entry is what the first entry of nat has.
+        assert!(decoded.is_err() || (field, value) == (88, 112), "{field} {value}");
+    }
+    for verdict in [i32::MIN, -6, -3, 1, i32::MAX] {
+        let decoded = changed(|table| table.entries[144..148].copy_from_slice(&verdict.to_le_bytes()));
+        assert!(decoded.is_err(), "{verdict}: {decoded:?}");
+    }
+    let decoded = changed(|table| (table.info.hook_entry, table.info.underflow) = ([u32::MAX; 5], [u32::MAX; 5]));
+    assert!(decoded.is_err());
+}
