@@ -35,11 +35,11 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Prin
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' own text), json, save (as iptables-save)' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' text), json, save' -r -f -a "table\t''
 wide\t''
 json\t''
 save\t''"
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
@@ -57,7 +57,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -s h -l help -d 'Pr
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s o -l output -d 'table, wide, json' -r -f -a "table\t''
 wide\t''
 json\t''"
-complete -c nslens -n "__fish_nslens_using_subcommand conns" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
@@ -75,7 +75,7 @@ nft\t'nf_tables'
 all\t'Both'"
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s o -l output -d 'table, json' -r -f -a "table\t''
 json\t''"
-complete -c nslens -n "__fish_nslens_using_subcommand diff" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
@@ -91,7 +91,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand diff" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s f -l file -d 'File to write, compressed when it ends in .gz (default: stdout, unless that is a terminal)' -r -F
-complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all are searched)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r

@@ -64,6 +64,7 @@ struct Base<'a> {
 
 struct Evaluator {
     budget: Cell<u32>,
+    until_redirect: bool,
 }
 
 /// A packet on its way, and what was decided about it so far.
@@ -86,6 +87,16 @@ struct Walk<'a> {
 /// Runs a packet through all chains of these hooks, one hook after the other.
 #[must_use]
 pub fn through(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool) -> End {
+    walk(rulesets, hooks, packet, ipv6, false)
+}
+
+/// The same up to the first redirect: what later chains do to a redirected packet is not asked.
+#[must_use]
+pub fn until_redirect(rulesets: &[Ruleset], hook: Hook, packet: &Packet, ipv6: bool) -> End {
+    walk(rulesets, &[hook], packet, ipv6, true)
+}
+
+fn walk(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool, until_redirect: bool) -> End {
     let mut bases: Vec<Base<'_>> = Vec::new();
     for ruleset in rulesets.iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
         for table in &ruleset.tables {
@@ -96,14 +107,17 @@ pub fn through(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool
     let place = |hook: Option<Hook>| hooks.iter().position(|known| Some(*known) == hook);
     bases.sort_by_key(|base| (place(base.chain.hook), base.chain.priority));
     let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None };
-    Evaluator { budget: Cell::new(BUDGET) }.run(&bases, traveller)
+    Evaluator { budget: Cell::new(BUDGET), until_redirect }.run(&bases, traveller)
 }
 
 impl Evaluator {
     fn run(&self, bases: &[Base<'_>], traveller: Traveller) -> End {
         // A packet is translated once: the nat chains that follow are not asked (K5, K28).
         let translated = traveller.redirected.is_some();
-        let passed = bases.iter().take_while(|base| translated && is_nat(base)).count();
+        let passed = match translated && self.until_redirect {
+            true => bases.len(),
+            false => bases.iter().take_while(|base| translated && is_nat(base)).count(),
+        };
         let Some((base, later)) = bases.get(passed..).and_then(<[_]>::split_first) else {
             return match traveller.redirected {
                 Some((by, port)) => End::Redirected { by, port },

@@ -1,6 +1,6 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
-use super::eval::{End, find, through};
+use super::eval::{End, find, until_redirect};
 use super::join::{Dialled, Rulebook};
 use crate::model::{Body, Hook, Interface, Rule, RuleRef, Snapshot};
 use crate::packet::{Condition, Field, Known, Packet};
@@ -42,7 +42,7 @@ impl<'a> SnapshotRules<'a> {
             state: Known::Is(NEW),
         };
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        through(self.snapshot.rulesets(), &[hook], &packet, ipv6)
+        until_redirect(self.snapshot.rulesets(), hook, &packet, ipv6)
     }
 
     /// The device that has this address.

@@ -56,33 +56,40 @@ pub enum When {
 #[derive(Debug, Clone, Args)]
 pub struct Looks {
     /// Colours: auto, always, never
-    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub color: When,
     /// No notes on stderr, only errors
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, hide_short_help = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say on stderr what was tried
-    #[arg(short, long)]
+    #[arg(short, long, hide_short_help = true)]
     pub verbose: bool,
 }
 
 /// Options about where to look.
 #[derive(Debug, Clone, Args)]
 pub struct Where {
-    /// Kubernetes namespace of the pod (default: all are searched)
+    /// Kubernetes namespace of the pod (default: all)
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// One container of the pod
     #[arg(short, long, value_name = "CONTAINER")]
     pub container: Option<String>,
     /// Runtime to ask: auto, docker, podman, cri, containerd, proc
-    #[arg(long, value_name = "RUNTIME", default_value = "auto", hide_default_value = true, value_parser = runtime)]
+    #[arg(long, hide_short_help = true, value_name = "RUNTIME", default_value = "auto", hide_default_value = true, value_parser = runtime)]
     pub runtime: RuntimeChoice,
     /// Socket of the runtime, and no other
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, hide_short_help = true, value_name = "SOCKET")]
     pub runtime_endpoint: Option<String>,
     /// Time that each runtime gets, such as 500ms or 5s
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, hide_short_help = true, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub timeout: Duration,
 }
 

@@ -72,7 +72,7 @@ fn foreign(ruleset: &Ruleset, out: &mut String) {
             out,
             "# Table {} {}: {count} nf_tables rules that iptables cannot express",
             ruleset.family.word(),
-            table.name
+            table.name.escape_debug()
         )
         .ok();
     }

@@ -105,10 +105,12 @@ fn the_table_is_like_a_patch() {
     let lines: Vec<&str> = run.out.lines().collect();
     assert_eq!(lines[0], format!("--- {before}"));
     assert_eq!(lines[1], format!("+++ {after}"));
-    assert!(lines[2].starts_with("@@ A · nat · legacy · ip @@"), "{}", run.out);
+    assert!(lines[2].starts_with("@@ A · nat · iptables-legacy · ipv4 @@"), "{}", run.out);
     assert!(lines[3].starts_with('-') && lines[3].contains("15001"), "{}", run.out);
     assert!(lines[4].starts_with('+') && lines[4].contains("15002"), "{}", run.out);
-    assert_eq!(lines.len(), 5, "{}", run.out);
+    assert_eq!(lines[5], "", "{}", run.out);
+    assert!(lines[6].starts_with("before: Outbound TCP goes to 15001"), "{}", run.out);
+    assert!(run.out.contains("\nafter: Outbound TCP goes to 15002"), "{}", run.out);
     let coloured = nslens(&["diff", &before, &after, "--color", "always"]).ended(1);
     assert!(coloured.out.contains("\u{1b}[32m") && coloured.out.contains("\u{1b}[31m"), "{}", coloured.out);
 }
@@ -120,7 +122,7 @@ fn families_are_compared_as_asked() {
     let six = folder.put("a.v6.rules", BASE.replace("127.0.0.1/32", "::1/128"));
     let both = format!("file/{four},{six}");
     let run = nslens(&["diff", &format!("file/{four}"), &both]).ended(1);
-    assert!(run.out.contains("legacy · ip6"), "{}", run.out);
+    assert!(run.out.contains("iptables-legacy · ipv6"), "{}", run.out);
     nslens(&["diff", &format!("file/{four}"), &both, "-4"]).ended(0);
     nslens(&["diff", &format!("file/{four}"), &both, "-6"]).ended(1);
 }

@@ -43,7 +43,6 @@ fn every_help_begins_with_two_examples() {
 }
 
 #[test]
-#[ignore = "at 80 columns rules, conns, diff and snapshot print 29 to 40 lines"]
 fn the_short_help_fits_a_screen() {
     for words in std::iter::once(vec!["-h"]).chain(COMMANDS.iter().map(|name| vec![*name, "-h"])) {
         let output = command(&words).env("COLUMNS", "80").output().expect("the program runs");

@@ -219,7 +219,7 @@ fn an_ipv6_socket_that_speaks_ipv4_follows_the_ipv4_rules() {
     let held = mesh.pod.netns().enter(|| TcpStream::connect(address).expect("a connection"));
     mesh.pod.wait_for_connections(2);
     let connections = joined(&mesh.pod);
-    let caller = connections.iter().find(|one| one.way == Way::Redirected).expect("it is redirected");
+    let caller = connections.iter().find(|one| one.way == Way::Redirected && one.mapped).expect("it is redirected");
     assert_eq!((caller.family, caller.mapped), (Family::Ip6, true));
     assert_eq!(caller.original_destination, Some(end("10.0.0.5:80")));
     assert_eq!(caller.process().map(|owner| owner.pid), Some(std::process::id()), "its owner lives elsewhere");

@@ -71,8 +71,14 @@ impl Answer {
     /// The words of each candidate that an ambiguous target has.
     pub(crate) fn candidates(&self) -> Vec<String> {
         let hints = self.stderr.lines().filter_map(|line| line.strip_prefix("hint: ")?.split_once("  for "));
-        let command =
-            |words: &str| words.strip_prefix("nslens rules ").unwrap_or_else(|| panic!("{self:#?}")).to_owned();
+        let command = |words: &str| {
+            words
+                .split_once(' ')
+                .and_then(|(_, rest)| rest.split_once(' '))
+                .map(|(_, target)| target)
+                .unwrap_or_else(|| panic!("{self:#?}"))
+                .to_owned()
+        };
         hints.map(|(words, _)| command(words)).collect()
     }
 }

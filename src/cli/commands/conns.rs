@@ -44,7 +44,7 @@ pub struct Conns {
     )]
     output: Output,
     /// No line with the columns' names
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_headers: bool,
     #[command(flatten)]
     place: Where,

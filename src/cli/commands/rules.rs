@@ -31,7 +31,7 @@ pub struct Rules {
     pub all: bool,
     #[command(flatten)]
     which: Which,
-    /// table, wide (with the rules' own text), json, save (as iptables-save)
+    /// table, wide (with the rules' text), json, save
     #[arg(
         short,
         long,
@@ -42,7 +42,7 @@ pub struct Rules {
     )]
     output: Output,
     /// No line with the columns' names
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_headers: bool,
     #[command(flatten)]
     place: Where,
@@ -67,6 +67,10 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let parts = Parts { rules: Some(wanted), connections: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let snapshot = source.snapshot(arguments.target.as_deref())?;
+    if snapshot.rulesets.is_none() {
+        return Err(Failure::new(Exit::Usage, format!("{} holds no rules: none were read for it", snapshot.asked))
+            .hint("take a file that holds them with: nslens snapshot TARGET -f FILE"));
+    }
     match arguments.output {
         Output::Save => {
             for unread in snapshot.unread_about(&[Subject::Rules]) {

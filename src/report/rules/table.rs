@@ -113,7 +113,8 @@ fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form,
         write!(columns, "{bytes:>PACKETS$}").ok();
     }
     let indent = columns.chars().count() + 2;
-    let width = form.width.saturating_sub(indent).max(20);
+    // Lines that go on stand two further in.
+    let width = form.width.saturating_sub(indent + 2).max(20);
     for (at, part) in wrap(&words, width).iter().enumerate() {
         let part = paint_words(&part.replace(NO_BREAK, " "), at, rule, form.paint);
         if at == 0 {
@@ -123,7 +124,7 @@ fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form,
         }
     }
     if form.wide && text != words {
-        for part in wrap(&text, width) {
+        for part in wrap(&text, width + 2) {
             line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
         }
     }
