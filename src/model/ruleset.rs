@@ -270,6 +270,34 @@ impl Table {
     }
 }
 
+impl Chain {
+    /// A chain that only jumps reach, without rules.
+    #[must_use]
+    pub fn user(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            syntax: Syntax::Iptables,
+            kind: None,
+            hook: None,
+            priority: None,
+            policy: None,
+            counters: None,
+            rules: Vec::new(),
+        }
+    }
+
+    /// The chain in which packets enter one of iptables' tables at a hook, without rules.
+    #[must_use]
+    pub fn base(table: &str, hook: Hook) -> Self {
+        Self {
+            kind: Some(if table == "nat" { "nat" } else { "filter" }.to_owned()),
+            hook: Some(hook),
+            priority: Some(hook.table_priority(table)),
+            ..Self::user(hook.word().to_uppercase())
+        }
+    }
+}
+
 impl Rule {
     /// The chain that a match jumps or goes to.
     #[must_use]

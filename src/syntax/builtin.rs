@@ -1,6 +1,6 @@
 //! The tables of iptables and their base chains, which exist whether text names them or not.
 
-use crate::model::{Chain, Hook, Policy, Syntax};
+use crate::model::{Chain, Hook, Policy};
 
 use Hook::{Forward, Input, Output, Postrouting, Prerouting};
 
@@ -20,14 +20,5 @@ pub(super) const NFT_ORDER: [&str; 5] = ["mangle", "security", "raw", "filter", 
 
 /// A base chain as it is before anything is written to it.
 pub(super) fn chain(table: &str, hook: Hook) -> Chain {
-    Chain {
-        name: hook.word().to_uppercase(),
-        syntax: Syntax::Iptables,
-        kind: Some(if table == "nat" { "nat" } else { "filter" }.to_owned()),
-        hook: Some(hook),
-        priority: Some(hook.table_priority(table)),
-        policy: Some(Policy::Accept),
-        counters: None,
-        rules: Vec::new(),
-    }
+    Chain { policy: Some(Policy::Accept), ..Chain::base(table, hook) }
 }

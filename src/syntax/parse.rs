@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::builtin;
-use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Syntax, Table};
+use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Table};
 use crate::xt::{Target, parse_rule, tokens};
 
 /// A line of saved text is not understood.
@@ -206,7 +206,7 @@ impl<'a> Draft<'a> {
         };
         let Some(at) = self.places.get(name) else {
             self.places.insert(name.to_owned(), self.chains.len());
-            self.chains.push(user_chain(name));
+            self.chains.push(Chain::user(name));
             return Ok(());
         };
         if let Some(chain) = self.chains.get_mut(*at).filter(|chain| chain.hook.is_some()) {
@@ -303,19 +303,6 @@ impl FreePlaces {
             step /= 2;
         }
         node
-    }
-}
-
-fn user_chain(name: &str) -> Chain {
-    Chain {
-        name: name.to_owned(),
-        syntax: Syntax::Iptables,
-        kind: None,
-        hook: None,
-        priority: None,
-        policy: None,
-        counters: None,
-        rules: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Syntax, Table};
+use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
 /// What the kernel says of a table beside its entries (`struct ipt_getinfo`).
@@ -174,12 +174,12 @@ impl Builder<'_> {
         if let Some(name) = chain_header(entry.target) {
             // The entry behind everything is an ERROR target too; it begins no chain.
             if !last {
-                self.chains.push(user_chain(name));
+                self.chains.push(Chain::user(name));
             }
             return Ok(());
         }
         if let Some(hook) = self.hook_with(&self.info.hook_entry, entry.offset) {
-            self.chains.push(self.base_chain(hook));
+            self.chains.push(Chain::base(self.name, hook));
         }
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
         let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, entry.offset) == chain.hook;
@@ -206,19 +206,6 @@ impl Builder<'_> {
         Hook::from_inet(found?)
     }
 
-    fn base_chain(&self, hook: Hook) -> Chain {
-        Chain {
-            name: hook.word().to_uppercase(),
-            syntax: Syntax::Iptables,
-            kind: Some(if self.name == "nat" { "nat" } else { "filter" }.to_owned()),
-            hook: Some(hook),
-            priority: Some(hook.table_priority(self.name)),
-            policy: None,
-            counters: None,
-            rules: Vec::new(),
-        }
-    }
-
     fn action(&self, entry: &Entry<'_>) -> Result<Action, EntryError> {
         let fail = |what| EntryError { offset: entry.offset, what };
         let (name, revision, data) =
@@ -241,19 +228,6 @@ impl Builder<'_> {
                 if entry.goto { Action::Goto(chain) } else { Action::Jump(chain) }
             }
         })
-    }
-}
-
-fn user_chain(name: String) -> Chain {
-    Chain {
-        name,
-        syntax: Syntax::Iptables,
-        kind: None,
-        hook: None,
-        priority: None,
-        policy: None,
-        counters: None,
-        rules: Vec::new(),
     }
 }
 

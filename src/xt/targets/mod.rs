@@ -2,12 +2,15 @@
 
 mod connmark;
 mod ct;
+mod dnat;
 mod log;
 mod mark;
-mod nat;
+mod masquerade;
+mod nat_range;
 mod nflog;
 mod redirect;
 mod reject;
+mod snat;
 mod tproxy;
 
 use std::net::IpAddr;
@@ -16,12 +19,15 @@ use super::extension::{Extension, Given, Unknown};
 
 pub use connmark::ConnmarkTarget;
 pub use ct::Ct;
+pub use dnat::Dnat;
 pub use log::Log;
 pub use mark::MarkTarget;
-pub use nat::{Dnat, Masquerade, NatRange, PortRange, Snat};
+pub use masquerade::Masquerade;
+pub use nat_range::{NatRange, PortRange};
 pub use nflog::Nflog;
 pub use redirect::Redirect;
 pub use reject::Reject;
+pub use snat::Snat;
 pub use tproxy::Tproxy;
 
 /// What a target does to a packet, as far as an evaluator needs to know.

@@ -1,10 +1,10 @@
-//! DNAT, SNAT, MASQUERADE: translation of one end (`struct nf_nat_ipv4_multi_range_compat`, `nf_nat_range`, `nf_nat_range2`,
-//! `include/uapi/linux/netfilter/nf_nat.h`).
+//! What an end of a connection may be translated to: shared by the targets that translate
+//! (`struct nf_nat_ipv4_multi_range_compat`, `nf_nat_range`, `nf_nat_range2`, `include/uapi/linux/netfilter/nf_nat.h`).
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Effect, Extension, Given, Targeting};
+use super::Given;
 use crate::xt::bytes::Layout;
 use crate::xt::ip::address_text;
 
@@ -24,7 +24,7 @@ impl PortRange {
         if self.from == self.to { self.from.to_string() } else { format!("{}-{}", self.from, self.to) }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
         Some(Self { from: from.parse().ok()?, to: to.parse().ok()? })
     }
@@ -50,7 +50,7 @@ const FULLY_RANDOM: u32 = 16;
 
 impl NatRange {
     /// The IPv4 structure: a count (1), then flags, addresses and ports.
-    pub(super) fn decode_v4(data: &[u8]) -> Option<Self> {
+    fn decode_v4(data: &[u8]) -> Option<Self> {
         let layout = Layout(data);
         if layout.u32(0)? != 1 {
             return None;
@@ -60,7 +60,7 @@ impl NatRange {
     }
 
     /// The structure for both families: flags, two addresses of sixteen bytes, ports.
-    pub(super) fn decode_any(data: &[u8], ipv6: bool) -> Option<Self> {
+    fn decode_any(data: &[u8], ipv6: bool) -> Option<Self> {
         let layout = Layout(data);
         let address = |at| if ipv6 { layout.v6(at) } else { layout.v4(at) };
         Self::from_parts(layout.u32(0)?, (address(4)?, address(20)?), (layout.be16(36)?, layout.be16(38)?))
@@ -83,7 +83,7 @@ impl NatRange {
     }
 
     /// The range, where it has no address: REDIRECT and MASQUERADE write none.
-    pub(super) fn without_address(self) -> Option<Self> {
+    fn without_address(self) -> Option<Self> {
         self.addresses.is_none().then_some(self)
     }
 
@@ -128,13 +128,13 @@ impl NatRange {
         Some(Self { addresses, ports, flags: 0 })
     }
 
-    pub(super) fn save_flags(&self, out: &mut String) {
+    fn save_flags(&self, out: &mut String) {
         out.push_str(if self.flags & RANDOM != 0 { " --random" } else { "" });
         out.push_str(if self.flags & FULLY_RANDOM != 0 { " --random-fully" } else { "" });
         out.push_str(if self.flags & PERSISTENT != 0 { " --persistent" } else { "" });
     }
 
-    pub(super) fn flag(option: &str) -> u32 {
+    fn flag(option: &str) -> u32 {
         match option {
             "--random" => RANDOM,
             "--random-fully" => FULLY_RANDOM,
@@ -143,143 +143,62 @@ impl NatRange {
         }
     }
 
-    /// From the options of a target whose main option holds an address.
-    fn parse(options: &[Given], main: &str) -> Option<Self> {
+    /// Of a target that names an end (DNAT, SNAT).
+    pub(super) fn decode_end(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match revision {
+            0 if !ipv6 => Self::decode_v4(data)?.with_an_end(),
+            // Revision 2 has one more field, the base of shifted port ranges; its flag is refused above.
+            1 | 2 => Self::decode_any(data, ipv6)?.with_an_end(),
+            _ => None,
+        }
+    }
+
+    /// Of a target whose address the kernel chooses (REDIRECT, MASQUERADE).
+    pub(super) fn decode_ports(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match (revision, ipv6) {
+            (0, false) => Self::decode_v4(data)?.without_address(),
+            (0, true) => Self::decode_any(data, true)?.without_address(),
+            _ => None,
+        }
+    }
+
+    /// From the options of a target that names an end; `main` is the option that does.
+    pub(super) fn parse_end(options: &[Given], main: &str) -> Option<Self> {
         let mut range = Self::default();
         for given in options {
-            if given.name == main {
-                range = Self { flags: range.flags, ..Self::parse_text(given.value())? };
-            } else if given.name == "--to-ports" {
-                range.ports = Some(PortRange::parse(given.value())?);
-            } else {
-                range.flags |= Self::flag(given.name);
+            match given.name {
+                name if name == main => range = Self { flags: range.flags, ..Self::parse_text(given.value())? },
+                flag => range.flags |= Self::flag(flag),
+            }
+        }
+        range.with_an_end()
+    }
+
+    /// From the options of a target whose address the kernel chooses.
+    pub(super) fn parse_ports(options: &[Given]) -> Option<Self> {
+        let mut range = Self::default();
+        for given in options {
+            match given.name {
+                "--to-ports" => range.ports = Some(PortRange::parse(given.value())?),
+                flag => range.flags |= Self::flag(flag),
             }
         }
         Some(range)
     }
-}
 
-/// `DNAT`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dnat(
-    /// The new destination.
-    pub NatRange,
-);
-
-/// `SNAT`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snat(
-    /// The new source.
-    pub NatRange,
-);
-
-/// `MASQUERADE`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Masquerade(
-    /// Ports and flags; the address is the outgoing device's.
-    pub NatRange,
-);
-
-impl Extension for Dnat {
-    const NAMES: &'static [&'static str] = &["DNAT"];
-    const OPTIONS: &'static [(&'static str, usize)] =
-        &[("--to-destination", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
-
-    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        match revision {
-            0 if !ipv6 => NatRange::decode_v4(data)?.with_an_end().map(Self),
-            // Revision 2 has one more field, the base of shifted port ranges; its flag is refused above.
-            1 | 2 => NatRange::decode_any(data, ipv6)?.with_an_end().map(Self),
-            _ => None,
-        }
-    }
-
-    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse(options, "--to-destination")?.with_an_end().map(Self)
-    }
-
-    fn save(&self, out: &mut String) {
+    /// Appends the option that names the end, and the flags.
+    pub(super) fn save_end(&self, option: &str, out: &mut String) {
         // Writing to a String cannot fail.
-        write!(out, " --to-destination {}", self.0.text()).ok();
-        self.0.save_flags(out);
-    }
-}
-
-impl Targeting for Dnat {
-    fn effect(&self) -> Effect {
-        Effect::Destination(self.0)
+        write!(out, " {option} {}", self.text()).ok();
+        self.save_flags(out);
     }
 
-    fn explain(&self) -> String {
-        format!("sent to {}", self.0.text())
-    }
-}
-
-impl Extension for Snat {
-    const NAMES: &'static [&'static str] = &["SNAT"];
-    const OPTIONS: &'static [(&'static str, usize)] =
-        &[("--to-source", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
-
-    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        match revision {
-            0 if !ipv6 => NatRange::decode_v4(data)?.with_an_end().map(Self),
-            1 | 2 => NatRange::decode_any(data, ipv6)?.with_an_end().map(Self),
-            _ => None,
-        }
-    }
-
-    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse(options, "--to-source")?.with_an_end().map(Self)
-    }
-
-    fn save(&self, out: &mut String) {
-        // Writing to a String cannot fail.
-        write!(out, " --to-source {}", self.0.text()).ok();
-        self.0.save_flags(out);
-    }
-}
-
-impl Targeting for Snat {
-    fn effect(&self) -> Effect {
-        Effect::Source
-    }
-
-    fn explain(&self) -> String {
-        format!("source becomes {}", self.0.text())
-    }
-}
-
-impl Extension for Masquerade {
-    const NAMES: &'static [&'static str] = &["MASQUERADE"];
-    const OPTIONS: &'static [(&'static str, usize)] = &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0)];
-
-    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        match (revision, ipv6) {
-            (0, false) => NatRange::decode_v4(data)?.without_address().map(Self),
-            (0, true) => NatRange::decode_any(data, true)?.without_address().map(Self),
-            _ => None,
-        }
-    }
-
-    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse(options, "").map(Self)
-    }
-
-    fn save(&self, out: &mut String) {
-        if let Some(ports) = self.0.ports {
+    /// Appends the ports, where there are some, and the flags.
+    pub(super) fn save_ports(&self, out: &mut String) {
+        if let Some(ports) = self.ports {
             // Writing to a String cannot fail.
             write!(out, " --to-ports {}", ports.text()).ok();
         }
-        self.0.save_flags(out);
-    }
-}
-
-impl Targeting for Masquerade {
-    fn effect(&self) -> Effect {
-        Effect::Source
-    }
-
-    fn explain(&self) -> String {
-        "source becomes the outgoing device's address".to_owned()
+        self.save_flags(out);
     }
 }

@@ -1,0 +1,37 @@
+//! `MASQUERADE`: the source becomes the outgoing device's address.
+
+use super::{Effect, Extension, Given, NatRange, Targeting};
+
+/// `MASQUERADE`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Masquerade(
+    /// Ports and flags.
+    pub NatRange,
+);
+
+impl Extension for Masquerade {
+    const NAMES: &'static [&'static str] = &["MASQUERADE"];
+    const OPTIONS: &'static [(&'static str, usize)] = &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        NatRange::decode_ports(revision, data, ipv6).map(Self)
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        NatRange::parse_ports(options).map(Self)
+    }
+
+    fn save(&self, out: &mut String) {
+        self.0.save_ports(out);
+    }
+}
+
+impl Targeting for Masquerade {
+    fn effect(&self) -> Effect {
+        Effect::Source
+    }
+
+    fn explain(&self) -> String {
+        "source becomes the outgoing device's address".to_owned()
+    }
+}

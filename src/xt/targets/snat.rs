@@ -1,0 +1,38 @@
+//! `SNAT`: the source becomes another.
+
+use super::{Effect, Extension, Given, NatRange, Targeting};
+
+/// `SNAT`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snat(
+    /// The new source.
+    pub NatRange,
+);
+
+impl Extension for Snat {
+    const NAMES: &'static [&'static str] = &["SNAT"];
+    const OPTIONS: &'static [(&'static str, usize)] =
+        &[("--to-source", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
+
+    fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        NatRange::decode_end(revision, data, ipv6).map(Self)
+    }
+
+    fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
+        NatRange::parse_end(options, "--to-source").map(Self)
+    }
+
+    fn save(&self, out: &mut String) {
+        self.0.save_end("--to-source", out);
+    }
+}
+
+impl Targeting for Snat {
+    fn effect(&self) -> Effect {
+        Effect::Source
+    }
+
+    fn explain(&self) -> String {
+        format!("source becomes {}", self.0.text())
+    }
+}
