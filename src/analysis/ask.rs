@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::eval::{End, through};
+use super::eval::{End, Rulebase};
 use crate::model::{Body, Hook, Ruleset, Snapshot};
 use crate::packet::{Condition, Field, Known, Packet, number};
 use crate::xt::AddressMatch;
@@ -18,11 +18,16 @@ pub(super) struct Named {
     pub(super) sources: BTreeSet<(IpAddr, String)>,
     pub(super) destinations: BTreeSet<(IpAddr, String)>,
     conditions: Vec<Condition>,
+    /// More values are spoken of than are asked about.
+    pub(super) more: bool,
 }
+
+/// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
+const MOST: usize = 200;
 
 /// Asks the rules of one family.
 pub(super) struct Asker<'a> {
-    rulesets: &'a [Ruleset],
+    rules: Rulebase<'a>,
     ipv6: bool,
     pub(super) named: Named,
     device: String,
@@ -48,7 +53,7 @@ impl<'a> Asker<'a> {
         });
         let unnamed = named.unnamed_address(&[Field::Source, Field::Destination], ipv6);
         let device = interface.map_or(DEVICE, |interface| interface.name.as_str()).to_owned();
-        Self { rulesets: snapshot.rulesets(), ipv6, named, device, own: own.unwrap_or(unnamed) }
+        Self { rules: Rulebase::of(snapshot.rulesets()), ipv6, named, device, own: own.unwrap_or(unnamed) }
     }
 
     fn packet(&self) -> Packet {
@@ -77,7 +82,7 @@ impl<'a> Asker<'a> {
             ..self.packet()
         };
         change(&mut packet);
-        through(self.rulesets, &[Hook::Output], &packet, self.ipv6)
+        self.rules.through(&[Hook::Output], &packet, self.ipv6)
     }
 
     /// A connection from somewhere else to the namespace.
@@ -94,7 +99,7 @@ impl<'a> Asker<'a> {
             ..self.packet()
         };
         change(&mut packet);
-        through(self.rulesets, &[Hook::Prerouting, Hook::Input], &packet, self.ipv6)
+        self.rules.through(&[Hook::Prerouting, Hook::Input], &packet, self.ipv6)
     }
 }
 
@@ -104,8 +109,11 @@ impl Named {
         for rule in chains.flat_map(|chain| &chain.rules) {
             let Body::Xt(rule) = &rule.body else { continue };
             let network = |part: &AddressMatch| (part.address, part.words());
-            self.sources.extend(rule.ip.source.as_ref().map(network));
-            self.destinations.extend(rule.ip.destination.as_ref().map(network));
+            for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
+                if let Some(part) = part {
+                    self.more |= !insert(into, network(part));
+                }
+            }
             rule.condition().visit(&mut |condition| {
                 self.value(condition);
                 self.conditions.push(condition.clone());
@@ -120,13 +128,14 @@ impl Named {
             _ => return,
         };
         let small = u32::try_from(value).unwrap_or(u32::MAX);
-        match field {
-            Field::Uid => self.uids.insert(small),
-            Field::Gid => self.gids.insert(small),
-            Field::Mark => self.marks.insert(small),
-            Field::DestinationPort => self.ports.insert(u16::try_from(value).unwrap_or(u16::MAX)),
-            _ => false,
+        let whole = match field {
+            Field::Uid => insert(&mut self.uids, small),
+            Field::Gid => insert(&mut self.gids, small),
+            Field::Mark => insert(&mut self.marks, small),
+            Field::DestinationPort => insert(&mut self.ports, u16::try_from(value).unwrap_or(u16::MAX)),
+            _ => true,
         };
+        self.more |= !whole;
     }
 
     fn is_named(&self, field: Field, value: u128) -> bool {
@@ -161,4 +170,9 @@ impl Named {
         let free = |address: &IpAddr| !fields.iter().any(|field| self.is_named(*field, number(*address)));
         blocks.into_iter().find(free).unwrap_or(first)
     }
+}
+
+/// Adds a value unless there are enough; says whether it is there then.
+fn insert<T: Ord>(into: &mut BTreeSet<T>, value: T) -> bool {
+    into.contains(&value) || (into.len() < MOST && into.insert(value))
 }

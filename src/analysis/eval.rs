@@ -4,10 +4,11 @@
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Backend, Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
-use crate::packet::{Answer, Known, Packet};
+use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
+use crate::packet::{Answer, Condition, Known, Packet};
 use crate::xt::{Action, Effect, PortRange};
 
 /// What becomes of the packet.
@@ -53,17 +54,35 @@ impl End {
 const BUDGET: u32 = 100_000;
 /// Chains within chains; the kernel allows 16 for nf_tables.
 const DEPTH: usize = 64;
+/// Base chains and unknown matches one within the other: a bound against the end of the stack.
+const FORKS: u32 = 200;
+
+/// The rules of a snapshot, prepared for many questions: what each rule asks, and chains by name.
+#[derive(Debug)]
+pub struct Rulebase<'a> {
+    tables: Vec<Prepared<'a>>,
+}
+
+#[derive(Debug)]
+struct Prepared<'a> {
+    ruleset: &'a Ruleset,
+    table: &'a Table,
+    by_name: HashMap<&'a str, usize>,
+    /// For each chain, for each rule, what it asks; `None` for what is not understood.
+    conditions: Vec<Vec<Option<Condition>>>,
+}
 
 /// A base chain to run through.
 #[derive(Clone, Copy)]
-struct Base<'a> {
-    ruleset: &'a Ruleset,
-    table: &'a Table,
-    chain: &'a Chain,
+struct Base<'r> {
+    table: &'r Prepared<'r>,
+    chain: &'r Chain,
+    index: usize,
 }
 
 struct Evaluator {
     budget: Cell<u32>,
+    forks: Cell<u32>,
     until_redirect: bool,
 }
 
@@ -79,35 +98,75 @@ struct Traveller {
 
 /// Where a packet stands: chains entered, each with the place of the next rule.
 #[derive(Clone)]
-struct Walk<'a> {
-    stack: Vec<(&'a Chain, usize)>,
+struct Walk {
+    stack: Vec<(usize, usize)>,
     traveller: Traveller,
 }
 
-/// Runs a packet through all chains of these hooks, one hook after the other.
-#[must_use]
-pub fn through(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool) -> End {
-    walk(rulesets, hooks, packet, ipv6, false)
+/// A rule that a packet has reached.
+#[derive(Clone, Copy)]
+struct Reached<'r> {
+    base: Base<'r>,
+    chain: usize,
+    at: usize,
 }
 
-/// The same up to the first redirect: what later chains do to a redirected packet is not asked.
-#[must_use]
-pub fn until_redirect(rulesets: &[Ruleset], hook: Hook, packet: &Packet, ipv6: bool) -> End {
-    walk(rulesets, &[hook], packet, ipv6, true)
-}
-
-fn walk(rulesets: &[Ruleset], hooks: &[Hook], packet: &Packet, ipv6: bool, until_redirect: bool) -> End {
-    let mut bases: Vec<Base<'_>> = Vec::new();
-    for ruleset in rulesets.iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
-        for table in &ruleset.tables {
-            let chains = table.chains.iter().filter(|chain| chain.hook.is_some_and(|hook| hooks.contains(&hook)));
-            bases.extend(chains.map(|chain| Base { ruleset, table, chain }));
-        }
+impl<'a> Rulebase<'a> {
+    /// Prepares rule sets.
+    #[must_use]
+    pub fn of(rulesets: &'a [Ruleset]) -> Self {
+        let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
+        let ask = |rule: &Rule| match &rule.body {
+            Body::Xt(body) => Some(body.condition()),
+            Body::Nft(_) => None,
+        };
+        let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
+            ruleset,
+            table,
+            by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
+            conditions: table.chains.iter().map(|chain| chain.rules.iter().map(ask).collect()).collect(),
+        };
+        Self { tables: tables.map(prepare).collect() }
     }
-    let place = |hook: Option<Hook>| hooks.iter().position(|known| Some(*known) == hook);
-    bases.sort_by_key(|base| (place(base.chain.hook), base.chain.priority));
-    let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None };
-    Evaluator { budget: Cell::new(BUDGET), until_redirect }.run(&bases, traveller)
+
+    /// Runs a packet through all chains of these hooks, one hook after the other.
+    #[must_use]
+    pub fn through(&self, hooks: &[Hook], packet: &Packet, ipv6: bool) -> End {
+        self.walk(hooks, packet, ipv6, false)
+    }
+
+    /// The same up to the first redirect: what later chains do to a redirected packet is not asked.
+    #[must_use]
+    pub fn until_redirect(&self, hook: Hook, packet: &Packet, ipv6: bool) -> End {
+        self.walk(&[hook], packet, ipv6, true)
+    }
+
+    fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, until_redirect: bool) -> End {
+        let mut bases: Vec<Base<'_>> = Vec::new();
+        for table in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6)) {
+            let chains = table.table.chains.iter().enumerate();
+            let chains = chains.filter(|(_, chain)| chain.hook.is_some_and(|hook| hooks.contains(&hook)));
+            bases.extend(chains.map(|(index, chain)| Base { table, chain, index }));
+        }
+        let place =
+            |base: &Base<'_>| (hooks.iter().position(|known| Some(*known) == base.chain.hook), base.chain.priority);
+        bases.sort_by_key(place);
+        let run = |bases: &[Base<'_>]| {
+            let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None };
+            Evaluator { budget: Cell::new(BUDGET), forks: Cell::new(0), until_redirect }.run(bases, traveller)
+        };
+        let end = run(&bases);
+        // At equal priority the chain that was registered last runs first, and nobody can tell which that was (K5).
+        let rivals = bases.windows(2).any(|pair| matches!(pair, [a, b] if place(a) == place(b)));
+        if rivals {
+            bases.reverse();
+            bases.sort_by_key(place);
+            if !run(&bases).same(&end) {
+                return End::Undecided { because: "the unknown order of chains at the same priority".to_owned() };
+            }
+        }
+        end
+    }
 }
 
 impl Evaluator {
@@ -124,10 +183,21 @@ impl Evaluator {
                 None => End::Untouched { by: traveller.left_by },
             };
         };
-        self.chain(*base, later, Walk { stack: vec![(base.chain, 0)], traveller })
+        self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller })
     }
 
-    fn chain<'a>(&self, base: Base<'a>, later: &[Base<'_>], mut walk: Walk<'a>) -> End {
+    /// Goes on where the walk stands, within bounds.
+    fn chain(&self, base: Base<'_>, later: &[Base<'_>], walk: Walk) -> End {
+        if self.forks.get() >= FORKS {
+            return End::Undecided { because: TOO_MUCH.to_owned() };
+        }
+        self.forks.set(self.forks.get() + 1);
+        let end = self.follow(base, later, walk);
+        self.forks.set(self.forks.get() - 1);
+        end
+    }
+
+    fn follow(&self, base: Base<'_>, later: &[Base<'_>], mut walk: Walk) -> End {
         loop {
             let Some((chain, at)) = walk.stack.last_mut() else {
                 // Back out of the base chain: its policy decides.
@@ -136,67 +206,62 @@ impl Evaluator {
                 }
                 return self.run(later, walk.traveller);
             };
-            let (chain, index) = (*chain, *at);
-            let Some(rule) = chain.rules.get(index) else {
+            let reached = Reached { base, chain: *chain, at: *at };
+            let Some((rule, condition)) = reached.rule() else {
                 walk.stack.pop();
                 continue;
             };
             *at += 1;
             if self.budget.get() == 0 {
-                return End::Undecided { because: "too many unknowns to follow".to_owned() };
+                return End::Undecided { because: TOO_MUCH.to_owned() };
             }
             self.budget.set(self.budget.get() - 1);
-            let by = reference(base, chain, index);
-            match ask(rule, &walk.traveller.packet) {
-                Ok(Answer::No) => {}
-                Ok(Answer::Yes) => {
-                    if let Some(end) = self.matched(base, later, &mut walk, rule, by) {
+            let Some(condition) = condition else {
+                return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
+            };
+            match condition.ask(&walk.traveller.packet) {
+                Answer::No => {}
+                Answer::Yes => {
+                    if let Some(end) = self.matched(reached, later, &mut walk, rule) {
                         return end;
                     }
                 }
-                Ok(Answer::CannotKnow) => return self.both(base, later, walk, rule, by),
-                Err(because) => return End::Undecided { because: format!("{because} in rule {by}") },
+                Answer::CannotKnow => return self.both(reached, later, walk, rule),
             }
         }
     }
 
     /// Follows the packet as if the rule matched, and as if it did not.
-    fn both<'a>(&self, base: Base<'a>, later: &[Base<'_>], walk: Walk<'a>, rule: &'a Rule, by: RuleRef) -> End {
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], walk: Walk, rule: &Rule) -> End {
         let mut matching = walk.clone();
-        let because = format!("whether rule {by} matches");
-        let yes = self.matched(base, later, &mut matching, rule, by);
-        let yes = yes.unwrap_or_else(|| self.chain(base, later, matching));
-        let no = self.chain(base, later, walk);
-        match (&yes, &no) {
-            (End::Undecided { .. }, _) => yes,
-            (_, End::Undecided { .. }) => no,
+        let yes = self.matched(reached, later, &mut matching, rule);
+        let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
+        let no = match yes {
+            End::Undecided { .. } => return yes,
+            _ => self.chain(reached.base, later, walk),
+        };
+        match &no {
+            End::Undecided { .. } => no,
             _ if yes.same(&no) => yes,
-            _ => End::Undecided { because },
+            _ => End::Undecided { because: format!("whether rule {} matches", reached.name()) },
         }
     }
 
     /// What a match does; `None`: the packet goes on at the walk's place.
-    fn matched<'a>(
-        &self,
-        base: Base<'a>,
-        later: &[Base<'_>],
-        walk: &mut Walk<'a>,
-        rule: &'a Rule,
-        by: RuleRef,
-    ) -> Option<End> {
+    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, rule: &Rule) -> Option<End> {
         let Body::Xt(body) = &rule.body else {
-            return Some(End::Undecided { because: format!("rule {by} is not understood") });
+            return Some(End::Undecided { because: format!("rule {} is not understood", reached.name()) });
         };
         match &body.action {
             Action::None => None,
-            Action::Drop => Some(End::Dropped { by: Some(by) }),
-            Action::Queue => Some(End::Undecided { because: format!("rule {by} asks a program") }),
+            Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
+            Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
             Action::Accept => {
-                walk.traveller.left_by = Some(by);
+                walk.traveller.left_by = Some(reached.name());
                 Some(self.run(later, walk.traveller.clone()))
             }
             Action::Return => {
-                walk.traveller.left_by = Some(by);
+                walk.traveller.left_by = Some(reached.name());
                 walk.stack.pop();
                 None
             }
@@ -204,49 +269,51 @@ impl Evaluator {
                 if matches!(body.action, Action::Goto(_)) {
                     walk.stack.pop();
                 }
-                let Some(chain) = base.table.chain(to).filter(|_| walk.stack.len() < DEPTH) else {
-                    return Some(End::Undecided { because: format!("rule {by} jumps into nothing or too deep") });
+                let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
+                let Some(chain) = chain else {
+                    let because = format!("rule {}, which jumps into nothing or too deep", reached.name());
+                    return Some(End::Undecided { because });
                 };
-                walk.stack.push((chain, 0));
+                walk.stack.push((*chain, 0));
                 None
             }
-            Action::Target(target) => self.target(base, later, &mut walk.traveller, &target.effect(), by),
+            Action::Target(target) => self.target(reached, later, &mut walk.traveller, &target.effect()),
         }
     }
 
     fn target(
         &self,
-        base: Base<'_>,
+        reached: Reached<'_>,
         later: &[Base<'_>],
         traveller: &mut Traveller,
         effect: &Effect,
-        by: RuleRef,
     ) -> Option<End> {
-        let own = base.chain.hook == Some(Hook::Output);
+        let own = reached.base.chain.hook == Some(Hook::Output);
         match effect {
             Effect::Redirect(ports) => {
-                redirect(traveller, own, by, *ports);
+                redirect(traveller, own, reached.name(), *ports);
                 Some(self.run(later, traveller.clone()))
             }
             Effect::Destination(range) => {
                 let address = range.addresses.filter(|(first, last)| first == last).map(|(only, _)| only);
-                redirect(traveller, own, by, range.ports);
+                redirect(traveller, own, reached.name(), range.ports);
                 traveller.packet.destination = Known::from_option(address);
+                traveller.packet.destination_local = Known::Unknown;
                 Some(self.run(later, traveller.clone()))
             }
             // The packet stays as it is, and is given to another socket.
             Effect::Transparent { port, mark, mask, .. } => {
-                traveller.redirected = Some((by, Some(*port)));
+                traveller.redirected = Some((reached.name(), Some(*port)));
                 set_mark(&mut traveller.packet, *mark, *mask);
                 Some(self.run(later, traveller.clone()))
             }
             // A source translation, too, is the last word of its table.
             Effect::Source => Some(self.run(later, traveller.clone())),
-            Effect::Stop => Some(End::Dropped { by: Some(by) }),
+            Effect::Stop => Some(End::Dropped { by: Some(reached.name()) }),
             // Untracked packets are never translated (K9), so no nat chain is asked about them.
             Effect::Untracked => {
                 let rest: Vec<Base<'_>> = later.iter().filter(|base| !is_nat(base)).copied().collect();
-                traveller.left_by = Some(by);
+                traveller.left_by = Some(reached.name());
                 Some(self.run(&rest, traveller.clone()))
             }
             Effect::Mark { value, mask } => {
@@ -258,7 +325,29 @@ impl Evaluator {
                 None
             }
             Effect::Continue => None,
-            Effect::Opaque(what) => Some(End::Undecided { because: format!("{what} in rule {by}") }),
+            Effect::Opaque(what) => Some(End::Undecided { because: format!("{what} in rule {}", reached.name()) }),
+        }
+    }
+}
+
+/// Why a packet was not followed to its end.
+const TOO_MUCH: &str = "more unknowns than can be followed";
+
+impl<'r> Reached<'r> {
+    /// The rule and what it asks.
+    fn rule(self) -> Option<(&'r Rule, &'r Option<Condition>)> {
+        let Prepared { table, conditions, .. } = self.base.table;
+        Some((table.chains.get(self.chain)?.rules.get(self.at)?, conditions.get(self.chain)?.get(self.at)?))
+    }
+
+    fn name(self) -> RuleRef {
+        let Prepared { ruleset, table, .. } = self.base.table;
+        RuleRef {
+            backend: ruleset.backend,
+            family: ruleset.family,
+            table: table.name.clone(),
+            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
+            number: self.at + 1,
         }
     }
 }
@@ -294,18 +383,6 @@ fn set_mark(packet: &mut Packet, value: u32, mask: u32) {
         _ if mask == u32::MAX => Known::Is(value),
         _ => Known::Unknown,
     };
-}
-
-fn ask(rule: &Rule, packet: &Packet) -> Result<Answer, String> {
-    match &rule.body {
-        Body::Xt(body) => Ok(body.condition().ask(packet)),
-        Body::Nft(_) => Err("nf_tables expressions".to_owned()),
-    }
-}
-
-fn reference(base: Base<'_>, chain: &Chain, index: usize) -> RuleRef {
-    let (backend, family): (Backend, _) = (base.ruleset.backend, base.ruleset.family);
-    RuleRef { backend, family, table: base.table.name.clone(), chain: chain.name.clone(), number: index + 1 }
 }
 
 /// The rule of this name.

@@ -1,8 +1,8 @@
 //! Which chains lead to a redirect, and in which order a packet meets them.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::model::{Chain, Hook, Ruleset, Snapshot, Table};
+use crate::model::{Chain, Hook, Rule, Ruleset, Snapshot, Table};
 
 /// One base chain with the chains that it leads to: what is shown as one block.
 #[derive(Debug)]
@@ -26,27 +26,39 @@ impl Block<'_> {
 /// The jumps within one table.
 #[derive(Debug)]
 pub struct Paths<'a> {
-    table: &'a Table,
-    redirecting: BTreeSet<&'a str>,
+    by_name: HashMap<&'a str, &'a Chain>,
+    redirecting: HashSet<&'a str>,
+    /// Chains whose callers may redirect what comes back from them.
+    redirected_after: HashSet<&'a str>,
 }
 
 impl<'a> Paths<'a> {
     /// Follows the jumps of a table.
     #[must_use]
     pub fn of(table: &'a Table) -> Self {
-        let mut redirecting = BTreeSet::new();
-        // Each round adds the chains that jump to one known to redirect; loops in jumps end it all the same.
-        loop {
-            let leads = |chain: &&Chain| {
-                let jump = |to: Option<&str>| to.is_some_and(|to| redirecting.contains(to));
-                chain.rules.iter().any(|rule| rule.redirects() || jump(rule.jumps_to()))
-            };
-            let found: BTreeSet<&str> = table.chains.iter().filter(leads).map(|chain| chain.name.as_str()).collect();
-            if found.len() == redirecting.len() {
-                return Self { table, redirecting };
+        let by_name = table.chains.iter().map(|chain| (chain.name.as_str(), chain)).collect();
+        let mut callers: HashMap<&str, Vec<&Chain>> = HashMap::new();
+        for chain in &table.chains {
+            for to in chain.rules.iter().filter_map(Rule::jumps_to) {
+                callers.entry(to).or_default().push(chain);
             }
-            redirecting = found;
         }
+        // From the chains that redirect by themselves back to all that lead there.
+        let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(Rule::redirects));
+        let redirecting = spread(itself.map(|chain| chain.name.as_str()), |name| {
+            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
+        });
+        // From the chains that are called before a rule that redirects down to all that they call.
+        let leads = |rule: &Rule| rule.redirects() || rule.jumps_to().is_some_and(|to| redirecting.contains(to));
+        let called_before = table.chains.iter().flat_map(|chain| {
+            let last = chain.rules.iter().rposition(leads).unwrap_or(0);
+            chain.rules.iter().take(last).filter_map(Rule::jumps_to)
+        });
+        let chains: &HashMap<&str, &Chain> = &by_name;
+        let redirected_after = spread(called_before, |name| {
+            chains.get(name).into_iter().flat_map(|chain| chain.rules.iter().filter_map(Rule::jumps_to)).collect()
+        });
+        Self { by_name, redirecting, redirected_after }
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -55,43 +67,38 @@ impl<'a> Paths<'a> {
         self.redirecting.contains(chain)
     }
 
-    /// The chain and those it leads to, each once, in the order of first jumps; only redirecting ones unless `all`.
-    fn below(&self, base: &'a Chain, all: bool) -> Vec<&'a Chain> {
-        let mut found: Vec<&Chain> = Vec::new();
-        let mut waiting = vec![base];
-        while let Some(chain) = waiting.pop() {
-            if found.iter().any(|known| known.name == chain.name) {
-                continue;
-            }
-            found.push(chain);
-            let targets = chain.rules.iter().filter_map(|rule| rule.jumps_to()).filter(|to| all || self.redirects(to));
-            let mut next: Vec<&Chain> = targets.filter_map(|to| self.table.chain(to)).collect();
-            next.reverse();
-            waiting.extend(next);
-        }
-        found
-    }
-
     /// Whether a packet that returns from this chain may still be redirected by a chain that called it.
     #[must_use]
     pub fn redirects_after(&self, chain: &str) -> bool {
-        self.after(chain, &mut BTreeSet::new())
+        self.redirected_after.contains(chain)
     }
 
-    fn after(&self, chain: &str, seen: &mut BTreeSet<String>) -> bool {
-        if !seen.insert(chain.to_owned()) {
-            return false;
+    /// The chain and those it leads to, each once, in the order of first jumps; only redirecting ones unless `all`.
+    fn below(&self, base: &'a Chain, all: bool) -> Vec<&'a Chain> {
+        let (mut found, mut seen, mut waiting) = (Vec::new(), HashSet::new(), vec![base]);
+        while let Some(chain) = waiting.pop() {
+            if !seen.insert(chain.name.as_str()) {
+                continue;
+            }
+            found.push(chain);
+            let targets = chain.rules.iter().filter_map(Rule::jumps_to).filter(|to| all || self.redirects(to));
+            let next = targets.filter_map(|to| self.by_name.get(to).copied());
+            waiting.extend(next.collect::<Vec<_>>().into_iter().rev());
         }
-        self.table.chains.iter().any(|caller| {
-            let calls = caller.rules.iter().enumerate().filter(|(_, rule)| rule.jumps_to() == Some(chain));
-            let mut later = calls.map(|(at, _)| caller.rules.get(at + 1..).unwrap_or_default());
-            let leads = |rest: &[crate::model::Rule]| {
-                rest.iter().any(|rule| rule.redirects() || rule.jumps_to().is_some_and(|to| self.redirects(to)))
-            };
-            let (calls_it, any) = later.by_ref().fold((false, false), |(_, any), rest| (true, any || leads(rest)));
-            any || (calls_it && self.after(&caller.name, seen))
-        })
+        found
     }
+}
+
+/// These names and all that `next` leads to from them, each once.
+fn spread<'a>(from: impl Iterator<Item = &'a str>, next: impl Fn(&'a str) -> Vec<&'a str>) -> HashSet<&'a str> {
+    let mut found = HashSet::new();
+    let mut waiting: Vec<&str> = from.collect();
+    while let Some(name) = waiting.pop() {
+        if found.insert(name) {
+            waiting.extend(next(name));
+        }
+    }
+    found
 }
 
 /// The blocks of a snapshot, in the order in which a packet meets them; only those that redirect unless `all`.
@@ -122,7 +129,7 @@ pub fn unreached(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
         for table in &ruleset.tables {
             let paths = Paths::of(table);
             let bases = table.chains.iter().filter(|chain| chain.hook.is_some());
-            let reached: BTreeSet<&str> =
+            let reached: HashSet<&str> =
                 bases.flat_map(|base| paths.below(base, true)).map(|chain| chain.name.as_str()).collect();
             let left = table.chains.iter().filter(|chain| !reached.contains(chain.name.as_str()));
             let chains: Vec<&Chain> = left.filter(|chain| all || paths.redirects(&chain.name)).collect();

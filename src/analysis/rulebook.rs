@@ -1,6 +1,6 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
-use super::eval::{End, find, until_redirect};
+use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use crate::model::{Body, Hook, Interface, Rule, RuleRef, Snapshot};
 use crate::packet::{Condition, Field, Known, Packet};
@@ -10,6 +10,7 @@ use crate::xt::{Action, Effect, Match};
 #[derive(Debug)]
 pub struct SnapshotRules<'a> {
     snapshot: &'a Snapshot,
+    rules: Rulebase<'a>,
 }
 
 /// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`): nat rules see no other packet (K1).
@@ -19,7 +20,7 @@ impl<'a> SnapshotRules<'a> {
     /// The rules of this snapshot.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot }
+        Self { snapshot, rules: Rulebase::of(snapshot.rulesets()) }
     }
 
     fn end(&self, dialled: &Dialled) -> End {
@@ -42,7 +43,7 @@ impl<'a> SnapshotRules<'a> {
             state: Known::Is(NEW),
         };
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        until_redirect(self.snapshot.rulesets(), hook, &packet, ipv6)
+        self.rules.until_redirect(hook, &packet, ipv6)
     }
 
     /// The device that has this address.

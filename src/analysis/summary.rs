@@ -79,6 +79,8 @@ pub struct Summary {
     pub outbound: Direction,
     /// Into the namespace.
     pub inbound: Direction,
+    /// The rules speak of more values than were asked about: there may be others who are treated otherwise.
+    pub more: bool,
     /// The port that outbound DNS queries over UDP are redirected to.
     pub dns: Option<u16>,
 }
@@ -101,6 +103,7 @@ pub fn summarise(snapshot: &Snapshot, ipv6: bool) -> Summary {
         ipv6,
         outbound: direction(&asker.named, true, leads(Hook::Output), |change| asker.outbound(change)),
         inbound: direction(&asker.named, false, leads(Hook::Prerouting), |change| asker.inbound(change)),
+        more: asker.named.more,
         dns: match dns {
             End::Redirected { port, .. } => port,
             _ => None,

@@ -67,6 +67,9 @@ fn about(summary: &Summary) -> String {
             " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
         );
     }
+    if summary.more {
+        text.push_str(" The rules name more than is asked for this sentence: others may be treated otherwise.");
+    }
     for direction in [outbound, inbound] {
         if let Fate::Undecided(because) = &direction.fate {
             text.push_str(&format!(" That hangs on {}.", escape(because)));

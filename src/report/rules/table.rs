@@ -42,8 +42,9 @@ pub fn table(snapshot: &Snapshot, form: Form) -> String {
         let Some(first) = block.chains.first() else { continue };
         let title = format!("{} · {} · no hook leads here", escape(&first.name), place(&block, first));
         heading(&title, "", form, &mut out);
+        let paths = Paths::of(block.table);
         for chain in &block.chains {
-            self::chain(&block, chain, form, &mut out);
+            self::chain(&paths, chain, form, &mut out);
         }
     }
     out
@@ -78,10 +79,11 @@ fn block(block: &Block<'_>, form: Form, out: &mut String) {
         let columns = format!("{:>NUMBER$}{:>PACKETS$}{bytes}  what happens", "rule", "packets");
         line(out, &form.paint.text(Label::Dim, &columns));
     }
-    self::chain(block, base, form, out);
+    let paths = Paths::of(block.table);
+    self::chain(&paths, base, form, out);
     for chain in others {
         line(out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
-        self::chain(block, chain, form, out);
+        self::chain(&paths, chain, form, out);
     }
 }
 
@@ -91,13 +93,12 @@ fn heading(title: &str, note: &str, form: Form, out: &mut String) {
     line(out, &format!("{}{note}", form.paint.text(Label::Heading, title)));
 }
 
-fn chain(block: &Block<'_>, chain: &Chain, form: Form, out: &mut String) {
+fn chain(paths: &Paths<'_>, chain: &Chain, form: Form, out: &mut String) {
     if chain.rules.is_empty() {
         line(out, &form.paint.text(Label::Dim, &format!("{:WORDS$}(no rules)", "")));
     }
-    let paths = Paths::of(block.table);
     for (index, rule) in chain.rules.iter().enumerate() {
-        self::rule(&paths, chain, index, rule, form, out);
+        self::rule(paths, chain, index, rule, form, out);
     }
 }
 
