@@ -32,6 +32,7 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything to a file that all commands read'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show all of the above on it'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
@@ -110,3 +111,10 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "conns" -d 'Show its live connections and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "diff" -d 'Compare two workloads, or a workload and a snapshot'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "snapshot" -d 'Save everything to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "demo" -d 'Make a private lab pod and show all of the above on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,20 +1,23 @@
-//! Packets to ask a snapshot's rules about: one that no rule speaks of by name, to be changed in single respects.
+//! Packets to ask a snapshot's rules about: one that no rule speaks of by name, to be changed as single rules want it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::eval::{End, Rulebase};
-use crate::model::{Body, Hook, Ruleset, Snapshot};
-use crate::packet::{Condition, Field, Known, Packet, number};
+use super::eval::{End, Rulebase, Target};
+use crate::model::{Body, Hook, Rule, RuleRef, Snapshot};
+use crate::packet::{Condition, Device, Field, Known, Packet, number};
 use crate::xt::AddressMatch;
 
-/// Values that some rule speaks of. Of a range its first value stands for all.
+/// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
+const MOST: usize = 200;
+
+/// Ranges of values that some rule speaks of.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    pub(super) uids: BTreeSet<u32>,
-    pub(super) gids: BTreeSet<u32>,
-    pub(super) marks: BTreeSet<u32>,
-    pub(super) ports: BTreeSet<u16>,
+    pub(super) uids: BTreeSet<(u32, u32)>,
+    pub(super) gids: BTreeSet<(u32, u32)>,
+    pub(super) marks: BTreeSet<(u32, u32)>,
+    pub(super) ports: BTreeSet<(u16, u16)>,
     pub(super) sources: BTreeSet<(IpAddr, String)>,
     pub(super) destinations: BTreeSet<(IpAddr, String)>,
     conditions: Vec<Condition>,
@@ -22,16 +25,13 @@ pub(super) struct Named {
     pub(super) more: bool,
 }
 
-/// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
-const MOST: usize = 200;
-
 /// Asks the rules of one family.
 pub(super) struct Asker<'a> {
     rules: Rulebase<'a>,
     ipv6: bool,
     pub(super) named: Named,
-    device: String,
-    own: IpAddr,
+    outbound: Packet,
+    inbound: Packet,
 }
 
 /// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`).
@@ -39,100 +39,190 @@ const NEW: u32 = 1 << 3;
 const TCP: u8 = 6;
 /// What a pod's device is called where the snapshot does not tell.
 const DEVICE: &str = "eth0";
+const LOOPBACK: &str = "lo";
 
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
+        let rules = Rulebase::of(snapshot.rulesets());
         let mut named = Named::default();
-        for ruleset in snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
-            named.gather(ruleset);
-        }
+        rules.each(ipv6, |_, rule, _| named.gather(rule));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
         let own = interface.and_then(|interface| {
             let own = interface.addresses.iter().map(|(address, _)| *address);
             own.into_iter().find(|address| address.is_ipv6() == ipv6)
         });
-        let unnamed = named.unnamed_address(&[Field::Source, Field::Destination], ipv6);
-        let device = interface.map_or(DEVICE, |interface| interface.name.as_str()).to_owned();
-        Self { rules: Rulebase::of(snapshot.rulesets()), ipv6, named, device, own: own.unwrap_or(unnamed) }
-    }
-
-    fn packet(&self) -> Packet {
-        Packet {
+        let own = own.unwrap_or_else(|| named.unnamed_address(&[Field::Source, Field::Destination], ipv6));
+        let device = Known::Is(interface.map_or(DEVICE, |interface| interface.name.as_str()).to_owned());
+        let packet = Packet {
             protocol: Known::Is(TCP),
-            destination_port: Known::Is(self.named.unnamed_port(Field::DestinationPort)),
-            source_port: Known::Is(self.named.unnamed_port(Field::SourcePort)),
+            destination_port: Known::Is(named.unnamed_port(Field::DestinationPort)),
+            source_port: Known::Is(named.unnamed_port(Field::SourcePort)),
             mark: Known::Is(0),
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),
             ..Packet::default()
-        }
-    }
-
-    /// A connection from the namespace to somewhere else.
-    pub(super) fn outbound(&self, change: impl FnOnce(&mut Packet)) -> End {
-        let mut packet = Packet {
-            source: Known::Is(self.own),
-            destination: Known::Is(self.named.unnamed_address(&[Field::Destination], self.ipv6)),
+        };
+        let outbound = Packet {
+            source: Known::Is(own),
+            destination: Known::Is(named.unnamed_address(&[Field::Destination], ipv6)),
             source_local: Known::Is(true),
             destination_local: Known::Is(false),
-            output: Known::Is(self.device.clone()),
+            output: device.clone(),
             input: Known::Absent,
-            uid: Known::Is(self.named.unnamed_id(Field::Uid)),
-            gid: Known::Is(self.named.unnamed_id(Field::Gid)),
-            ..self.packet()
+            uid: Known::Is(named.unnamed_id(Field::Uid)),
+            gid: Known::Is(named.unnamed_id(Field::Gid)),
+            ..packet.clone()
         };
+        let inbound = Packet {
+            source: Known::Is(named.unnamed_address(&[Field::Source], ipv6)),
+            destination: Known::Is(own),
+            source_local: Known::Is(false),
+            destination_local: Known::Is(true),
+            input: device,
+            output: Known::Absent,
+            uid: Known::Absent,
+            gid: Known::Absent,
+            ..packet
+        };
+        Self { rules, ipv6, named, outbound, inbound }
+    }
+
+    /// A connection from the namespace to somewhere else. One that is redirected to a local port comes in again, by loopback.
+    pub(super) fn outbound(&self, change: impl FnOnce(&mut Packet)) -> End {
+        let mut packet = self.outbound.clone();
         change(&mut packet);
-        self.rules.through(&[Hook::Output], &packet, self.ipv6)
+        let end = self.rules.through(&[Hook::Output], &packet, self.ipv6);
+        let End::Redirected { to: Target { port, address: None }, .. } = end else { return end };
+        let loopback: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let again = Packet {
+            destination: Known::Is(loopback),
+            destination_local: Known::Is(true),
+            destination_port: Known::from_option(port),
+            input: Known::Is(LOOPBACK.to_owned()),
+            output: Known::Absent,
+            mark: Known::Unknown,
+            uid: Known::Unknown,
+            gid: Known::Unknown,
+            state: Known::Unknown,
+            ..packet
+        };
+        match self.rules.through(&[Hook::Input], &again, self.ipv6) {
+            dropped @ End::Dropped { .. } => dropped,
+            _ => end,
+        }
     }
 
     /// A connection from somewhere else to the namespace.
     pub(super) fn inbound(&self, change: impl FnOnce(&mut Packet)) -> End {
-        let mut packet = Packet {
-            source: Known::Is(self.named.unnamed_address(&[Field::Source], self.ipv6)),
-            destination: Known::Is(self.own),
-            source_local: Known::Is(false),
-            destination_local: Known::Is(true),
-            input: Known::Is(self.device.clone()),
-            output: Known::Absent,
-            uid: Known::Absent,
-            gid: Known::Absent,
-            ..self.packet()
-        };
+        let mut packet = self.inbound.clone();
         change(&mut packet);
         self.rules.through(&[Hook::Prerouting, Hook::Input], &packet, self.ipv6)
+    }
+
+    /// Rules of a hook that end otherwise than the rest for a packet made to the measure of them and of the jumps that lead there,
+    /// though no single property of it does: those that are not `told` already, and whether they name an owner or a mark and leave
+    /// it alone. Loopback is left out, and so is everything but TCP.
+    pub(super) fn further(&self, hook: Hook, told: &dyn Fn(&Packet) -> bool, usual: &End) -> Vec<(RuleRef, bool)> {
+        let base = if hook == Hook::Output { &self.outbound } else { &self.inbound };
+        let mut found: Vec<(RuleRef, bool)> = Vec::new();
+        let mut fit =
+            |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
+        self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
+            if packet == base || told(packet) || found.len() >= MOST || found.iter().any(|(known, _)| known == name) {
+                return;
+            }
+            let end = match hook {
+                Hook::Output => self.outbound(|asked| *asked = packet.clone()),
+                _ => self.inbound(|asked| *asked = packet.clone()),
+            };
+            let decides = match &end {
+                End::Untouched { by } | End::Dropped { by } => by.as_ref() == Some(name),
+                End::Redirected { by, .. } => by == name,
+                End::Undecided { .. } => false,
+            };
+            if decides && !end.same(usual) {
+                let owner = packet.uid != base.uid || packet.gid != base.gid || packet.mark != base.mark;
+                found.push((name.clone(), owner && matches!(end, End::Untouched { .. })));
+            }
+        });
+        found
+    }
+}
+
+fn by_loopback(packet: &Packet) -> bool {
+    let device = |device: &Known<String>| matches!(device, Known::Is(name) if name == LOOPBACK);
+    let end = |end: &Known<IpAddr>| matches!(end, Known::Is(end) if end.is_loopback());
+    device(&packet.input) || device(&packet.output) || end(&packet.source) || end(&packet.destination)
+}
+
+/// The packet changed so that it fulfils the condition, as far as single values can do that; `None` where they cannot.
+fn made_to_measure(condition: &Condition, base: &Packet) -> Option<Packet> {
+    let mut packet = base.clone();
+    fulfil(condition, &mut packet);
+    (condition.ask(&packet) == crate::packet::Answer::Yes).then_some(packet)
+}
+
+fn fulfil(condition: &Condition, packet: &mut Packet) {
+    match condition {
+        Condition::All(parts) => parts.iter().for_each(|part| fulfil(part, packet)),
+        Condition::Any(parts) => parts.iter().take(1).for_each(|part| fulfil(part, packet)),
+        Condition::Range(field, value, _) | Condition::Masked { field, value, .. } => set(*field, *value, packet),
+        Condition::Device { device, name, .. } => match device {
+            Device::Input => packet.input = Known::Is(name.clone()),
+            Device::Output => packet.output = Known::Is(name.clone()),
+        },
+        _ => {}
+    }
+}
+
+fn set(field: Field, value: u128, packet: &mut Packet) {
+    let small = Known::from_option(u32::try_from(value).ok());
+    let address = |ipv6: bool| match ipv6 {
+        true => IpAddr::from(Ipv6Addr::from(value)),
+        false => IpAddr::from(Ipv4Addr::from(u32::try_from(value).unwrap_or_default())),
+    };
+    let is_v6 = |end: &Known<IpAddr>| matches!(end, Known::Is(end) if end.is_ipv6());
+    match field {
+        Field::Source => packet.source = Known::Is(address(is_v6(&packet.source))),
+        Field::Destination => packet.destination = Known::Is(address(is_v6(&packet.destination))),
+        Field::SourcePort => packet.source_port = Known::from_option(u16::try_from(value).ok()),
+        Field::DestinationPort => packet.destination_port = Known::from_option(u16::try_from(value).ok()),
+        // A packet from outside has no owner, and none can be given to it.
+        Field::Uid if packet.uid != Known::Absent => packet.uid = small,
+        Field::Gid if packet.gid != Known::Absent => packet.gid = small,
+        Field::Mark => packet.mark = small,
+        Field::Uid | Field::Gid | Field::Protocol | Field::ConnectionMark | Field::State => {}
     }
 }
 
 impl Named {
-    fn gather(&mut self, ruleset: &Ruleset) {
-        let chains = ruleset.tables.iter().flat_map(|table| &table.chains);
-        for rule in chains.flat_map(|chain| &chain.rules) {
-            let Body::Xt(rule) = &rule.body else { continue };
-            let network = |part: &AddressMatch| (part.address, part.words());
-            for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
-                if let Some(part) = part {
-                    self.more |= !insert(into, network(part));
-                }
+    fn gather(&mut self, rule: &Rule) {
+        let Body::Xt(rule) = &rule.body else { return };
+        let network = |part: &AddressMatch| (part.address, part.words());
+        for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
+            if let Some(part) = part {
+                self.more |= !insert(into, network(part));
             }
-            rule.condition().visit(&mut |condition| {
-                self.value(condition);
-                self.conditions.push(condition.clone());
-            });
         }
+        rule.condition().visit(&mut |condition| {
+            self.value(condition);
+            self.conditions.push(condition.clone());
+        });
     }
 
     fn value(&mut self, condition: &Condition) {
-        let (field, value) = match condition {
-            Condition::Range(field, from, _) => (*field, *from),
-            Condition::Masked { field, value, .. } => (*field, *value),
+        let (field, from, to) = match condition {
+            Condition::Range(field, from, to) => (*field, *from, *to),
+            Condition::Masked { field, value, .. } => (*field, *value, *value),
             _ => return,
         };
-        let small = u32::try_from(value).unwrap_or(u32::MAX);
+        let small = (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX));
+        let port = (u16::try_from(from).unwrap_or(u16::MAX), u16::try_from(to).unwrap_or(u16::MAX));
         let whole = match field {
             Field::Uid => insert(&mut self.uids, small),
             Field::Gid => insert(&mut self.gids, small),
             Field::Mark => insert(&mut self.marks, small),
-            Field::DestinationPort => insert(&mut self.ports, u16::try_from(value).unwrap_or(u16::MAX)),
+            Field::DestinationPort => insert(&mut self.ports, port),
             _ => true,
         };
         self.more |= !whole;
@@ -146,13 +236,15 @@ impl Named {
         })
     }
 
+    /// The largest step between named values leads past them quickly.
     fn unnamed_port(&self, field: Field) -> u16 {
-        let mut ports = (20_000..u16::MAX).chain(1024..20_000);
+        let ports = [39_999, 47_777, 20_001, 10_007, 5_003, 2_003, 61_001].into_iter();
+        let mut ports = ports.chain((1024..u16::MAX).rev());
         ports.find(|port| !self.is_named(field, (*port).into())).unwrap_or(39_999)
     }
 
     fn unnamed_id(&self, field: Field) -> u32 {
-        let mut ids = (1000..4000_u32).chain(1_000_000_000..1_000_001_000);
+        let mut ids = [1000, 1001, 2000, 65_532].into_iter().chain(1_000_000_000..1_000_001_000);
         ids.find(|id| !self.is_named(field, (*id).into())).unwrap_or(999_999)
     }
 

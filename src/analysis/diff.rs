@@ -6,7 +6,7 @@ use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::join::{Connection, Direction, Way};
-use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
 use crate::syntax::print_rule;
 
 /// How a rule differs.
@@ -28,6 +28,9 @@ pub struct RuleChange {
     pub change: Change,
     /// The rule by its place: in the second for added ones, else in the first.
     pub rule: RuleRef,
+    /// How its chain is written; the texts show it, so that JSON does not name it.
+    #[serde(skip)]
+    pub syntax: Syntax,
     /// Its text in the first.
     pub before: Option<String>,
     /// Its text in the second.
@@ -47,8 +50,11 @@ pub fn rules(before: &Snapshot, after: &Snapshot) -> Vec<RuleChange> {
     places.dedup();
     let mut changes = Vec::new();
     for place in places {
-        let lines = |side: &BTreeMap<Place, Vec<String>>| side.get(place).cloned().unwrap_or_default();
-        compare(place, &lines(&left), &lines(&right), &mut changes);
+        let syntax = left.get(place).or(right.get(place)).map_or(Syntax::Nft, |(syntax, _)| *syntax);
+        let lines = |side: &'_ BTreeMap<Place, (Syntax, Vec<String>)>| -> Vec<String> {
+            side.get(place).map(|(_, lines)| lines.clone()).unwrap_or_default()
+        };
+        compare(place, syntax, &lines(&left), &lines(&right), &mut changes);
     }
     changes
 }
@@ -77,14 +83,14 @@ fn text_backend(before: &Snapshot, after: &Snapshot) -> Option<Backend> {
 }
 
 /// The lines of every chain; a base chain that nobody wrote to is no chain.
-fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, Vec<String>> {
+fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (Syntax, Vec<String>)> {
     let mut found = BTreeMap::new();
     for ruleset in snapshot.rulesets() {
         for table in &ruleset.tables {
             for chain in &table.chains {
                 let untouched = chain.hook.is_some() && chain.rules.is_empty() && chain.policy != Some(Policy::Drop);
                 if !untouched {
-                    found.insert(place(ruleset, table, chain, as_backend), lines(chain));
+                    found.insert(place(ruleset, table, chain, as_backend), (chain.syntax, lines(chain)));
                 }
             }
         }
@@ -108,13 +114,13 @@ fn lines(chain: &Chain) -> Vec<String> {
     std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(chain, rule))).collect()
 }
 
-fn compare(place: &Place, left: &[String], right: &[String], changes: &mut Vec<RuleChange>) {
+fn compare(place: &Place, syntax: Syntax, left: &[String], right: &[String], changes: &mut Vec<RuleChange>) {
     let name = |number: usize| {
         let (backend, family, table, chain) = place.clone();
         RuleRef { backend, family, table, chain, number }
     };
     let mut push = |change, at: usize, before: Option<&String>, after: Option<&String>| {
-        changes.push(RuleChange { change, rule: name(at), before: before.cloned(), after: after.cloned() });
+        changes.push(RuleChange { change, rule: name(at), syntax, before: before.cloned(), after: after.cloned() });
     };
     for operation in capture_diff_slices(Algorithm::Myers, left, right) {
         let (old, new) = match operation {

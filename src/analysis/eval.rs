@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::paths::Paths;
 use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
 use crate::packet::{Answer, Condition, Known, Packet};
 use crate::xt::{Action, Effect, PortRange};
@@ -23,8 +24,8 @@ pub enum End {
     Redirected {
         /// That rule.
         by: RuleRef,
-        /// To this port; `None` when the port stays or is one of several.
-        port: Option<u16>,
+        /// Where to.
+        to: Target,
     },
     /// A rule or policy ends it.
     Dropped {
@@ -38,12 +39,21 @@ pub enum End {
     },
 }
 
+/// Where a redirect leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Target {
+    /// The port; `None` when it stays or is one of several.
+    pub port: Option<u16>,
+    /// The address; `None` for the machine itself, or one of several.
+    pub address: Option<IpAddr>,
+}
+
 impl End {
     /// Whether both are the same for the packet, whichever rule decided it.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Redirected { port, .. }, Self::Redirected { port: other, .. }) => port == other,
+            (Self::Redirected { to, .. }, Self::Redirected { to: other, .. }) => to == other,
             (Self::Untouched { .. }, Self::Untouched { .. }) | (Self::Dropped { .. }, Self::Dropped { .. }) => true,
             _ => false,
         }
@@ -52,6 +62,8 @@ impl End {
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
 const BUDGET: u32 = 100_000;
+/// Rules looked at to find those that tell by several properties at once.
+const STEPS: u32 = 5_000;
 /// Chains within chains; the kernel allows 16 for nf_tables.
 const DEPTH: usize = 64;
 /// Base chains and unknown matches one within the other: a bound against the end of the stack.
@@ -68,6 +80,7 @@ struct Prepared<'a> {
     ruleset: &'a Ruleset,
     table: &'a Table,
     by_name: HashMap<&'a str, usize>,
+    paths: Paths<'a>,
     /// For each chain, for each rule, what it asks; `None` for what is not understood.
     conditions: Vec<Vec<Option<Condition>>>,
 }
@@ -92,8 +105,10 @@ struct Traveller {
     packet: Packet,
     /// The rule that took it out of a chain.
     left_by: Option<RuleRef>,
-    /// The rule that sends it elsewhere, and the port.
-    redirected: Option<(RuleRef, Option<u16>)>,
+    /// The rule that sends it elsewhere, and where to.
+    redirected: Option<(RuleRef, Target)>,
+    /// Not tracked: it is never translated (K9).
+    untracked: bool,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule.
@@ -123,10 +138,64 @@ impl<'a> Rulebase<'a> {
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
             ruleset,
             table,
+            paths: Paths::of(table),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
             conditions: table.chains.iter().map(|chain| chain.rules.iter().map(ask).collect()).collect(),
         };
         Self { tables: tables.map(prepare).collect() }
+    }
+
+    /// Calls `each` with the name of every rule that packets of the family can meet, the rule, and what it asks.
+    pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&RuleRef, &Rule, &Condition)) {
+        for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
+            for (chain, (own, conditions)) in prepared.table.chains.iter().zip(&prepared.conditions).enumerate() {
+                let base = Base { table: prepared, chain: own, index: chain };
+                for (at, (rule, condition)) in own.rules.iter().zip(conditions).enumerate() {
+                    if let Some(condition) = condition {
+                        each(&Reached { base, chain, at }.name(), rule, condition);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Follows the jumps from a hook, each time with the packet that `fit` makes of the last one for the rule's condition, and calls
+    /// `each` with every rule that does not jump and the packet for it.
+    pub(super) fn made_for(
+        &self,
+        hook: Hook,
+        ipv6: bool,
+        packet: &Packet,
+        fit: &mut dyn FnMut(&Condition, &Packet) -> Option<Packet>,
+        each: &mut dyn FnMut(&RuleRef, &Packet),
+    ) {
+        let mut steps = STEPS;
+        for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
+            let chains = prepared.table.chains.iter().enumerate().filter(|(_, chain)| chain.hook == Some(hook));
+            for (index, chain) in chains {
+                let base = Base { table: prepared, chain, index };
+                let mut waiting = vec![(index, packet.clone(), 0)];
+                while let Some((chain, packet, depth)) = waiting.pop() {
+                    let reached = (0..).map(|at| Reached { base, chain, at });
+                    for (reached, rule, condition) in
+                        reached.map_while(|it| it.rule().map(|(rule, ask)| (it, rule, ask)))
+                    {
+                        if steps == 0 {
+                            return;
+                        }
+                        steps -= 1;
+                        let Some(made) = condition.as_ref().and_then(|condition| fit(condition, &packet)) else {
+                            continue;
+                        };
+                        match rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
+                            Some(to) if depth < DEPTH => waiting.push((*to, made, depth + 1)),
+                            Some(_) => {}
+                            None => each(&reached.name(), &made),
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Runs a packet through all chains of these hooks, one hook after the other.
@@ -143,7 +212,8 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, until_redirect: bool) -> End {
         let mut bases: Vec<Base<'_>> = Vec::new();
-        for table in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6)) {
+        let in_force = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant);
+        for table in in_force {
             let chains = table.table.chains.iter().enumerate();
             let chains = chains.filter(|(_, chain)| chain.hook.is_some_and(|hook| hooks.contains(&hook)));
             bases.extend(chains.map(|(index, chain)| Base { table, chain, index }));
@@ -152,7 +222,7 @@ impl<'a> Rulebase<'a> {
             |base: &Base<'_>| (hooks.iter().position(|known| Some(*known) == base.chain.hook), base.chain.priority);
         bases.sort_by_key(place);
         let run = |bases: &[Base<'_>]| {
-            let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None };
+            let traveller = Traveller { packet: packet.clone(), left_by: None, redirected: None, untracked: false };
             Evaluator { budget: Cell::new(BUDGET), forks: Cell::new(0), until_redirect }.run(bases, traveller)
         };
         let end = run(&bases);
@@ -172,14 +242,14 @@ impl<'a> Rulebase<'a> {
 impl Evaluator {
     fn run(&self, bases: &[Base<'_>], traveller: Traveller) -> End {
         // A packet is translated once: the nat chains that follow are not asked (K5, K28).
-        let translated = traveller.redirected.is_some();
-        let passed = match translated && self.until_redirect {
+        let redirected = traveller.redirected.is_some();
+        let passed = match redirected && self.until_redirect {
             true => bases.len(),
-            false => bases.iter().take_while(|base| translated && is_nat(base)).count(),
+            false => bases.iter().take_while(|base| (redirected || traveller.untracked) && is_nat(base)).count(),
         };
         let Some((base, later)) = bases.get(passed..).and_then(<[_]>::split_first) else {
             return match traveller.redirected {
-                Some((by, port)) => End::Redirected { by, port },
+                Some((by, to)) => End::Redirected { by, to },
                 None => End::Untouched { by: traveller.left_by },
             };
         };
@@ -242,7 +312,12 @@ impl Evaluator {
         };
         match &no {
             End::Undecided { .. } => no,
-            _ if yes.same(&no) => yes,
+            // The same end by another rule is nobody's doing.
+            _ if yes.same(&no) && yes != no => match yes {
+                End::Untouched { .. } => End::Untouched { by: None },
+                other => other,
+            },
+            _ if yes == no => yes,
             _ => End::Undecided { because: format!("whether rule {} matches", reached.name()) },
         }
     }
@@ -257,11 +332,11 @@ impl Evaluator {
             Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
             Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
             Action::Accept => {
-                walk.traveller.left_by = Some(reached.name());
+                reached.leaves(&mut walk.traveller);
                 Some(self.run(later, walk.traveller.clone()))
             }
             Action::Return => {
-                walk.traveller.left_by = Some(reached.name());
+                reached.leaves(&mut walk.traveller);
                 walk.stack.pop();
                 None
             }
@@ -295,26 +370,32 @@ impl Evaluator {
                 Some(self.run(later, traveller.clone()))
             }
             Effect::Destination(range) => {
-                let address = range.addresses.filter(|(first, last)| first == last).map(|(only, _)| only);
                 redirect(traveller, own, reached.name(), range.ports);
-                traveller.packet.destination = Known::from_option(address);
-                traveller.packet.destination_local = Known::Unknown;
+                if let Some((first, last)) = range.addresses {
+                    let address = Some(first).filter(|_| first == last);
+                    traveller.packet.destination = Known::from_option(address);
+                    traveller.packet.destination_local = Known::Unknown;
+                    if let Some((_, to)) = &mut traveller.redirected {
+                        to.address = address;
+                    }
+                }
                 Some(self.run(later, traveller.clone()))
             }
             // The packet stays as it is, and is given to another socket.
             Effect::Transparent { port, mark, mask, .. } => {
-                traveller.redirected = Some((reached.name(), Some(*port)));
+                let target = Target { port: Some(*port).filter(|port| *port != 0), address: None };
+                traveller.redirected = Some((reached.name(), target));
                 set_mark(&mut traveller.packet, *mark, *mask);
                 Some(self.run(later, traveller.clone()))
             }
             // A source translation, too, is the last word of its table.
             Effect::Source => Some(self.run(later, traveller.clone())),
             Effect::Stop => Some(End::Dropped { by: Some(reached.name()) }),
-            // Untracked packets are never translated (K9), so no nat chain is asked about them.
+            // The packet goes on in its chain; nat chains will not be asked about it.
             Effect::Untracked => {
-                let rest: Vec<Base<'_>> = later.iter().filter(|base| !is_nat(base)).copied().collect();
+                traveller.untracked = true;
                 traveller.left_by = Some(reached.name());
-                Some(self.run(&rest, traveller.clone()))
+                None
             }
             Effect::Mark { value, mask } => {
                 set_mark(&mut traveller.packet, *value, *mask);
@@ -338,6 +419,13 @@ impl<'r> Reached<'r> {
     fn rule(self) -> Option<(&'r Rule, &'r Option<Condition>)> {
         let Prepared { table, conditions, .. } = self.base.table;
         Some((table.chains.get(self.chain)?.rules.get(self.at)?, conditions.get(self.chain)?.get(self.at)?))
+    }
+
+    /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
+    fn leaves(self, traveller: &mut Traveller) {
+        if self.base.table.paths.redirects(&self.base.chain.name) {
+            traveller.left_by = Some(self.name());
+        }
     }
 
     fn name(self) -> RuleRef {
@@ -370,8 +458,15 @@ fn redirect(traveller: &mut Traveller, own: bool, by: RuleRef, ports: Option<Por
     if ports.is_some() {
         packet.destination_port = Known::from_option(port);
     }
-    traveller.redirected = Some((by, port));
+    // What comes later sees a translated connection.
+    if let Known::Is(state) = &mut packet.state {
+        *state |= DESTINATION_TRANSLATED;
+    }
+    traveller.redirected = Some((by, Target { port, address: None }));
 }
+
+/// `XT_CONNTRACK_STATE_DNAT`
+const DESTINATION_TRANSLATED: u32 = 1 << 7;
 
 fn is_nat(base: &Base<'_>) -> bool {
     base.chain.kind.as_deref() == Some("nat")

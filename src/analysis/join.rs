@@ -177,6 +177,7 @@ pub fn connections(snapshot: &Snapshot, all: bool, rulebook: &dyn Rulebook) -> V
         let pid = connection.process().map_or(u32::MAX, |owner| owner.pid);
         (
             pid,
+            connection.uid.unwrap_or(u32::MAX),
             connection.local.address.is_ipv6(),
             connection.local.port,
             connection.local.address,

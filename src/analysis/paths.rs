@@ -106,7 +106,7 @@ fn spread<'a>(from: impl Iterator<Item = &'a str>, next: impl Fn(&'a str) -> Vec
 pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     for ruleset in snapshot.rulesets() {
-        for table in &ruleset.tables {
+        for table in ruleset.tables.iter().filter(|table| all || !table.dormant) {
             let paths = Paths::of(table);
             let bases = table.chains.iter().filter(|chain| chain.hook.is_some());
             for base in bases.filter(|base| all || paths.redirects(&base.name)) {
@@ -126,7 +126,7 @@ pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
 pub fn unreached(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
     let mut found = Vec::new();
     for ruleset in snapshot.rulesets() {
-        for table in &ruleset.tables {
+        for table in ruleset.tables.iter().filter(|table| all || !table.dormant) {
             let paths = Paths::of(table);
             let bases = table.chains.iter().filter(|chain| chain.hook.is_some());
             let reached: HashSet<&str> =

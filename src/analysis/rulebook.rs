@@ -87,7 +87,8 @@ impl Rulebook for SnapshotRules<'_> {
         }
         let mut unknown = false;
         for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
-            for rule in ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
+            let tables = ruleset.tables.iter().filter(|table| !table.dormant);
+            for rule in tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
                 match wakes_tracking(rule) {
                     Some(true) => return Some(true),
                     Some(false) => {}

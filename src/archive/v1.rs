@@ -49,6 +49,8 @@ struct FileRuleset {
 #[derive(Serialize, Deserialize)]
 struct FileTable {
     name: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    dormant: bool,
     chains: Vec<FileChain>,
 }
 
@@ -123,8 +125,11 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
 }
 
 fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
-    let table =
-        |table: &Table| FileTable { name: table.name.clone(), chains: table.chains.iter().map(file_chain).collect() };
+    let table = |table: &Table| FileTable {
+        name: table.name.clone(),
+        dormant: table.dormant,
+        chains: table.chains.iter().map(file_chain).collect(),
+    };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
 
@@ -183,5 +188,5 @@ fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             rules,
         });
     }
-    Ok(Table { name: stored.name, chains })
+    Ok(Table { name: stored.name, dormant: stored.dormant, chains })
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Backend, Body, Cause, Family, Ruleset, SETS, Subject, Table, Unread};
+use crate::model::{Backend, Cause, Family, Ruleset, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
@@ -87,9 +87,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
                 rulesets.extend(found);
                 unread.extend(foreign);
             }
-            Err(NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL))) => {
-                rulesets.extend(empty_nft(wanted));
-            }
+            Err(NftReadError::Absent) => rulesets.extend(empty_nft(wanted)),
             Err(error) => unread.push(nft_unread(&error.to_string(), error.errno())),
         },
     }
@@ -196,13 +194,15 @@ enum NftReadError {
     Message(#[from] NftablesError),
     #[error("the rules changed each time they were read")]
     Moving,
+    #[error("the kernel has no nf_tables")]
+    Absent,
 }
 
 impl NftReadError {
     fn errno(&self) -> Option<i32> {
         match self {
             Self::Netlink(error) => error.errno(),
-            Self::Message(_) | Self::Moving => None,
+            Self::Message(_) | Self::Moving | Self::Absent => None,
         }
     }
 }
@@ -210,18 +210,21 @@ impl NftReadError {
 /// Whether some rule looks into a set or a map.
 fn asks_sets(ruleset: &Ruleset) -> bool {
     let rules = ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-    rules.into_iter().any(|rule| match &rule.body {
-        Body::Xt(_) => false,
-        Body::Nft(rule) => rule.asks_sets(),
-    })
+    rules.into_iter().any(|rule| rule.asks_sets())
 }
 
 /// Rule sets, and tables of families that nobody knew when this was written.
 type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
 
 fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
-    for _ in 0..ATTEMPTS {
-        let before = generation(&mut socket)?;
+    for attempt in 0..ATTEMPTS {
+        let before = match generation(&mut socket) {
+            // The first answer of a kernel without nf_tables; later it would be something else that failed.
+            Err(NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL))) if attempt == 0 => {
+                return Err(NftReadError::Absent);
+            }
+            other => other?,
+        };
         let found = match read_nft_once(&mut socket, wanted) {
             Err(NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT))) => continue,
             other => other?,
@@ -264,7 +267,7 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
     let chains = collect(socket, nf_tables::GET_CHAIN, netlink::DUMP, &nf_tables::head(0), nf_tables::chain)?;
     for table in &tables {
         let Some(family) = Family::from_number(table.family) else {
-            let TableMessage { family, name } = table;
+            let TableMessage { family, name, .. } = table;
             foreign.push(Unread {
                 source: format!("nft table {name}"),
                 cause: Cause::Unsupported,
@@ -288,7 +291,7 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
     rulesets.sort_by_key(|ruleset| ruleset.family);
     if rulesets.iter().any(asks_sets) {
         foreign.push(Unread {
-            source: SETS.to_owned(),
+            source: "nft sets".to_owned(),
             means: "which packets the rules that look into sets match is not known".to_owned(),
             cause: Cause::Unsupported,
             ..nft_unread("this version does not read the elements of sets", None)
@@ -310,5 +313,5 @@ fn read_table(
         let rules = collect(socket, nf_tables::GET_RULE, netlink::DUMP, &request, nf_tables::rule)?;
         found.push((chain, rules));
     }
-    Ok(nf_table::assemble(family, &table.name, found))
+    Ok(nf_table::assemble(family, table, found))
 }

@@ -14,7 +14,6 @@ use crate::target::RuntimeChoice;
     name = "nslens",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     arg_required_else_help = false,
     before_long_help = "Examples:\n  sudo nslens rules pod/productpage\n  sudo nslens conns pod/productpage -n default\n"
 )]

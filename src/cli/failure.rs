@@ -74,9 +74,11 @@ fn rights() -> String {
     if capture::is_root() && !missing.is_empty() {
         return format!("this root user lacks {}; start nslens with all capabilities", missing.join(", "));
     }
+    if capture::is_root() {
+        return "even root is refused here: a security module or a sandbox guards it".to_owned();
+    }
     let words: Vec<String> = std::env::args().map(|word| shell_word(&word)).collect();
-    let lacks = if missing.is_empty() { String::new() } else { format!(" ({} missing)", missing.join(", ")) };
-    format!("run it as root{lacks}: sudo {}", words.join(" "))
+    format!("run it as root: sudo {}", words.join(" "))
 }
 
 /// `nslens rules `, as it was typed, for commands that have one target.

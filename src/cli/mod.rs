@@ -21,10 +21,10 @@ use screen::Screen;
 
 /// What `nslens` alone prints.
 const WELCOME: &str = "\
-nslens shows what redirects a pod's traffic, from its node: rules and connections.
+nslens shows what redirects a pod's traffic, from its node.
 
   sudo nslens rules pod/productpage      the redirect rules, in plain words
-  sudo nslens conns pod/productpage      live connections, and where each really went
+  sudo nslens conns pod/productpage      live connections, and where they went
   sudo nslens diff pod/web-1 pod/web-2   what differs between two pods
 
 New here? sudo nslens demo makes a private lab pod and shows all of this on it.

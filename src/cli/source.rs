@@ -82,7 +82,9 @@ impl Source<'_> {
         let live = found.map_err(|error| {
             let narrowed = matches!(error, TargetError::NotFound { .. }) && choice.namespace.is_some();
             let failure = Failure::from(error);
-            if narrowed { failure.hint("with -n only pods of that namespace are looked for") } else { failure }
+            let failure =
+                if narrowed { failure.hint("with -n only pods of that namespace are looked for") } else { failure };
+            also_there(asked, &world, failure)
         })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
@@ -115,6 +117,7 @@ impl Source<'_> {
                 Loaded::Snapshot(snapshot) if files.len() == 1 => {
                     let taken =
                         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(snapshot.taken.min(MOST)));
+                    let taken = if snapshot.taken == 0 { "unknown time".to_owned() } else { taken.to_string() };
                     self.screen.note(&format!("{name} is a snapshot of {taken}, node {}", snapshot.node));
                     return Ok(Snapshot { asked: asked.to_owned(), ..*snapshot });
                 }
@@ -138,6 +141,14 @@ impl Source<'_> {
         let named = name.contains("ip6") || name.contains(".v6.");
         if named || self.which.ipv6 { Family::Ip6 } else { Family::Ip }
     }
+}
+
+/// A word that was taken for a name may be a file's, or a namespace's.
+fn also_there(asked: &str, world: &World, failure: Failure) -> Failure {
+    let namespaces = world.netns_folders.iter().any(|folder| !asked.contains('/') && folder.join(asked).exists());
+    let failure =
+        if namespaces { failure.hint(format!("for the namespace of that name: netns/{asked}")) } else { failure };
+    if Path::new(asked).exists() { failure.hint(format!("for the file of that name: ./{asked}")) } else { failure }
 }
 
 /// The machine's own name.

@@ -14,5 +14,5 @@ pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;
 pub use ruleset::{Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, Syntax, Table};
 pub use snapshot::Snapshot;
-pub use unread::{Cause, SETS, Subject, Unread};
+pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

@@ -181,6 +181,8 @@ pub struct Ruleset {
 pub struct Table {
     /// Name.
     pub name: String,
+    /// It is switched off (nf_tables' `dormant`): no packet meets its chains.
+    pub dormant: bool,
     /// Chains, base chains first.
     pub chains: Vec<Chain>,
 }
@@ -305,6 +307,15 @@ impl Rule {
         match &self.body {
             Body::Xt(rule) => rule.jumps_to(),
             Body::Nft(rule) => rule.jumps_to(),
+        }
+    }
+
+    /// Whether it looks into a set or a map.
+    #[must_use]
+    pub fn asks_sets(&self) -> bool {
+        match &self.body {
+            Body::Xt(_) => false,
+            Body::Nft(rule) => rule.asks_sets(),
         }
     }
 

@@ -46,6 +46,3 @@ pub struct Unread {
     /// Why.
     pub cause: Cause,
 }
-
-/// The source of an [`Unread`] for sets of nf_tables whose elements were not read.
-pub const SETS: &str = "nft sets";

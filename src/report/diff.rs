@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::analysis::diff::{Change, ConnectionChange, RuleChange};
-use crate::model::{RuleRef, Snapshot, Syntax};
+use crate::model::{RuleRef, Snapshot};
 use crate::report::document;
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
@@ -57,15 +57,15 @@ fn connection(change: &ConnectionChange) -> Value {
     json!({"change": word, "subject": change.subject, "before": change.before, "after": change.after})
 }
 
-/// For people: a heading for each chain, `-` for what only the first has, `+` for what only the second has.
+/// For people (`unread_rules`: what is called equal is only what could be read): a heading for each chain, `-` for what only the first has, `+` for what only the second has.
 #[must_use]
-pub fn text(difference: &Difference<'_>, paint: Paint, width: usize) -> String {
+pub fn text(difference: &Difference<'_>, unread_rules: bool, paint: Paint, width: usize) -> String {
     let mut out = String::new();
     let name = |snapshot: &Snapshot| escape(&snapshot.asked).into_owned();
     line(&mut out, &paint.text(Label::Removed, &format!("--- {}", name(difference.before))));
     line(&mut out, &paint.text(Label::Added, &format!("+++ {}", name(difference.after))));
     if let Some(changes) = &difference.rules {
-        rules(changes, paint, &mut out);
+        rules(changes, unread_rules, paint, &mut out);
     }
     if let Some(changes) = &difference.connections {
         connections(changes, paint, width, &mut out);
@@ -73,9 +73,9 @@ pub fn text(difference: &Difference<'_>, paint: Paint, width: usize) -> String {
     out
 }
 
-fn rules(changes: &[RuleChange], paint: Paint, out: &mut String) {
+fn rules(changes: &[RuleChange], unread: bool, paint: Paint, out: &mut String) {
     if changes.is_empty() {
-        line(out, "rules: equal");
+        line(out, if unread { "rules: equal as far as they could be read" } else { "rules: equal" });
     }
     let mut last: Option<&RuleRef> = None;
     for change in changes {
@@ -86,11 +86,7 @@ fn rules(changes: &[RuleChange], paint: Paint, out: &mut String) {
         });
         if !same {
             let RuleRef { backend, family, table, chain, .. } = rule;
-            // iptables' own syntax begins with the command or the chain's colon.
-            let text = change.before.as_ref().or(change.after.as_ref());
-            let iptables = text.is_some_and(|text| text.starts_with("-A ") || text.starts_with(':'));
-            let syntax = if iptables { Syntax::Iptables } else { Syntax::Nft };
-            let wrote = who_wrote(*backend, *family, syntax);
+            let wrote = who_wrote(*backend, *family, change.syntax);
             let place = format!("@@ {} · {} · {wrote} @@", escape(chain), escape(table));
             line(out, &paint.text(Label::Heading, &place));
         }

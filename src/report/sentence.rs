@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::analysis::summary::{Direction, Fate, Others, Summary};
+use crate::model::RuleRef;
 use crate::report::escape::escape;
+
+/// More items than this of one kind are counted rather than named.
+const MOST: usize = 16;
 
 /// One sentence or a few for both families; `None` for a family whose rules were not asked for.
 #[must_use]
@@ -16,33 +20,27 @@ pub fn sentence(ipv4: Option<&Summary>, ipv6: Option<&Summary>) -> String {
     };
     let mut text = about(first);
     if let Some(second) = second {
-        let same = Summary { ipv6: first.ipv6, ..second.clone() } == *first;
-        if is_plain(first) && is_plain(second) {
+        if first.is_plain() && second.is_plain() {
             return text; // twice nothing needs no words of its own
         }
-        text.push_str(&match (same, is_plain(second)) {
+        let other = about(second);
+        text.push_str(&match (other == text, second.is_plain()) {
             (true, _) => " IPv6: the same.".to_owned(),
             (false, true) => " IPv6: no redirect rules.".to_owned(),
-            (false, false) => format!(" IPv6: {}", about(second)),
+            (false, false) => format!(" IPv6: {other}"),
         });
     }
     text
-}
-
-/// Whether nothing at all is redirected.
-fn is_plain(summary: &Summary) -> bool {
-    let plain = |direction: &Direction| direction.fate == Fate::Direct && !direction.redirects_some;
-    plain(&summary.outbound) && plain(&summary.inbound) && summary.dns.is_none()
 }
 
 fn about(summary: &Summary) -> String {
     let Summary { outbound, inbound, dns, .. } = summary;
     let mut text = match (&outbound.fate, &inbound.fate) {
         // Said together, "goes" need not be said twice.
-        (Fate::Redirected(Some(out)), Fate::Redirected(Some(port))) => {
-            format!("Outbound TCP goes to {out}, inbound TCP to {port}")
+        (Fate::Redirected(_), Fate::Redirected(_)) => {
+            format!("Outbound TCP goes {}, inbound TCP {}", place(outbound), place(inbound))
         }
-        _ => format!("Outbound TCP {}, inbound TCP {}", fate(outbound), fate(inbound)),
+        _ => format!("Outbound TCP {}, inbound TCP {}", fate(outbound, "to"), fate(inbound, "from")),
     };
     let exempt = identities(&outbound.others);
     let redirected = matches!(outbound.fate, Fate::Redirected(_));
@@ -50,6 +48,7 @@ fn about(summary: &Summary) -> String {
         text.push_str(&format!(", except from {exempt}"));
     }
     text.push('.');
+    warn_of_loop(outbound, &exempt, &mut text);
     let mut spared = Vec::new();
     for (word, from_to, direction) in [("outbound", "to", outbound), ("inbound", "from", inbound)] {
         if matches!(direction.fate, Fate::Redirected(_)) {
@@ -59,39 +58,67 @@ fn about(summary: &Summary) -> String {
     if !spared.is_empty() {
         text.push_str(&format!(" Left alone too: {}.", spared.join("; ")));
     }
+    let further: Vec<String> = outbound.others.further.iter().chain(&inbound.others.further).map(rule).collect();
+    if !further.is_empty() {
+        let word = if further.len() == 1 { "rule" } else { "rules" };
+        text.push_str(&format!(" Further exceptions by {word} {}.", list(&further)));
+    }
     if let Some(port) = dns {
         text.push_str(&format!(" DNS over UDP goes to {port}."));
-    }
-    if redirected && exempt.is_empty() {
-        text.push_str(
-            " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
-        );
     }
     if summary.more {
         text.push_str(" The rules name more than is asked for this sentence: others may be treated otherwise.");
     }
     for direction in [outbound, inbound] {
-        if let Fate::Undecided(because) = &direction.fate {
-            text.push_str(&format!(" That hangs on {}.", escape(because)));
+        match &direction.fate {
+            Fate::Undecided(because) => text.push_str(&format!(" That hangs on {}.", escape(because))),
+            Fate::Dropped(Some(by)) => text.push_str(&format!(" Dropped by rule {}.", rule(by))),
+            _ => {}
         }
     }
     text
 }
 
-fn fate(direction: &Direction) -> String {
+/// Nobody may leave without coming back: said only where a local port takes the packets.
+fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
+    let Fate::Redirected(to) = &outbound.fate else { return };
+    let local = to.address.is_none_or(|address| address.is_loopback());
+    match (local && exempt.is_empty(), outbound.others.further_owner) {
+        (true, false) => text.push_str(
+            " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
+        ),
+        (true, true) => text.push_str(" No UID, GID or mark is exempt altogether: see the exceptions."),
+        _ => {}
+    }
+}
+
+/// `to 15001`, `to 10.9.9.9:3128`
+fn place(direction: &Direction) -> String {
+    let Fate::Redirected(to) = &direction.fate else { return String::new() };
+    match (to.address, to.port) {
+        (None, Some(port)) => format!("to {port}"),
+        (Some(address), Some(port)) => format!("to {}", crate::model::Endpoint::new(address, port)),
+        (Some(address), None) => format!("to {address}"),
+        (None, None) => "elsewhere".to_owned(),
+    }
+}
+
+fn fate(direction: &Direction, from_to: &str) -> String {
     let others = &direction.others;
     match &direction.fate {
-        Fate::Direct if !others.is_empty() => {
-            let mut only = places(others, "to");
+        Fate::Direct if others.told() => {
+            let mut only = places(others, from_to);
             let who = identities(others);
             only.extend((!who.is_empty()).then(|| format!("from {who}")));
-            format!("is redirected only {}", only.join(" or "))
+            let sent =
+                if others.sent.is_empty() { String::new() } else { format!(" (it goes to {})", list(&others.sent)) };
+            format!("is redirected only {}{sent}", only.join(" or "))
         }
-        Fate::Direct if direction.redirects_some => "is redirected only where a rule names it".to_owned(),
+        // The packets asked about are samples; a redirect that none of them met is there all the same.
+        Fate::Direct if direction.redirects_some => "is not redirected unless a rule above says so".to_owned(),
         Fate::Direct => "is not redirected".to_owned(),
-        Fate::Redirected(Some(port)) => format!("goes to {port}"),
-        Fate::Redirected(None) => "is sent elsewhere".to_owned(),
-        Fate::Dropped => "is dropped".to_owned(),
+        Fate::Redirected(_) => format!("goes {}", place(direction)),
+        Fate::Dropped(_) => "is dropped".to_owned(),
         Fate::Undecided(_) => "may be redirected or not".to_owned(),
     }
 }
@@ -100,8 +127,8 @@ fn fate(direction: &Direction) -> String {
 fn places(others: &Others, from_to: &str) -> Vec<String> {
     let mut places = Vec::new();
     if !others.ports.is_empty() {
-        let word = if others.ports.len() == 1 { "port" } else { "ports" };
-        places.push(format!("to {word} {}", list(&others.ports)));
+        let single = matches!(others.ports.iter().collect::<Vec<_>>().as_slice(), [(from, to)] if from == to);
+        places.push(format!("to {} {}", if single { "port" } else { "ports" }, list(ranges(&others.ports))));
     }
     if !others.networks.is_empty() {
         places.push(format!("{from_to} {}", list(&others.networks)));
@@ -111,15 +138,15 @@ fn places(others: &Others, from_to: &str) -> Vec<String> {
 
 /// `UID/GID 1337` when both are the same, else each by itself.
 fn identities(others: &Others) -> String {
-    let both: BTreeSet<u32> = others.uids.intersection(&others.gids).copied().collect();
+    let both: BTreeSet<(u32, u32)> = others.uids.intersection(&others.gids).copied().collect();
     let mut parts = Vec::new();
     if !both.is_empty() {
-        parts.push(format!("UID/GID {}", list(&both)));
+        parts.push(format!("UID/GID {}", list(ranges(&both))));
     }
     for (word, ids) in [("UID", &others.uids), ("GID", &others.gids)] {
-        let alone: BTreeSet<u32> = ids.difference(&both).copied().collect();
+        let alone: BTreeSet<(u32, u32)> = ids.difference(&both).copied().collect();
         if !alone.is_empty() {
-            parts.push(format!("{word} {}", list(&alone)));
+            parts.push(format!("{word} {}", list(ranges(&alone))));
         }
     }
     if !others.marks.is_empty() {
@@ -130,9 +157,22 @@ fn identities(others: &Others) -> String {
     list(&parts)
 }
 
-/// `a, b and c`
+fn rule(name: &RuleRef) -> String {
+    format!("{} {}", escape(&name.chain), name.number)
+}
+
+fn ranges<T: Display + PartialEq>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
+    ranges.iter().map(|(from, to)| if from == to { from.to_string() } else { format!("{from}–{to}") }).collect()
+}
+
+/// `a, b and c`; of very many the first ones, and how many more.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.len() > MOST {
+        let more = items.len() - MOST;
+        items.truncate(MOST);
+        items.push(format!("{more} more"));
+    }
     match items.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         Some((only, _)) => only.clone(),

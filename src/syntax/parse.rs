@@ -227,7 +227,7 @@ impl<'a> Draft<'a> {
         let (base, mut user): (Vec<Chain>, Vec<Chain>) =
             self.chains.into_iter().partition(|chain| chain.hook.is_some());
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-        Ok(Table { name: self.name, chains: base.into_iter().chain(user).collect() })
+        Ok(Table { name: self.name, dormant: false, chains: base.into_iter().chain(user).collect() })
     }
 
     /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN [place] …`

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_table_shows_all_its_base_chains() {
-        let table = Table { name: "raw".into(), chains: vec![builtin::chain("raw", Hook::Output)] };
+        let table = Table { name: "raw".into(), dormant: false, chains: vec![builtin::chain("raw", Hook::Output)] };
         let ruleset = Ruleset { backend: Backend::Nft, family: Family::Ip, tables: vec![table] };
         let text = print_save(&ruleset, "0");
         assert!(text.find(":PREROUTING ACCEPT").unwrap() < text.find(":OUTPUT ACCEPT").unwrap());

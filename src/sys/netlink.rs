@@ -81,6 +81,7 @@ impl NetlinkSocket {
         }
         // SAFETY: `fd` was just returned by socket(2) and nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        connect_to_kernel(&fd)?;
         // A busy node's dump can outrun the default buffer; the forced size needs CAP_NET_ADMIN, which readers of rules have.
         let size: libc::c_int = 1 << 20;
         // SAFETY: the option value is a c_int that lives for the call, its size is given with it.
@@ -193,10 +194,10 @@ impl NetlinkSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// One datagram into the buffer, which grows when the kernel announces more.
+    /// One datagram into the buffer.
     fn receive(&mut self) -> Result<usize, NetlinkError> {
         loop {
-            // SAFETY: MSG_PEEK | MSG_TRUNC writes at most `len` bytes into the buffer, and its length is given.
+            // SAFETY: MSG_TRUNC makes the call tell the whole length, and it writes at most `len` bytes into the buffer, and its length is given.
             let length = unsafe {
                 libc::recv(self.fd.as_raw_fd(), self.buffer.as_mut_ptr().cast(), self.buffer.len(), libc::MSG_TRUNC)
             };
@@ -215,6 +216,18 @@ impl NetlinkSocket {
             return Ok(length);
         }
     }
+}
+
+/// Lets nobody but the kernel (port 0) send to the socket: a process of the same namespace could otherwise answer in its place.
+fn connect_to_kernel(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: sockaddr_nl is plain integers, for which zero is a value.
+    let mut kernel: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    kernel.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    // SAFETY: the address is a sockaddr_nl that lives for the call, its size is given with it.
+    let answer = unsafe {
+        libc::connect(fd.as_raw_fd(), (&raw const kernel).cast(), size_of::<libc::sockaddr_nl>() as libc::socklen_t)
+    };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn frame(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {

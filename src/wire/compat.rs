@@ -173,14 +173,29 @@ impl Reader {
             let known = (mask | value) & !0x3f == 0;
             return once(&mut self.tcp().flags, (*negated, *mask, *value)).filter(|()| known);
         }
-        if length != 2 || mask.is_some() {
+        if mask.is_some() {
             return None;
         }
         let port = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         let ports = match test {
+            // Two whole ports are compared in one go.
+            Test::Equal { negated: false, value: [a, b, c, d] } if (offset, length) == (0, 4) => {
+                let one = |bytes: [u8; 2]| {
+                    let port = u16::from_be_bytes(bytes);
+                    Ports { negated: false, from: port, to: port }
+                };
+                self.ports(protocol, 0, one([*a, *b]))?;
+                return self.ports(protocol, 2, one([*c, *d]));
+            }
+            _ if length != 2 => return None,
             Test::Equal { negated, value } => Ports { negated: *negated, from: port(value)?, to: port(value)? },
             Test::Within { negated, from, to } => Ports { negated: *negated, from: port(from)?, to: port(to)? },
         };
+        self.ports(protocol, offset, ports)
+    }
+
+    /// A test of the port at this offset of the transport header.
+    fn ports(&mut self, protocol: u8, offset: u32, ports: Ports) -> Option<()> {
         let (source, destination) = match protocol {
             6 => {
                 let tcp = self.tcp();

@@ -1,14 +1,14 @@
 //! A table of nf_tables put together from its messages: chain by chain, each in the language that its rules are written in.
 
 use super::compat::to_xt;
-use super::nf_tables::{ChainMessage, RuleMessage, hook_of};
+use super::nf_tables::{ChainMessage, RuleMessage, TableMessage, hook_of};
 use crate::model::{Body, Chain, Counters, Family, Rule, Syntax, Table};
 use crate::nft;
 
 /// The table of this name from its chains and their rules.
 #[must_use]
-pub fn assemble(family: Family, table: &str, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
-    let found = chains.into_iter().map(|(message, rules)| chain_of(family, table, message, rules));
+pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
+    let found = chains.into_iter().map(|(message, rules)| chain_of(family, &table.name, message, rules));
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = found.partition(|chain| chain.hook.is_some());
     if found_is_iptables(&base, &user) {
         // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
@@ -16,7 +16,7 @@ pub fn assemble(family: Family, table: &str, chains: Vec<(&ChainMessage, Vec<Rul
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
     base.extend(user);
-    Table { name: table.to_owned(), chains: base }
+    Table { name: table.name.clone(), dormant: table.dormant, chains: base }
 }
 
 fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
@@ -28,7 +28,12 @@ const IPTABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
 
 fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<RuleMessage>) -> Chain {
     let ipv6 = family == Family::Ip6;
-    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table);
+    let hook = message.hook.and_then(|(number, _)| hook_of(family, number));
+    // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
+    let built_in = message.hook.is_none_or(|(_, priority)| {
+        hook.is_some_and(|hook| hook.word().to_uppercase() == message.name && hook.table_priority(table) == priority)
+    });
+    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in;
     let readings: Vec<_> = rules.iter().map(|message| to_xt(&message.rule, ipv6).filter(|_| possible)).collect();
     // A chain is written in one language: a single rule that iptables cannot express makes it nft's.
     let iptables = possible && readings.iter().all(Option::is_some);
@@ -48,7 +53,7 @@ fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<Rule
         name: message.name.clone(),
         syntax: if iptables { Syntax::Iptables } else { Syntax::Nft },
         kind: message.kind.clone(),
-        hook: message.hook.and_then(|(number, _)| hook_of(family, number)),
+        hook,
         priority: message.hook.map(|(_, priority)| priority),
         policy: message.policy,
         counters: message.counters,

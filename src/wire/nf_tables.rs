@@ -38,6 +38,8 @@ pub struct TableMessage {
     pub family: u8,
     /// Name.
     pub name: String,
+    /// It is switched off (`NFT_TABLE_F_DORMANT`): its chains stand at no hook.
+    pub dormant: bool,
 }
 
 /// A chain as it is listed.
@@ -98,9 +100,18 @@ pub fn generation(message: &[u8]) -> Result<u32, NftablesError> {
 /// # Errors
 /// [`NftablesError`].
 pub fn table(message: &[u8]) -> Result<TableMessage, NftablesError> {
-    let (family, mut rest) = body("table", message)?;
-    let name = find(&mut rest, 1)?.ok_or(NftablesError::Lacks("table", "name"))?.text();
-    Ok(TableMessage { family, name })
+    const DORMANT: u32 = 1;
+    let (family, rest) = body("table", message)?;
+    let (mut name, mut dormant) = (None, false);
+    for attribute in rest {
+        let attribute = attribute?;
+        match attribute.kind {
+            1 => name = Some(attribute.text()),
+            2 => dormant = attribute.be32().is_some_and(|flags| flags & DORMANT != 0),
+            _ => {}
+        }
+    }
+    Ok(TableMessage { family, name: name.ok_or(NftablesError::Lacks("table", "name"))?, dormant })
 }
 
 /// A `NFT_MSG_NEWCHAIN` message.

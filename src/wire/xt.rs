@@ -85,7 +85,7 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) ->
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
     user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     base.extend(user);
-    Ok(Table { name: name.to_owned(), chains: base })
+    Ok(Table { name: name.to_owned(), dormant: false, chains: base })
 }
 
 fn walk(ipv6: bool, entries: &[u8]) -> Result<Vec<Entry<'_>>, EntryError> {

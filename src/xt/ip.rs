@@ -61,11 +61,12 @@ pub struct IpPart {
 }
 
 /// Protocols that iptables names even where `/etc/protocols` is missing, and the few that it always lists.
-const PROTOCOLS: [(u8, &str); 16] = [
+const PROTOCOLS: [(u8, &str); 20] = [
     (1, "icmp"),
     (2, "igmp"),
     (4, "ipencap"),
     (6, "tcp"),
+    (8, "egp"),
     (17, "udp"),
     (33, "dccp"),
     (41, "ipv6"),
@@ -74,7 +75,10 @@ const PROTOCOLS: [(u8, &str); 16] = [
     (51, "ah"),
     (58, "ipv6-icmp"),
     (89, "ospf"),
+    (94, "ipip"),
+    (103, "pim"),
     (112, "vrrp"),
+    (115, "l2tp"),
     (132, "sctp"),
     (135, "mobility-header"),
     (136, "udplite"),

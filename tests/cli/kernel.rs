@@ -93,7 +93,7 @@ pub(crate) fn assembled(messages: &[(Kind, Vec<u8>)]) -> Vec<Ruleset> {
             });
             (chain, rules.map(|(_, rule)| rule.clone()).collect())
         });
-        let table = assemble(family, &table.name, with_rules.collect());
+        let table = assemble(family, table, with_rules.collect());
         match rulesets.iter_mut().find(|ruleset| ruleset.family == family) {
             Some(ruleset) => ruleset.tables.push(table),
             None => rulesets.push(Ruleset { backend: Backend::Nft, family, tables: vec![table] }),

@@ -12,6 +12,7 @@ mod large;
 mod misread;
 mod program;
 mod rules;
+mod sentence;
 mod snapshot;
 mod streams;
 mod usage;

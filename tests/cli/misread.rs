@@ -31,7 +31,7 @@ fn as_iptables(expressions: Vec<Expression>) -> Option<String> {
     };
     let rule = Rule { expressions, user_data: Vec::new() };
     let message = RuleMessage { table: "nat".into(), chain: "OUTPUT".into(), handle: 1, rule };
-    let table = assemble(Family::Ip, "nat", vec![(&chain, vec![message])]);
+    let table = assemble(Family::Ip, &nat(), vec![(&chain, vec![message])]);
     let chain = table.chain("OUTPUT").expect("the chain");
     match &chain.rules.first().expect("the rule").body {
         Body::Xt(rule) => Some(rule.options()),
@@ -113,4 +113,8 @@ fn a_value_from_another_register_is_not_the_one_loaded() {
     assert_eq!(read([meta(1, 16), cmp(1, &[6])]).as_deref(), Some("-p tcp"));
     assert_eq!(read([meta(2, 16), cmp(1, &[6])]), None, "register 1 holds something else");
     assert_eq!(read([meta(1, 16), cmp(2, &[6])]), None);
+}
+
+fn nat() -> nslens::wire::nf_tables::TableMessage {
+    nslens::wire::nf_tables::TableMessage { family: 2, name: "nat".to_owned(), dormant: false }
 }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::unread_exit;
-use crate::analysis::join::connections;
+use crate::analysis::join::{Connection, Way, connections};
 use crate::analysis::rulebook::SnapshotRules;
 use crate::capture::{Parts, rules::Wanted};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
@@ -72,7 +72,7 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
             Value::Array(conns::rows_json(&found).as_array().cloned().unwrap_or_default()),
         );
         screen.print(&document::print(document))?;
-        return Ok(unread_exit(&snapshot, &SUBJECTS));
+        return Ok(exit(&snapshot, &found));
     }
     let Screen { paint, width, .. } = *screen;
     let look = Look { headings: !arguments.no_headers, paint: &|part, text| paint.part(part, text) };
@@ -90,8 +90,24 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
         out.push_str(&conns::table(&found, look));
     }
     out.push_str(&unread);
+    let unknown = found.iter().filter(|connection| is_unknown(connection)).count();
+    if unknown > 0 {
+        screen.note(&format!(
+            "of {unknown} the way cannot be told: they have no entry in connection tracking, being older than it or forgotten by it"
+        ));
+    }
     screen.print(&out)?;
-    Ok(unread_exit(&snapshot, &SUBJECTS))
+    Ok(exit(&snapshot, &found))
+}
+
+/// A connection whose way should be known and is not.
+fn is_unknown(connection: &Connection) -> bool {
+    connection.way == Way::Unknown && connection.peer.is_some() && connection.is_live()
+}
+
+fn exit(snapshot: &Snapshot, found: &[Connection]) -> Exit {
+    let told = if found.iter().any(is_unknown) { Exit::CannotTell } else { Exit::Done };
+    Exit::of([told, unread_exit(snapshot, &SUBJECTS)])
 }
 
 /// Everything that connections are judged by: sockets, flows, processes and all rules.

@@ -102,10 +102,11 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         screen.print(&document::print(report::json(&difference)))?;
     } else {
         let Screen { paint, width, .. } = *screen;
-        let mut out = report::text(&difference, paint, width);
+        let unread_rules = [&before, &after].iter().any(|side| side.unread_about(&[Subject::Rules]).next().is_some());
+        let mut out = report::text(&difference, unread_rules, paint, width);
         if difference.rules.as_ref().is_some_and(|changes| !changes.is_empty()) {
             for (word, snapshot) in [("before", &before), ("after", &after)] {
-                let sentence = summary(snapshot, arguments.which);
+                let sentence = summary(snapshot, arguments.which).text;
                 out.push_str(&format!("\n{}\n", wrap(&format!("{word}: {sentence}"), width).join("\n")));
             }
         }

@@ -71,6 +71,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         return Err(Failure::new(Exit::Usage, format!("{} holds no rules: none were read for it", snapshot.asked))
             .hint("take a file that holds them with: nslens snapshot TARGET -f FILE"));
     }
+    let said = summary(&snapshot, arguments.which);
     match arguments.output {
         Output::Save => {
             for unread in snapshot.unread_about(&[Subject::Rules]) {
@@ -78,13 +79,14 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
             }
             screen.print(&rules::save(&snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
         }
-        Output::Json => screen.print(&document::print(rules::json(&snapshot, &summary(&snapshot, arguments.which))))?,
-        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
+        Output::Json => screen.print(&document::print(rules::json(&snapshot, &said.text)))?,
+        Output::Table | Output::Wide => screen.print(&table(&snapshot, &said, arguments, screen))?,
     }
+    // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
 }
 
-fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
+fn table(snapshot: &Snapshot, said: &Said, arguments: &Rules, screen: &Screen) -> String {
     let Screen { paint, width, .. } = *screen;
     let wide = arguments.output == Output::Wide;
     let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
@@ -93,29 +95,48 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
     out.push('\n');
-    if redirects {
-        for line in wrap(&summary(snapshot, arguments.which), width) {
+    if !redirects && unread.is_empty() {
+        out.push_str(&rules::nothing(snapshot));
+    }
+    // A pod whose rules drop everything is not one of which nothing is to be said.
+    if redirects || !(said.plain || said.unread) {
+        for line in wrap(&said.text, width) {
             out.push_str(&format!("{line}\n"));
         }
-    } else if unread.is_empty() {
-        out.push_str(&rules::nothing(snapshot));
     }
     out.push_str(&unread);
     out
 }
 
+/// The sentence, and what it comes to.
+pub(super) struct Said {
+    /// The sentence.
+    pub(super) text: String,
+    /// Nothing is redirected or dropped.
+    plain: bool,
+    /// A part of the rules could not be read, so that nothing is said.
+    unread: bool,
+}
+
 /// The sentence, said only of rules that were read whole.
-pub(super) fn summary(snapshot: &Snapshot, which: Which) -> String {
+pub(super) fn summary(snapshot: &Snapshot, which: Which) -> Said {
     if snapshot.unread_about(&[Subject::Rules]).next().is_some() {
-        return "Where traffic goes cannot be told: a part of the rules could not be read.".to_owned();
+        let text = "Where traffic goes cannot be told: a part of the rules could not be read.".to_owned();
+        return Said { text, plain: false, unread: true };
     }
     let wanted = which.wanted();
     let has = |ipv6: bool| snapshot.rulesets().iter().any(|ruleset| ruleset.family.sees(ipv6));
     let of = |ipv6: bool, asked: bool| -> Option<Summary> { (asked && has(ipv6)).then(|| summarise(snapshot, ipv6)) };
-    let text = sentence(of(false, wanted.ipv4).as_ref(), of(true, wanted.ipv6).as_ref());
-    match which.backend {
+    let families = [of(false, wanted.ipv4), of(true, wanted.ipv6)];
+    let text = sentence(families[0].as_ref(), families[1].as_ref());
+    let text = match which.backend {
         BackendChoice::All => text,
         BackendChoice::Legacy => format!("By the legacy rules alone: {text}"),
         BackendChoice::Nft => format!("By the nf_tables rules alone: {text}"),
+    };
+    let mut said = Said { text, plain: true, unread: false };
+    for family in families.iter().flatten() {
+        said.plain &= family.is_plain();
     }
+    said
 }

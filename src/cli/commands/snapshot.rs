@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
         }
         Some(path) => {
             let compress = path.extension().is_some_and(|extension| extension == "gz");
-            let written = replace(path, |out| archive::write(&snapshot, compress, out));
+            let written = write_to(path, |out| archive::write(&snapshot, compress, out));
             written.map_err(|error| {
                 let exit = match error.kind() {
                     io::ErrorKind::PermissionDenied => Exit::NotPermitted,
@@ -73,11 +73,19 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
     Ok(unread_exit(&snapshot, &all))
 }
 
+/// Writes where the path leads: into a device or pipe as it is, else in the place of the file.
+fn write_to(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => replace(&fs::canonicalize(path)?, write),
+        Ok(there) if there.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+        Ok(_) => write(&mut OpenOptions::new().write(true).open(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, write),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file of mode 0600 beside its place and moves it there: a cut file never stands under the name.
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
-    }
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::describe;
 use crate::analysis::paths::Paths;
-use crate::model::{Chain, Ruleset, SETS, Snapshot, Table};
+use crate::model::{Chain, Ruleset, Snapshot, Syntax, Table};
 use crate::report::document;
 use crate::syntax::print_rule;
 
@@ -16,9 +16,10 @@ const SCHEMA: &str = "nslens.rules/v1";
 pub fn json(snapshot: &Snapshot, summary: &str) -> Map<String, Value> {
     let mut document = document::head(SCHEMA, snapshot);
     document.insert("rulesets".to_owned(), snapshot.rulesets().iter().map(ruleset).collect());
-    // Elements of sets are not read; where rules ask them, `unread` says so, and an empty list would not be true.
-    let asked = snapshot.unread.iter().any(|unread| unread.source == SETS);
-    document.insert("sets".to_owned(), if asked { Value::Null } else { json!([]) });
+    // Sets are not read: only where nothing but iptables has written is it known that there are none.
+    let chains = snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables).flat_map(|table| &table.chains);
+    let native = chains.into_iter().any(|chain| chain.syntax == Syntax::Nft);
+    document.insert("sets".to_owned(), if native { Value::Null } else { json!([]) });
     document.insert("summary".to_owned(), json!(summary));
     document
 }

@@ -40,10 +40,13 @@ pub fn table(snapshot: &Snapshot, form: Form) -> String {
     }
     for block in unreached(snapshot, form.all) {
         let Some(first) = block.chains.first() else { continue };
-        let title = format!("{} · {} · no hook leads here", escape(&first.name), place(&block, first));
-        heading(&title, "", form, &mut out);
+        // A map of verdicts leads to chains as well, and maps are not read.
+        let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
+        let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
+        heading(&format!("{} · {why}", place(&block, first)), "", form, &mut out);
         let paths = Paths::of(block.table);
         for chain in &block.chains {
+            line(&mut out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
             self::chain(&paths, chain, form, &mut out);
         }
     }
@@ -65,7 +68,8 @@ pub fn nothing(snapshot: &Snapshot) -> String {
 /// `nat · iptables-nft · ipv4`
 fn place(block: &Block<'_>, chain: &Chain) -> String {
     let Block { ruleset, table, .. } = block;
-    format!("{} · {}", escape(&table.name), who_wrote(ruleset.backend, ruleset.family, chain.syntax))
+    let dormant = if table.dormant { " · dormant: not in force" } else { "" };
+    format!("{} · {}{dormant}", escape(&table.name), who_wrote(ruleset.backend, ruleset.family, chain.syntax))
 }
 
 fn block(block: &Block<'_>, form: Form, out: &mut String) {
