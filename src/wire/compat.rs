@@ -5,10 +5,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::attribute::attributes;
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Mark, Ports, Tcp, Udp};
 use crate::xt::targets::Nflog;
-use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
+use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target, Unknown};
 
 /// `NFT_META_*` keys that iptables-nft uses.
 const MARK: u32 = 3;
@@ -93,6 +94,7 @@ impl Reader {
             Expression::Match { name, revision, data } => {
                 self.matches.push(Match::decode(name, *revision, data, self.ipv6));
             }
+            Expression::Unknown { name, data } if name == "limit" => self.matches.push(limit(data)?),
             other => self.act(other)?,
         }
         Some(())
@@ -277,4 +279,33 @@ fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, va
         return None;
     }
     Some(AddressMatch { negated, address: address(value)?, mask: address(mask)? }).filter(AddressMatch::is_masked)
+}
+
+/// `-m limit`, which iptables-nft writes as nf_tables' own expression. It is kept in words: whether it holds is for the moment to say.
+fn limit(data: &[u8]) -> Option<Match> {
+    /// Periods in ten-thousandths of a second, as the match counts, by iptables' names.
+    const PERIODS: [(u64, &str); 4] = [(864_000_000, "day"), (36_000_000, "hour"), (600_000, "min"), (10_000, "sec")];
+    /// What iptables takes when no burst is given.
+    const BURST: u32 = 5;
+    let (mut rate, mut unit, mut burst) = (0, 0, BURST);
+    for attribute in attributes(data) {
+        let attribute = attribute.ok()?;
+        match attribute.kind {
+            1 => rate = attribute.be64()?,
+            2 => unit = attribute.be64()?,
+            3 => burst = attribute.be32()?,
+            // Bytes rather than packets, or more than the limit: no match of iptables.
+            4 | 5 if attribute.be32()? != 0 => return None,
+            _ => {}
+        }
+    }
+    let average = unit.checked_mul(10_000)?.checked_div(rate).filter(|average| *average > 0)?;
+    // The shortest period in which the rate is still a whole number, as iptables looks for it.
+    let fits = |(period, _): &&(u64, &str)| average <= *period && period / average >= period % average;
+    let (period, name) = PERIODS.iter().skip(1).take_while(fits).last().or(PERIODS.first())?;
+    let mut words = vec!["--limit".to_owned(), format!("{}/{name}", period / average)];
+    if burst != BURST {
+        words.extend(["--limit-burst".to_owned(), burst.to_string()]);
+    }
+    Some(Match::Unknown(Unknown::Text { name: "limit".to_owned(), words }))
 }

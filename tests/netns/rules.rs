@@ -237,3 +237,58 @@ fn a_missing_capability_is_named_and_nothing_is_called_empty() {
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains("CAP_SYS_PTRACE"), "{error}");
 }
+
+#[test]
+fn matches_that_iptables_nft_writes_as_expressions_are_read_as_it_reads_them() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    for rule in [
+        "-p tcp --sport 1000 --dport 2000 -j ACCEPT",
+        "-p udp --sport 5:6 ! --dport 2000 -j ACCEPT",
+        "-m limit --limit 3/min -j LOG --log-prefix x",
+        "-m limit --limit 60/min --limit-burst 9 -j ACCEPT",
+        "-m limit --limit 7/hour -j ACCEPT",
+        "-m limit --limit 1/day -j ACCEPT",
+        "-p tcp --tcp-flags SYN,ACK SYN -j DROP",
+        "-s 10.0.0.0/12 ! -d 10.1.2.3/255.0.255.0 -i eth+ -f -p ipip -j DROP",
+        "-m mark ! --mark 0x1/0xff -m comment --comment \"a 'b' \\\"c\\\"\" -j RETURN",
+    ] {
+        lab.sh(&format!("iptables-nft -A INPUT {rule}"));
+    }
+    let theirs = lab.sh("iptables-nft-save 2>/dev/null");
+    let ours = printed(&lab, &["rules", "-4", "--backend", "nft", "-o", "save"]);
+    assert_eq!(without_comments(&ours), without_comments(&theirs));
+}
+
+#[test]
+fn a_chain_that_iptables_cannot_express_is_said_to_be_missing() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-nft -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001
+        nft add chain ip nat mine '{ type nat hook output priority -50; }'
+        nft add rule ip nat mine tcp dport 80 redirect to :1");
+    let output = nslens(&lab, &["rules", "-4", "--backend", "nft", "-o", "save"]);
+    assert_eq!(output.status.code(), Some(5), "a part is missing");
+    let (text, note) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains(":mine") && text.contains("--to-ports 15001"), "{text}");
+    assert!(note.contains("ip nat mine"), "{note}");
+}
+
+#[test]
+fn a_dormant_table_redirects_nothing() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-nft -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001");
+    assert!(printed(&lab, &["rules"]).contains("Outbound TCP goes to 15001"));
+    lab.sh("nft add table ip nat '{ flags dormant; }'");
+    let text = printed(&lab, &["rules"]);
+    assert!(text.contains("no redirect rules"), "{text}");
+    let text = printed(&lab, &["rules", "--all"]);
+    assert!(text.contains("dormant: not in force"), "{text}");
+}

@@ -78,6 +78,12 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
             }
             screen.print(&rules::save(&snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+            let missing = rules::missing(&snapshot);
+            if !missing.is_empty() {
+                let names = missing.join(", ");
+                screen.note(&format!("not in iptables' syntax, so not printed: chain {names}; see -o json"));
+                return Ok(Exit::of([Exit::CannotTell, unread_exit(&snapshot, &[Subject::Rules])]));
+            }
         }
         Output::Json => screen.print(&document::print(rules::json(&snapshot, &said.text)))?,
         Output::Table | Output::Wide => screen.print(&table(&snapshot, &said, arguments, screen))?,

@@ -5,5 +5,5 @@ mod save;
 mod table;
 
 pub use json::json;
-pub use save::save;
+pub use save::{missing, save};
 pub use table::{Form, nothing, table};
