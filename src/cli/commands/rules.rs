@@ -71,7 +71,6 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         return Err(Failure::new(Exit::Usage, format!("{} holds no rules: none were read for it", snapshot.asked))
             .hint("take a file that holds them with: nslens snapshot TARGET -f FILE"));
     }
-    let said = summary(&snapshot, arguments.which);
     match arguments.output {
         Output::Save => {
             for unread in snapshot.unread_about(&[Subject::Rules]) {
@@ -85,20 +84,24 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 return Ok(Exit::of([Exit::CannotTell, unread_exit(&snapshot, &[Subject::Rules])]));
             }
         }
-        Output::Json => screen.print(&document::print(rules::json(&snapshot, &said.text)))?,
-        Output::Table | Output::Wide => screen.print(&table(&snapshot, &said, arguments, screen))?,
+        Output::Json => {
+            let said = summary(&snapshot, arguments.which);
+            screen.print(&document::print(rules::json(&snapshot, &said.text)))?;
+        }
+        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
     }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
 }
 
-fn table(snapshot: &Snapshot, said: &Said, arguments: &Rules, screen: &Screen) -> String {
+fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     let Screen { paint, width, .. } = *screen;
     let wide = arguments.output == Output::Wide;
     let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
     let mut out = who::heading(snapshot, paint, width);
     out.push_str(&rules::table(snapshot, form));
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
+    let said = summary(snapshot, arguments.which);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
     out.push('\n');
     if !redirects && unread.is_empty() {
