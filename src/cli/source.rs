@@ -12,7 +12,7 @@ use super::screen::Screen;
 use crate::archive::{self, Loaded};
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
-use crate::target::{self, Choice, Given, Query, RuntimeEndpoint, TargetError, World};
+use crate::target::{self, Choice, Given, NodeNamespace, Query, RuntimeEndpoint, TargetError, World};
 
 /// Where the machine keeps its processes.
 const PROC: &str = "/proc";
@@ -86,6 +86,9 @@ impl Source<'_> {
                 if narrowed { failure.hint("with -n only pods of that namespace are looked for") } else { failure };
             also_there(asked, &world, failure)
         })?;
+        if live.node_namespace == NodeNamespace::CallingThread && live.workload.host_network {
+            self.screen.note("the node's own namespace could not be read; that of this program stands for it");
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)

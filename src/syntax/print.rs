@@ -9,7 +9,7 @@ use crate::xt::word;
 
 /// Prints all tables of a rule set, as `iptables-legacy-save`, `ip6tables-nft-save` and their like do.
 ///
-/// Chains that iptables cannot express are named in comment lines: no save program prints them either.
+/// Chains that iptables cannot express are named in comment lines.
 #[must_use]
 pub fn print_save(ruleset: &Ruleset, version: &str) -> String {
     let mut out = String::new();

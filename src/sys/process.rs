@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use std::os::fd::AsFd;
@@ -126,14 +126,6 @@ impl Process {
         }
         bytes.truncate(length);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Target of a link in the process's `/proc` folder, such as `ns/net`.
-    ///
-    /// # Errors
-    /// `NotFound` when the process is gone.
-    pub fn link(&self, name: &str) -> io::Result<PathBuf> {
-        readlinkat(self.folder.as_fd(), name).map(PathBuf::from).map_err(|error| missing_io(error.into()))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {

@@ -25,8 +25,6 @@ pub struct RawTable {
     pub hook_entry: [u32; 5],
     /// Byte offset of each hook's policy entry.
     pub underflow: [u32; 5],
-    /// Number of entries.
-    pub count: u32,
     /// The entries, packed one behind the other.
     pub entries: Vec<u8>,
 }
@@ -92,7 +90,6 @@ impl XtSocket {
             valid_hooks: word(NAME),
             hook_entry: std::array::from_fn(|hook| word(NAME + 4 + 4 * hook)),
             underflow: std::array::from_fn(|hook| word(NAME + 24 + 4 * hook)),
-            count: word(NAME + 44),
             entries,
         })
     }

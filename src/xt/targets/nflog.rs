@@ -13,9 +13,9 @@ pub struct Nflog {
     pub group: u16,
     /// Text for people (hostile).
     pub prefix: String,
-    /// `--nflog-size`: bytes copied; negated as `--nflog-range`, its older form without effect.
+    /// `--nflog-size`: bytes copied.
     pub size: Option<u32>,
-    /// `--nflog-range`
+    /// `--nflog-range`: the older form of it, without effect.
     pub range: Option<u32>,
     /// `--nflog-threshold`, 0 by default.
     pub threshold: u16,
