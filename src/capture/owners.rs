@@ -8,9 +8,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use procfs::process::{Stat, Status};
+use procfs::{FromBufRead, FromRead, ProcError};
+
 use crate::model::{Cause, Container, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
-use crate::sys::process::parse_start_time;
 
 /// All processes of the namespace with the `wanted` sockets that they hold, and every process elsewhere that holds one of those
 /// that remain. In order of PID. Inside the namespace all owners of a socket are found, elsewhere the first.
@@ -130,24 +132,22 @@ impl Search<'_> {
 
     /// Who a process is; `None` for a kernel thread.
     fn describe(&self, pid: u32, process: &ProcessFolder) -> io::Result<Option<Process>> {
-        // Field 9 of `/proc/PID/stat` (`include/linux/sched.h`).
+        // `include/linux/sched.h`
         const PF_KTHREAD: u32 = 0x0020_0000;
-        let stat = text(process.read("stat")?);
-        let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat");
-        let (name, fields) = command(&stat).ok_or_else(unreadable)?;
-        let flags: u32 = fields.split_ascii_whitespace().nth(6).and_then(|word| word.parse().ok()).unwrap_or_default();
-        if flags & PF_KTHREAD != 0 {
+        let stat = stat(&process.read("stat")?)?;
+        if stat.flags & PF_KTHREAD != 0 {
             return Ok(None);
         }
         let status = text(process.read("status")?);
+        let status = Status::from_buf_read(status.as_bytes()).map_err(unreadable)?;
         let cgroup = text(process.read("cgroup")?);
         Ok(Some(Process {
             pid,
-            start_time: parse_start_time(&stat).ok_or_else(unreadable)?,
-            name: name.to_owned(),
-            uid: effective(&status, "Uid:").unwrap_or(u32::MAX),
-            gid: effective(&status, "Gid:").unwrap_or(u32::MAX),
-            groups: numbers(&status, "Groups:"),
+            start_time: stat.starttime,
+            name: stat.comm,
+            uid: status.euid,
+            gid: status.egid,
+            groups: status.groups,
             container: container_of(&cgroup, self.containers).map(str::to_owned),
             sockets: Vec::new(),
         }))
@@ -180,21 +180,13 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Command name in `/proc/PID/stat` and the fields after it. The name is hostile: it may hold blanks and brackets.
-fn command(stat: &str) -> Option<(&str, &str)> {
-    let (_, rest) = stat.split_once('(')?;
-    rest.rsplit_once(')')
+/// What `/proc/PID/stat` says. The command name in it is hostile: it may hold blanks, brackets and anything else.
+fn stat(bytes: &[u8]) -> io::Result<Stat> {
+    Stat::from_read(bytes).map_err(unreadable)
 }
 
-/// Numbers on a line of `/proc/PID/status`.
-fn numbers(status: &str, key: &str) -> Vec<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    line.unwrap_or_default().split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
-}
-
-/// Real, effective, saved and file system IDs stand on one line.
-fn effective(status: &str, key: &str) -> Option<u32> {
-    numbers(status, key).get(1).copied()
+fn unreadable(error: ProcError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
 #[cfg(test)]
@@ -222,18 +214,13 @@ mod tests {
 
     #[test]
     fn a_hostile_command_name_changes_nothing() {
-        let stat = "42 (a) S 1 (b\n) R 1 42 42 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
-        let (name, fields) = command(stat).expect("a command");
-        assert_eq!(name, "a) S 1 (b\n");
-        assert_eq!(fields.split_ascii_whitespace().next(), Some("R"));
-    }
-
-    #[test]
-    fn ids_of_a_process() {
-        let status = "Name:\tUid:\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n";
-        assert_eq!((effective(status, "Uid:"), effective(status, "Gid:")), (Some(2), Some(6)));
-        assert_eq!(numbers(status, "Groups:"), [10, 20]);
-        assert_eq!(effective(status, "Sgid:"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").expect("its own state");
+        let (before, after) = (own.split_once('(').expect("a name").0, own.rsplit_once(')').expect("a name").1);
+        let parsed = stat(format!("{before}(a) S 1 (b\n){after}").as_bytes()).expect("a state");
+        let real = stat(own.as_bytes()).expect("a state");
+        assert_eq!(parsed.comm, "a) S 1 (b\n");
+        assert_eq!((parsed.starttime, parsed.flags), (real.starttime, real.flags));
+        assert!(stat(b"").is_err());
     }
 
     #[test]

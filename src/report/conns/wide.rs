@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::columns::{Cell, line, widths};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
 use super::{Look, Part, named, ownerless};
 use crate::analysis::join::Connection;
 use crate::report::escape::escape;
@@ -33,37 +35,46 @@ pub fn wide(connections: &[Connection], look: Look<'_>) -> String {
     }
     let by_inode = connections.iter().filter(|connection| connection.inode != 0);
     let by_inode: HashMap<_, _> = by_inode.map(|connection| (connection.inode, connection)).collect();
-    let heading = HEADING.map(|title| Cell::painted(Part::Heading, title));
-    let rows: Vec<_> = connections.iter().map(|connection| row(connection, &by_inode)).collect();
-    let widths = widths(rows.iter().chain(look.headings.then_some(&heading)));
+    let mut table = Table::new();
+    // Lines are never broken: they are for programs that read lines, and for screens that are wide enough.
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+    if look.headings {
+        table.set_header(HEADING);
+    }
+    table.add_rows(connections.iter().map(|connection| row(connection, &by_inode)));
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     let mut text = String::new();
-    for cells in look.headings.then_some(&heading).into_iter().chain(&rows) {
-        line(&mut text, cells, widths, look.paint);
+    for (index, line) in table.lines().enumerate() {
+        let line = line.trim_end();
+        text.push_str(&if look.headings && index == 0 { (look.paint)(Part::Heading, line) } else { line.to_owned() });
+        text.push('\n');
     }
     text
 }
 
-fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [Cell; 14] {
-    let or_dash = |value: Option<String>| Cell::plain(value.unwrap_or_else(|| "-".to_owned()));
+fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 14] {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let owner = connection.process();
     let twin = connection.twin.map(|inode| {
         let holder = by_inode.get(&inode).and_then(|twin| twin.process());
         holder.map_or_else(|| format!("inode/{inode}"), named)
     });
     [
-        Cell::plain(owner.map_or_else(|| ownerless(connection).replace(' ', "-"), named)),
+        owner.map_or_else(|| ownerless(connection).replace(' ', "-"), named),
         or_dash(owner.and_then(|owner| Some(escape(owner.container.as_deref()?).into_owned()))),
         or_dash(connection.uid.map(|uid| uid.to_string())),
-        Cell::plain(connection.protocol.to_string()),
-        Cell::plain(connection.state.to_string()),
-        Cell::plain(connection.local.to_string()),
+        connection.protocol.to_string(),
+        connection.state.to_string(),
+        connection.local.to_string(),
         or_dash(connection.peer.map(|end| end.to_string())),
         or_dash(connection.original_destination.map(|end| end.to_string())),
         or_dash(connection.actual_destination.map(|end| end.to_string())),
-        Cell::painted(Part::Way(connection.way), connection.way.word()),
+        connection.way.word().to_owned(),
         or_dash(twin),
-        Cell::plain(connection.inode.to_string()),
-        Cell::plain(connection.processes.len().to_string()),
+        connection.inode.to_string(),
+        connection.processes.len().to_string(),
         or_dash(connection.rule.as_ref().map(|rule| escape(&rule.to_string()).into_owned())),
     ]
 }
