@@ -8,8 +8,8 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::model::{Family, Ruleset, Snapshot};
-use crate::syntax::{SaveError, parse_save};
+use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
+use crate::syntax::{SaveError, left_out, parse_save};
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
@@ -22,8 +22,8 @@ pub const MOST: u64 = 256 << 20;
 pub enum Loaded {
     /// A snapshot.
     Snapshot(Box<Snapshot>),
-    /// Saved rules alone.
-    Rules(Vec<Ruleset>),
+    /// Saved rules alone, and what the text says it leaves out.
+    Rules(Vec<Ruleset>, Vec<Unread>),
 }
 
 /// Why a file cannot be read.
@@ -88,7 +88,14 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     if start.starts_with("table ") {
         return Err(ArchiveError::NftText);
     }
-    Ok(Loaded::Rules(parse_save(text, family)?))
+    let unread = left_out(text).into_iter().map(|table| Unread {
+        source: format!("table {table}"),
+        error: "the save program left it out as incompatible".to_owned(),
+        means: "the rules of this table are not known; nft list ruleset shows them".to_owned(),
+        subject: Subject::Rules,
+        cause: Cause::Unsupported,
+    });
+    Ok(Loaded::Rules(parse_save(text, family)?, unread.collect()))
 }
 
 /// Writes a snapshot, compressed if wanted.

@@ -114,7 +114,7 @@ impl Source<'_> {
 
     /// A snapshot, or saved rules; several files of saved rules make one workload.
     fn text(&self, asked: &str, files: &[(String, Vec<u8>)]) -> Result<Snapshot, Failure> {
-        let mut rulesets = Vec::new();
+        let (mut rulesets, mut unread) = (Vec::new(), Vec::new());
         for (name, bytes) in files {
             match archive::read(bytes, self.family(name)).map_err(|error| Failure::from(error).about(name))? {
                 Loaded::Snapshot(snapshot) if files.len() == 1 => {
@@ -129,12 +129,16 @@ impl Source<'_> {
                         format!("{name}: a snapshot is a whole workload, it cannot be put together with other files");
                     return Err(Failure::new(Exit::Usage, message));
                 }
-                Loaded::Rules(found) => rulesets.extend(found),
+                Loaded::Rules(found, left_out) => {
+                    rulesets.extend(found);
+                    unread.extend(left_out);
+                }
             }
         }
         let name = files.first().map_or("", |(name, _)| name.as_str());
         let mut snapshot = Snapshot::of(node(), 0, asked, Workload::named(Kind::File, name));
         snapshot.rulesets = Some(rulesets);
+        snapshot.unread = unread;
         Ok(snapshot)
     }
 

@@ -4,5 +4,5 @@ mod builtin;
 mod parse;
 mod print;
 
-pub use parse::{SaveError, parse_body, parse_save};
+pub use parse::{SaveError, left_out, parse_body, parse_save};
 pub use print::{print_rule, print_save};

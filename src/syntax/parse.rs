@@ -63,6 +63,14 @@ pub fn parse_save(text: &str, family: Family) -> Result<Vec<Ruleset>, SaveError>
     }
 }
 
+/// Tables that the save program named and did not print, because they hold rules that it cannot express.
+#[must_use]
+pub fn left_out(text: &str) -> Vec<String> {
+    let name =
+        |line: &str| line.strip_prefix("# Table `")?.split_once("' is incompatible").map(|(name, _)| name.to_owned());
+    text.lines().filter_map(name).collect()
+}
+
 /// Parses the options of one rule as `Rule::options` of `xt` writes them; `chains` tells those of its table.
 ///
 /// # Errors

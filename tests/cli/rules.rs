@@ -214,3 +214,11 @@ fn connections_are_not_taken_for_none() {
         assert!(run.err.contains("hint: ") && run.err.contains("nslens snapshot"), "{}", run.err);
     }
 }
+
+#[test]
+fn a_table_that_the_save_program_left_out_is_unread() {
+    let text = "# Table `nat' is incompatible, use 'nft' tool.\n*filter\nCOMMIT\n";
+    let run = with_input(&["rules", "-"], text.as_bytes()).ended(5);
+    assert!(run.out.contains("could not read table nat"), "{}", run.out);
+    assert!(!run.out.contains("no redirect rules"), "{}", run.out);
+}
