@@ -131,8 +131,6 @@ pub struct Dialled {
     pub uid: Option<u32>,
     /// Effective GID of the sending process.
     pub gid: Option<u32>,
-    /// Supplementary groups of the sending process.
-    pub groups: Vec<u32>,
     /// Mark of the sending socket; `None` where not known.
     pub mark: Option<u32>,
 }
@@ -274,7 +272,6 @@ fn accepted(index: &Index<'_>, socket: &Socket, flow: &Flow, rulebook: &dyn Rule
                 incoming: !index.is_local(client),
                 uid: None,
                 gid: None,
-                groups: Vec::new(),
                 mark: None,
             },
         };
@@ -328,7 +325,6 @@ fn packet_of(index: &Index<'_>, socket: &Socket, destination: Endpoint) -> Diall
         incoming: false,
         uid: (socket.inode != 0).then_some(socket.uid),
         gid: owner.map(|process| process.gid),
-        groups: owner.map(|process| process.groups.clone()).unwrap_or_default(),
         mark: socket.mark,
     }
 }

@@ -82,7 +82,9 @@ impl Rulebook for SnapshotRules<'_> {
     }
 
     fn tracks(&self, ipv6: bool) -> Option<bool> {
-        if self.snapshot.unread_about(&[crate::model::Subject::Rules]).next().is_some() {
+        if self.snapshot.rulesets.is_none()
+            || self.snapshot.unread_about(&[crate::model::Subject::Rules]).next().is_some()
+        {
             return None;
         }
         let mut unknown = false;

@@ -292,4 +292,6 @@ fn rules_that_were_not_taken_are_not_none() {
     let text = changed(|snapshot| snapshot["rulesets"] = Value::Null);
     let run = with_input(&["rules", "-"], text.as_bytes()).ended(2);
     assert!(!run.out.contains("no redirect rules"), "exit {}: {}", run.code, run.out);
+    let run = with_input(&["diff", "-", &fixture("snapshot/plain.json")], text.as_bytes()).ended(2);
+    assert!(run.err.contains("holds no rules") && run.out.is_empty(), "{}", run.out);
 }

@@ -1,7 +1,6 @@
 //! `nslens conns`: who is connected to what, and which way it went.
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 
 use super::unread_exit;
 use crate::analysis::join::{Connection, Way, connections};
@@ -67,10 +66,7 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     let found = connections(&snapshot, arguments.all, &SnapshotRules::of(&snapshot));
     if arguments.output == Output::Json {
         let mut document = document::head("nslens.conns/v1", &snapshot);
-        document.insert(
-            "connections".to_owned(),
-            Value::Array(conns::rows_json(&found).as_array().cloned().unwrap_or_default()),
-        );
+        document.insert("connections".to_owned(), conns::rows_json(&found));
         screen.print(&document::print(document))?;
         return Ok(exit(&snapshot, &found));
     }

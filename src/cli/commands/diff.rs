@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::conns::{has_connections, source};
-use super::rules::summary;
+use super::rules::{has_rules, summary};
 use super::unread_exit;
 use crate::analysis::diff as differences;
 use crate::analysis::join::{Connection, connections};
@@ -80,6 +80,9 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
             let parts = Parts { rules: Some(wanted), connections: false, interfaces: false };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };
+        if rules {
+            has_rules(&snapshot)?;
+        }
         if arguments.conns {
             has_connections(&snapshot)?;
         }

@@ -67,10 +67,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let parts = Parts { rules: Some(wanted), connections: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let snapshot = source.snapshot(arguments.target.as_deref())?;
-    if snapshot.rulesets.is_none() {
-        return Err(Failure::new(Exit::Usage, format!("{} holds no rules: none were read for it", snapshot.asked))
-            .hint("take a file that holds them with: nslens snapshot TARGET -f FILE"));
-    }
+    has_rules(&snapshot)?;
     match arguments.output {
         Output::Save => {
             for unread in snapshot.unread_about(&[Subject::Rules]) {
@@ -115,6 +112,15 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     }
     out.push_str(&unread);
     out
+}
+
+/// A snapshot may hold none because none were read: that is not the same as none.
+pub(super) fn has_rules(snapshot: &Snapshot) -> Result<(), Failure> {
+    if snapshot.rulesets.is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("{} holds no rules: none were read for it", snapshot.asked))
+        .hint("take a file that holds them with: nslens snapshot TARGET -f FILE"))
 }
 
 /// The sentence, and what it comes to.
