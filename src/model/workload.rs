@@ -72,6 +72,9 @@ pub struct Workload {
     pub name: String,
     /// Kubernetes namespace.
     pub namespace: Option<String>,
+    /// Kubernetes' UID of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// `docker`, `containerd`, `cri-o` …
     pub runtime: Option<String>,
     /// Its containers, those of a pod all of them.
@@ -88,6 +91,9 @@ pub struct Workload {
     /// Kubernetes annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// Facts that no runtime told, such as `name`, and what they were taken from, such as `kubelet's log folder`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inferred: BTreeMap<String, String>,
 }
 
 impl Workload {
@@ -98,6 +104,7 @@ impl Workload {
             kind,
             name: name.into(),
             namespace: None,
+            uid: None,
             runtime: None,
             containers: Vec::new(),
             pid: None,
@@ -105,6 +112,7 @@ impl Workload {
             host_network: false,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            inferred: BTreeMap::new(),
         }
     }
 }

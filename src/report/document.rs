@@ -26,11 +26,13 @@ pub fn target(snapshot: &Snapshot) -> Value {
         "kind": workload.kind.word(),
         "name": workload.name,
         "namespace": workload.namespace,
+        "uid": workload.uid,
         "node": node,
         "runtime": workload.runtime,
         "pid": workload.pid,
         "netns": workload.netns,
         "host_network": workload.host_network,
+        "inferred": workload.inferred,
     })
 }
 

@@ -155,15 +155,21 @@ mod tests {
             running: *running,
             state: String::new(),
             created: 0,
+            pid: None,
         });
         Group {
             endpoint: 0,
             runtime: if pod.is_some() { "containerd" } else { "docker" }.to_owned(),
-            pod: pod.map(|(name, namespace)| PodName { name: name.to_owned(), namespace: namespace.to_owned() }),
-            sandbox: pod.map(|_| Sandbox { id: "5eed".repeat(16), ready: false, created: 0 }),
+            pod: pod.map(|(name, namespace)| PodName {
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+                uid: None,
+            }),
+            sandbox: pod.map(|_| Sandbox { id: "5eed".repeat(16), ready: false, created: 0, pid: None }),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             members: members.collect(),
+            inferred: BTreeMap::new(),
         }
     }
 

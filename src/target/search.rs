@@ -145,6 +145,8 @@ impl Search<'_> {
         };
         let mut workload = Workload::named(kind, name);
         workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone());
+        workload.uid = group.pod.as_ref().and_then(|pod| pod.uid.clone());
+        workload.inferred.clone_from(&group.inferred);
         workload.runtime = Some(group.runtime.clone());
         workload.labels.clone_from(&group.labels);
         workload.annotations.clone_from(&group.annotations);

@@ -31,6 +31,10 @@ pub struct World {
     pub timeout: Duration,
     /// The node's name.
     pub node: String,
+    /// The node's root folder, below which its own records lie: `/`, or where a debug pod mounts it.
+    pub host_root: PathBuf,
+    /// No runtime is to be asked: processes, cgroups and records on disk alone.
+    pub proc_alone: bool,
 }
 
 impl World {
@@ -43,6 +47,8 @@ impl World {
             endpoints,
             timeout: Duration::from_secs(1),
             node: node.into(),
+            host_root: PathBuf::from("/"),
+            proc_alone: false,
         }
     }
 }

@@ -137,11 +137,21 @@ fn pod(sandbox: PodSandbox, runtime: &str) -> Group {
     Group {
         endpoint: 0,
         runtime: runtime.to_owned(),
-        pod: Some(PodName { name: metadata.name, namespace: metadata.namespace }),
-        sandbox: Some(Sandbox { id: sandbox.id, ready: sandbox.state == SANDBOX_READY, created: sandbox.created_at }),
+        pod: Some(PodName {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: Some(metadata.uid).filter(|uid| !uid.is_empty()),
+        }),
+        sandbox: Some(Sandbox {
+            id: sandbox.id,
+            ready: sandbox.state == SANDBOX_READY,
+            created: sandbox.created_at,
+            pid: None,
+        }),
         labels: allow::metadata(sandbox.labels),
         annotations: allow::metadata(sandbox.annotations),
         members: Vec::new(),
+        inferred: BTreeMap::new(),
     }
 }
 
@@ -157,6 +167,7 @@ fn member(container: Container) -> Member {
         running: container.state == CONTAINER_RUNNING,
         state: (*state).to_owned(),
         created: container.created_at,
+        pid: None,
     }
 }
 

@@ -122,14 +122,16 @@ fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
             continue;
         };
         let key = (namespace.clone(), name.clone(), label(POD_UID).unwrap_or_default());
-        let pod = pods.entry(key).or_insert_with(|| empty(runtime, Some(PodName { name, namespace })));
+        let pod =
+            pods.entry(key).or_insert_with(|| empty(runtime, Some(PodName { name, namespace, uid: label(POD_UID) })));
         if is_sandbox(&labels) {
             let newer = pod
                 .sandbox
                 .as_ref()
                 .is_none_or(|known| (known.ready, known.created) < (member.running, member.created));
             if newer {
-                pod.sandbox = Some(Sandbox { id: member.id, ready: member.running, created: member.created });
+                pod.sandbox =
+                    Some(Sandbox { id: member.id, ready: member.running, created: member.created, pid: None });
                 describe(pod, labels);
             }
         } else {
@@ -151,6 +153,7 @@ fn empty(runtime: &str, pod: Option<PodName>) -> Group {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         members: Vec::new(),
+        inferred: BTreeMap::new(),
     }
 }
 
@@ -175,7 +178,15 @@ fn member(container: &ContainerSummary, labels: &HashMap<String, String>) -> Opt
     let state = container.state.map(|state| state.to_string()).unwrap_or_default();
     let running =
         matches!(container.state, Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED));
-    Some(Member { name, id, image: container.image.clone(), running, state, created: container.created.unwrap_or(0) })
+    Some(Member {
+        name,
+        id,
+        image: container.image.clone(),
+        running,
+        state,
+        created: container.created.unwrap_or(0),
+        pid: None,
+    })
 }
 
 fn fault(error: Error) -> Fault {

@@ -53,6 +53,8 @@ pub(super) struct PodSandbox {
 pub(super) struct PodSandboxMetadata {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) uid: String,
     #[prost(string, tag = "3")]
     pub(super) namespace: String,
 }

@@ -8,6 +8,7 @@ mod cri;
 mod docker;
 mod message;
 mod peer;
+mod proc;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -38,6 +39,8 @@ pub(super) struct Group {
     pub(super) annotations: BTreeMap<String, String>,
     /// By age, each name once: the one that runs, else the newest.
     pub(super) members: Vec<Member>,
+    /// Facts that no runtime told, and what they were taken from: `name` from `kubelet's log folder`.
+    pub(super) inferred: BTreeMap<String, String>,
 }
 
 /// A pod's name.
@@ -45,6 +48,8 @@ pub(super) struct Group {
 pub(super) struct PodName {
     pub(super) name: String,
     pub(super) namespace: String,
+    /// Kubernetes' UID of it.
+    pub(super) uid: Option<String>,
 }
 
 /// What holds a pod's namespaces together.
@@ -53,6 +58,8 @@ pub(super) struct Sandbox {
     pub(super) id: String,
     pub(super) ready: bool,
     pub(super) created: i64,
+    /// Its process, where the listing alone tells it.
+    pub(super) pid: Option<u32>,
 }
 
 /// One container.
@@ -66,6 +73,8 @@ pub(super) struct Member {
     /// The runtime's word for its state.
     pub(super) state: String,
     pub(super) created: i64,
+    /// Its first process, where the listing alone tells it.
+    pub(super) pid: Option<u32>,
 }
 
 /// What a runtime tells of a group when asked for it alone.
@@ -160,16 +169,18 @@ impl Runtimes {
             tried: Vec::new(),
         };
         let present = all.look(&world.endpoints);
-        if present.is_empty() {
-            return Ok(all);
+        if !present.is_empty() {
+            let machinery = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let answers = machinery.block_on(list_all(present, &world.proc_root, world.timeout));
+            for (index, milliseconds, answer) in answers {
+                all.take(index, milliseconds, answer);
+            }
+            drop_repeated(&mut all.groups);
+            all.machinery = Some(machinery);
         }
-        let machinery = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let answers = machinery.block_on(list_all(present, &world.proc_root, world.timeout));
-        for (index, milliseconds, answer) in answers {
-            all.take(index, milliseconds, answer);
+        if !all.tried.iter().any(|tried| tried.outcome.answered()) {
+            all.groups = proc::list(world);
         }
-        drop_repeated(&mut all.groups);
-        all.machinery = Some(machinery);
         Ok(all)
     }
 
@@ -179,7 +190,7 @@ impl Runtimes {
     /// It is gone, or the runtime failed.
     pub(super) fn detail(&self, group: &Group) -> Result<Detail, Fault> {
         let (Some(machinery), Some(client)) = (&self.machinery, self.clients.get(&group.endpoint)) else {
-            return Err(Fault::Missing);
+            return Ok(listed(group));
         };
         machinery.block_on(async {
             let answer = async {
@@ -299,6 +310,19 @@ fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
     }
     kept.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     kept
+}
+
+/// What the listing alone told of a group's processes.
+fn listed(group: &Group) -> Detail {
+    let members = group.members.iter().map(|member| {
+        let inner = Inner { pid: member.pid, environment: BTreeMap::new() };
+        (member.id.clone(), inner)
+    });
+    Detail {
+        members: members.collect(),
+        sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
+        netns_path: None,
+    }
 }
 
 /// cri-dockerd and Docker tell of the same pods; Docker knows the processes, cri-dockerd does not.

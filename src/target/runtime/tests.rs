@@ -176,7 +176,7 @@ fn pods_in_docker_are_known_by_their_labels() {
     );
     let runtimes = Runtimes::ask(&world(&[(RuntimeKind::Docker, &path)])).expect("machinery");
     let [pod, lone] = runtimes.groups.as_slice() else { panic!("{:?}", runtimes.groups) };
-    assert_eq!(pod.pod, Some(PodName { name: "web".into(), namespace: "blue".into() }));
+    assert_eq!(pod.pod, Some(PodName { name: "web".into(), namespace: "blue".into(), uid: Some("u".into()) }));
     assert_eq!(pod.sandbox.as_ref().map(|sandbox| (sandbox.id.as_str(), sandbox.ready)), Some(("aa", true)));
     let members: Vec<_> = pod.members.iter().map(|member| (member.name.as_str(), member.id.as_str())).collect();
     assert_eq!(members, [("app", "cc")], "the running one of two attempts");
