@@ -159,6 +159,16 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
     snapshot.processes = Some(processes);
 }
 
+/// Fills in the sockets of `netns` alone, and what of them could not be read.
+pub fn read_sockets_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+    let (sockets, unread) = match Channels::open(netns, proc_root) {
+        Ok(mut channels) => channels.read_sockets(),
+        Err(error) => (Vec::new(), vec![Refusal::from_io(&error).about(Subject::Sockets, "sockets", SOCKETS)]),
+    };
+    snapshot.unread.extend(unread);
+    snapshot.sockets = Some(sockets);
+}
+
 /// Fills in the interfaces of `netns` alone, and what of them could not be read.
 pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
     let (interfaces, unread) = match Channels::open(netns, proc_root) {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::arguments::{Where, Which};
+use super::arguments::{Asking, Where, Which};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::screen::Screen;
@@ -69,11 +69,10 @@ impl Source<'_> {
 
     fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
         let place = self.place;
-        let endpoints = if query.asks_runtimes() { self.endpoints()? } else { Vec::new() };
-        let node = node();
-        let world = World { timeout: place.timeout, ..World::here(&node, endpoints) };
+        let world = if query.asks_runtimes() { world(&place.asking)? } else { World::here(node(), Vec::new()) };
+        let node = world.node.clone();
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
-        if !query.asks_runtimes() && choice != Choice::default() {
+        if !query.names_workload() && choice != Choice::default() {
             self.screen.note(&format!("-n and -c pick pods and their containers; they say nothing of {asked}"));
         }
         let found = target::find(query, &choice, &world);
@@ -89,27 +88,8 @@ impl Source<'_> {
         if live.node_namespace == NodeNamespace::CallingThread && live.workload.host_network {
             self.screen.note("the node's own namespace could not be read; that of this program stands for it");
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let occasion = Occasion { node: &node, now, asked, proc_root: Path::new(PROC) };
+        let occasion = Occasion { node: &node, now: now(), asked, proc_root: Path::new(PROC) };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
-    }
-
-    /// The runtimes' sockets, by the options, the environment and crictl's file.
-    fn endpoints(&self) -> Result<Vec<RuntimeEndpoint>, Failure> {
-        let place = self.place;
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (cri, docker, podman) =
-            (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
-        let crictl = std::fs::read_to_string(CRICTL).ok();
-        Ok(target::endpoints(&Given {
-            choice: place.runtime,
-            endpoint: place.runtime_endpoint.as_deref(),
-            container_runtime_endpoint: cri.as_deref(),
-            docker_host: docker.as_deref(),
-            container_host: podman.as_deref(),
-            crictl_yaml: crictl.as_deref(),
-            host_root: None,
-        })?)
     }
 
     /// A snapshot, or saved rules; several files of saved rules make one workload.
@@ -162,6 +142,37 @@ fn also_there(asked: &str, world: &World, failure: Failure) -> Failure {
 #[must_use]
 pub fn node() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Seconds after 1970-01-01 UTC.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The node as the options want it searched.
+///
+/// # Errors
+/// A socket that is named is none.
+pub fn world(asking: &Asking) -> Result<World, Failure> {
+    Ok(World { timeout: asking.timeout, ..World::here(node(), endpoints(asking)?) })
+}
+
+/// The runtimes' sockets, by the options, the environment and crictl's file.
+fn endpoints(asking: &Asking) -> Result<Vec<RuntimeEndpoint>, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (cri, docker, podman) =
+        (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
+    let crictl = std::fs::read_to_string(CRICTL).ok();
+    Ok(target::endpoints(&Given {
+        choice: asking.runtime,
+        endpoint: asking.runtime_endpoint.as_deref(),
+        container_runtime_endpoint: cri.as_deref(),
+        docker_host: docker.as_deref(),
+        container_host: podman.as_deref(),
+        crictl_yaml: crictl.as_deref(),
+        host_root: None,
+    })?)
 }
 
 fn standard_input() -> Result<Vec<u8>, Failure> {

@@ -31,7 +31,13 @@ pub(super) fn hits(query: &Query, choice: &Choice, groups: &[Group]) -> Vec<Hit>
             }
             hits
         }
-        Query::Pid(_) | Query::Netns(_) | Query::Host | Query::Stdin | Query::Files(_) => Vec::new(),
+        Query::Pid(_)
+        | Query::Netns(_)
+        | Query::Inode(_)
+        | Query::Address(_)
+        | Query::Host
+        | Query::Stdin
+        | Query::Files(_) => Vec::new(),
     };
     hits.sort_unstable();
     hits.dedup();
@@ -169,6 +175,7 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             members: members.collect(),
+            shares: None,
             inferred: BTreeMap::new(),
         }
     }

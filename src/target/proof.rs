@@ -40,7 +40,11 @@ impl Node {
     }
 
     pub(super) fn is(&self, netns: &Netns) -> bool {
-        self.identity == Some(netns.identity())
+        self.has(netns.identity())
+    }
+
+    pub(super) fn has(&self, identity: (u64, u64)) -> bool {
+        self.identity == Some(identity)
     }
 }
 
@@ -85,7 +89,7 @@ fn belongs(world: &World, process: &Process, ids: &[&str], who: &str) -> Result<
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.
-fn same_numbers(proc_root: &Path) -> Result<(), TargetError> {
+pub(super) fn same_numbers(proc_root: &Path) -> Result<(), TargetError> {
     let own: PathBuf = match std::fs::read_link(proc_root.join("self")) {
         Ok(own) => own,
         // Not a proc mount, or one of a PID namespace in which this process has no number at all.

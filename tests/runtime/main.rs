@@ -4,12 +4,14 @@
 #[path = "../support/runtimes.rs"]
 mod runtimes;
 
+mod actor;
 mod connections;
 mod cri;
 mod docker;
 mod failures;
 mod identity;
 mod istio;
+mod list;
 mod mesh;
 mod program;
 mod untouched;

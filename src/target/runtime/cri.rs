@@ -151,6 +151,7 @@ fn pod(sandbox: PodSandbox, runtime: &str) -> Group {
         labels: allow::metadata(sandbox.labels),
         annotations: allow::metadata(sandbox.annotations),
         members: Vec::new(),
+        shares: None,
         inferred: BTreeMap::new(),
     }
 }

@@ -117,6 +117,7 @@ fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
         let (Some(name), Some(namespace)) = (label(POD_NAME), label(POD_NAMESPACE)) else {
             let mut group = empty(runtime, None);
             group.labels = allow::metadata(labels);
+            group.shares = shares(&container);
             group.members.push(member);
             alone.push(group);
             continue;
@@ -144,6 +145,12 @@ fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
     pods.into_values().chain(alone).collect()
 }
 
+/// The daemon replaces the name that was given by the full ID.
+fn shares(container: &ContainerSummary) -> Option<String> {
+    let mode = container.host_config.as_ref()?.network_mode.as_ref()?;
+    mode.strip_prefix("container:").map(str::to_owned)
+}
+
 fn empty(runtime: &str, pod: Option<PodName>) -> Group {
     Group {
         endpoint: 0,
@@ -153,6 +160,7 @@ fn empty(runtime: &str, pod: Option<PodName>) -> Group {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         members: Vec::new(),
+        shares: None,
         inferred: BTreeMap::new(),
     }
 }

@@ -10,6 +10,8 @@ mod message;
 mod peer;
 mod proc;
 
+pub(super) use proc::first_processes;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -39,6 +41,8 @@ pub(super) struct Group {
     pub(super) annotations: BTreeMap<String, String>,
     /// By age, each name once: the one that runs, else the newest.
     pub(super) members: Vec<Member>,
+    /// The container in whose network namespace it was put, by its ID (`--network container:NAME`).
+    pub(super) shares: Option<String>,
     /// Facts that no runtime told, and what they were taken from: `name` from `kubelet's log folder`.
     pub(super) inferred: BTreeMap<String, String>,
 }
@@ -189,18 +193,31 @@ impl Runtimes {
     /// # Errors
     /// It is gone, or the runtime failed.
     pub(super) fn detail(&self, group: &Group) -> Result<Detail, Fault> {
-        let (Some(machinery), Some(client)) = (&self.machinery, self.clients.get(&group.endpoint)) else {
-            return Ok(listed(group));
+        self.details(&[group]).pop().unwrap_or(Err(Fault::Missing))
+    }
+
+    /// The same for several at once, in their order.
+    pub(super) fn details(&self, groups: &[&Group]) -> Vec<Result<Detail, Fault>> {
+        let Some(machinery) = &self.machinery else {
+            return groups.iter().map(|group| Ok(listed(group))).collect();
         };
-        machinery.block_on(async {
-            let answer = async {
-                match client {
-                    Client::Docker(client) => client.detail(group).await,
-                    Client::Cri(client) => client.detail(group).await,
-                }
-            };
-            tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(Fault::TimedOut))
-        })
+        let timeout = self.timeout;
+        let tasks = groups.iter().enumerate().map(|(index, group)| {
+            let (client, group) = (self.clients.get(&group.endpoint).cloned(), (*group).clone());
+            async move {
+                let answer = async {
+                    match client {
+                        Some(Client::Docker(client)) => client.detail(&group).await,
+                        Some(Client::Cri(client)) => client.detail(&group).await,
+                        None => Ok(listed(&group)),
+                    }
+                };
+                (index, tokio::time::timeout(timeout, answer).await.unwrap_or(Err(Fault::TimedOut)))
+            }
+        });
+        let mut answers = machinery.block_on(together(tasks));
+        answers.sort_by_key(|(index, _)| *index);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// Notes the endpoints whose sockets are absent and returns the others, each socket once.
