@@ -72,21 +72,20 @@ impl Channels {
     pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
         let (mut sockets, mut unread) = (Vec::new(), Vec::new());
         for (protocol, module, _) in LISTED {
-            for family in [Family::Ip, Family::Ip6] {
+            for (kind, request) in requests(protocol) {
                 let refusal = if self.unlisted.contains(&protocol) {
                     Some(Refusal::absent(module))
                 } else {
-                    let request = sock_diag::request(family, protocol);
-                    let question = (sock_diag::BY_FAMILY, request.as_slice(), sock_diag::BY_FAMILY);
+                    let question = (kind, request.as_slice(), kind);
                     let (more, refusal) =
                         list(&mut self.sockets, question, |payload| sock_diag::decode(protocol, payload));
                     sockets.extend(more);
                     refusal
                 };
-                unread.extend(refusal.map(|refusal| {
-                    let source = format!("sockets {protocol} {}", family.word());
-                    refusal.about(Subject::Sockets, source, SOCKETS)
-                }));
+                let refusal =
+                    refusal.map(|refusal| refusal.about(Subject::Sockets, format!("sockets {protocol}"), SOCKETS));
+                // What holds for one family's list need not be said again of the other's.
+                unread.extend(refusal.filter(|refusal| !unread.contains(refusal)));
             }
         }
         (sockets, unread)
@@ -180,6 +179,16 @@ pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &
     };
     snapshot.unread.extend(unread);
     snapshot.interfaces = Some(interfaces);
+}
+
+/// The requests for all sockets of a protocol, of both families: message type and payload.
+fn requests(protocol: Protocol) -> Vec<(u16, Vec<u8>)> {
+    match protocol {
+        Protocol::Tcp => vec![(sock_diag::TCP, sock_diag::tcp_request())],
+        _ => {
+            [Family::Ip, Family::Ip6].map(|family| (sock_diag::BY_FAMILY, sock_diag::request(family, protocol))).into()
+        }
+    }
 }
 
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and

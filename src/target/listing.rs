@@ -128,7 +128,7 @@ impl Listing {
     #[must_use]
     pub fn holders(&self, index: usize) -> Vec<String> {
         match self.entries.get(index).map(|entry| &entry.way) {
-            Some(Way::Held(_, holders)) => holders.iter().map(ToString::to_string).collect(),
+            Some(Way::Held(_, holders)) => holders.iter().map(|holder| holder.words(&self.world)).collect(),
             _ => Vec::new(),
         }
     }

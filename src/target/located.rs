@@ -66,7 +66,7 @@ fn find(
         }),
         several => {
             let candidates = several.iter().map(|((_, inode), holders)| Candidate {
-                describe: holders.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                describe: holders.iter().take(3).map(|holder| holder.words(world)).collect::<Vec<_>>().join(", "),
                 command_word: format!("inode/{inode}"),
             });
             Err(TargetError::Ambiguous { asked, candidates: candidates.collect() })

@@ -25,6 +25,17 @@ pub(super) enum Holder {
     Descriptor { pid: u32, descriptor: u32 },
 }
 
+impl Holder {
+    /// In words, with the command name of the process where it still runs.
+    pub(super) fn words(&self, world: &World) -> String {
+        let (Self::Process(pid) | Self::Thread { pid, .. } | Self::Descriptor { pid, .. }) = self else {
+            return self.to_string();
+        };
+        let name = Proc::open(&world.proc_root).and_then(|processes| processes.process(*pid)?.read("comm"));
+        name.map_or_else(|_| self.to_string(), |name| format!("{self} ({})", String::from_utf8_lossy(&name).trim_end()))
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
