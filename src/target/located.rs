@@ -100,7 +100,6 @@ fn named(netns: Netns, process: Option<Process>, world: &World) -> Live {
             live.workload.containers.extend(containers);
         }
     }
-    // The process that is shown is the workload's own, if it has one that is held here.
     live.tried = runtimes.tried;
     live
 }
