@@ -14,6 +14,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 
+use super::below::Root;
+
 /// Bytes asked for at once from a folder.
 const ENTRIES: usize = 32 * 1024;
 
@@ -71,6 +73,14 @@ impl ProcessFolder {
         // The link is magic: followed, it is the namespace itself.
         let stat = rustix::fs::statat(&self.folder, c"ns/net", AtFlags::empty())?;
         Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// The process's root folder.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_SYS_PTRACE over it; `NotFound` or `ESRCH` when the process has ended.
+    pub fn root(&self) -> io::Result<Root> {
+        Root::open(&self.folder)
     }
 
     /// Reads a small file of the folder.

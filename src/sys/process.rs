@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use std::os::fd::AsFd;
 
+use super::below::Root;
 use super::netns::Netns;
 
 /// Larger than what `/proc/PID/stat` and `cgroup` hold nearly everywhere.
@@ -93,6 +94,14 @@ impl Process {
         let netns = Netns::from_file(self.open("ns/net")?)?;
         self.verify()?;
         Ok(netns)
+    }
+
+    /// The process's root folder.
+    ///
+    /// # Errors
+    /// `NotFound` when the process is gone; `PermissionDenied` without CAP_SYS_PTRACE over it.
+    pub fn root(&self) -> io::Result<Root> {
+        Root::open(&self.folder).map_err(missing_io)
     }
 
     /// Says whether this is still the process that was taken hold of: alive, same start, same cgroup.
