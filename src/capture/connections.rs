@@ -22,6 +22,9 @@ const TRIES: usize = 8;
 const LISTED: [(Protocol, &str, &str); 2] =
     [(Protocol::Tcp, "tcp_diag", "tcp_diag_dump"), (Protocol::Udp, "udp_diag", "udp_diag_dump")];
 
+/// The module behind all of [`LISTED`].
+const INET_DIAG: &str = "inet_diag";
+
 /// What it means when one of the lists is missing or cut short.
 const SOCKETS: &str = "connections may be missing";
 const FLOWS: &str = "where connections were redirected to is not known";
@@ -33,8 +36,8 @@ pub struct Channels {
     sockets: Result<NetlinkSocket, Refusal>,
     flows: Result<NetlinkSocket, Refusal>,
     interfaces: Result<NetlinkSocket, Refusal>,
-    /// Protocols of [`LISTED`] that the kernel cannot list as it is.
-    unlisted: Vec<Protocol>,
+    /// Protocols of [`LISTED`] that the kernel cannot list as it is, and the module that it lacks.
+    unlisted: Vec<(Protocol, &'static str)>,
     /// The kernel has no connection tracking, so there are no entries anywhere.
     untracked: bool,
 }
@@ -53,8 +56,13 @@ impl Channels {
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
         let present = |module, symbol| modules::present(proc_root, module, symbol);
-        let unlisted = LISTED.iter().filter(|(_, module, symbol)| !present(module, symbol));
-        let unlisted = unlisted.map(|(protocol, ..)| *protocol).collect();
+        // What lists the sockets of any protocol here, and is loaded first.
+        let any_listed = present(INET_DIAG, "inet_diag_register");
+        let unlisted = LISTED.iter().filter_map(|(protocol, module, symbol)| {
+            let lacking = if any_listed { Some(*module).filter(|_| !present(module, symbol)) } else { Some(INET_DIAG) };
+            Some((*protocol, lacking?))
+        });
+        let unlisted: Vec<_> = unlisted.collect();
         let untracked = !present("nf_conntrack", "nf_conntrack_in");
         let tracking_listed =
             present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
@@ -63,7 +71,9 @@ impl Channels {
             // Even to open a netfilter socket makes the kernel load what answers it.
             let flows =
                 if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
-            (open(netlink::SOCK_DIAG), flows, open(netlink::ROUTE))
+            let sockets =
+                if unlisted.len() < LISTED.len() { open(netlink::SOCK_DIAG) } else { Err(Refusal::absent(INET_DIAG)) };
+            (sockets, flows, open(netlink::ROUTE))
         })?;
         Ok(Self { sockets, flows, interfaces, unlisted, untracked })
     }
@@ -71,9 +81,10 @@ impl Channels {
     /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
     pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
         let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-        for (protocol, module, _) in LISTED {
+        for (protocol, ..) in LISTED {
+            let lacking = self.unlisted.iter().find(|(other, _)| *other == protocol).map(|(_, module)| *module);
             for (kind, request) in requests(protocol) {
-                let refusal = if self.unlisted.contains(&protocol) {
+                let refusal = if let Some(module) = lacking {
                     Some(Refusal::absent(module))
                 } else {
                     let question = (kind, request.as_slice(), kind);

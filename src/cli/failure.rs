@@ -142,6 +142,8 @@ impl From<TargetError> for Failure {
             TargetError::RuntimeFailed { .. } => {
                 failure(Exit::Failed).hint("see whether the runtime is well, or name another socket with --runtime-endpoint")
             }
+            TargetError::Unproven { pid, .. } => failure(Exit::Failed)
+                .hint(format!("if you know that it is the right one, look at the process itself: {}pid/{pid}", typed_command())),
             TargetError::NoProcess { .. } | TargetError::ForeignPids { .. } | TargetError::Failed { .. } => {
                 failure(Exit::Failed)
             }

@@ -14,6 +14,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 
+use super::below::Root;
+
 /// Bytes asked for at once from a folder.
 const ENTRIES: usize = 32 * 1024;
 
@@ -123,6 +125,14 @@ impl ProcessFolder {
     fn open_folder(&self, name: &CStr) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder, name, flags, Mode::empty())?)
+    }
+
+    /// The process's root folder.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_SYS_PTRACE over it; `NotFound` or `ESRCH` when the process has ended.
+    pub fn root(&self) -> io::Result<Root> {
+        Root::open(&self.folder)
     }
 
     /// Reads a small file of the folder.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::TargetError;
-use super::proof::{self, Node};
+use super::proof::{self, Claim, Node};
 use super::world::{Live, Tried, World};
 use super::{cgroup, near};
 use crate::model::{Container, Kind, Workload};
@@ -81,7 +81,8 @@ pub(super) fn container(
         return Some(Err(ambiguous(prefix, std::iter::once(&id).chain(others))));
     }
     let who = format!("container {}", &id[..12]);
-    let held = match proof::hold_container(world, pid, &[id.as_str()], &who) {
+    let held = match proof::hold_container(world, Claim { pid, id: &id, started: None, by: "its control group" }, &who)
+    {
         Ok(held) => held,
         Err(error) => return Some(Err(error)),
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::TargetError;
 use super::local;
-use super::proof::{self, Held, Node};
+use super::proof::{self, Claim, Held, Node};
 use super::runtime::{CRI_DOCKERD, Detail, Group, Member};
 use super::world::{Live, World};
 use crate::model::{Container, Kind, Workload};
@@ -45,8 +45,8 @@ fn hold(
 ) -> Result<(Netns, Option<Process>), TargetError> {
     let who = describe(group, member);
     let mut failure = None;
-    for (pid, id) in attempts(group, member, detail) {
-        match proof::hold_container(world, pid, &[id], &who) {
+    for claim in attempts(group, member, detail) {
+        match proof::hold_container(world, claim, &who) {
             Ok(Held { process, netns }) => return Ok((netns, Some(process))),
             // Another container of the same pod may still be there.
             Err(error) => failure = failure.or(Some(error)),
@@ -87,12 +87,13 @@ pub(super) fn told(group: &Group) -> Workload {
 pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, world: &World) -> Vec<Container> {
     let described = group.members.iter().map(|member| {
         let inner = detail.members.get(&member.id);
-        let pid = inner.and_then(|inner| inner.pid);
+        let claim = inner.and_then(|inner| inner.claim(&member.id, &group.runtime));
+        // Only numbers that are proven: a restart may have handed them on meanwhile.
+        let proven = |claim: &Claim<'_>| Some(claim.pid) == entered || proof::is_container(world, *claim);
         Container {
             name: member.name.clone(),
             id: member.id.clone(),
-            // Only numbers that are proven: a restart may have handed them on meanwhile.
-            pid: pid.filter(|pid| Some(*pid) == entered || proof::is_container(world, *pid, &member.id)),
+            pid: claim.filter(proven).map(|claim| claim.pid),
             image: member.image.clone(),
             environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
         }
@@ -137,20 +138,28 @@ pub(super) fn describe(group: &Group, member: Option<&Member>) -> String {
     }
 }
 
-/// Processes through which the namespace may be opened, with the ID that their cgroup must not contradict.
-fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -> Vec<(u32, &'a str)> {
-    let pid = |member: &&'a Member| Some((detail.members.get(&member.id)?.pid?, member.id.as_str()));
+/// Processes through which the namespace may be opened, each still to be proven.
+fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -> Vec<Claim<'a>> {
+    let claim = |member: &&'a Member| detail.members.get(&member.id)?.claim(&member.id, &group.runtime);
     if let Some(member) = member {
-        return pid(&member).into_iter().collect();
+        return claim(&member).into_iter().collect();
     }
     let default = group.annotations.get(DEFAULT_CONTAINER);
     let mut members: Vec<&Member> = group.members.iter().collect();
     members.sort_by_key(|member| Some(&member.name) != default);
-    let sandbox = group.sandbox.as_ref().and_then(|sandbox| Some((detail.sandbox_pid?, sandbox.id.as_str())));
-    members.iter().filter_map(pid).chain(sandbox).collect()
+    let sandbox = group.sandbox.as_ref().and_then(|sandbox| {
+        // A sandbox's time is that of its making, before its process.
+        Some(Claim { pid: detail.sandbox_pid?, id: &sandbox.id, started: None, by: &group.runtime })
+    });
+    members.iter().filter_map(claim).chain(sandbox).collect()
 }
 
 fn open_bound(path: &Path, who: &str) -> Result<Netns, TargetError> {
+    // Below `/proc` the path is a process's number again, and nothing would show whose it is by now.
+    if path.starts_with("/proc") {
+        let why = "its namespace is named by the number of a process that is not known".to_owned();
+        return Err(TargetError::Gone { what: who.to_owned(), why });
+    }
     Netns::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidInput => TargetError::NotNetns { path: path.to_owned() },
         _ => TargetError::of_kernel(error, format!("open {}", path.display()), who),

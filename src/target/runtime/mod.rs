@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::endpoint::{RuntimeEndpoint, RuntimeKind};
+use super::proof::Claim;
 use super::world::{Outcome, Tried, World};
 
 /// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
@@ -95,8 +96,17 @@ pub(super) struct Detail {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) pid: Option<u32>,
+    /// When it saw the process started, after 1970-01-01 UTC.
+    pub(super) started: Option<Duration>,
     /// Already reduced to the allow-list.
     pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Inner {
+    /// What the runtime claims of the container's process.
+    pub(super) fn claim<'a>(&self, id: &'a str, by: &'a str) -> Option<Claim<'a>> {
+        Some(Claim { pid: self.pid?, id, started: self.started, by })
+    }
 }
 
 /// Why an endpoint did not answer.
@@ -332,7 +342,7 @@ fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
 /// What the listing alone told of a group's processes.
 fn listed(group: &Group) -> Detail {
     let members = group.members.iter().map(|member| {
-        let inner = Inner { pid: member.pid, environment: BTreeMap::new() };
+        let inner = Inner { pid: member.pid, ..Inner::default() };
         (member.id.clone(), inner)
     });
     Detail {
