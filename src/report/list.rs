@@ -181,7 +181,7 @@ fn unknown(line: &Line<'_>) -> String {
     if line.stopped.is_some() { "-" } else { "?" }.to_owned()
 }
 
-/// The second line, and what is to be remarked.
+/// The second line; what is wrong stands in one of its own.
 fn facts(line: &Line<'_>) -> Vec<(Label, String)> {
     let workload = line.workload;
     let mut plain = Vec::new();
@@ -193,8 +193,15 @@ fn facts(line: &Line<'_>) -> Vec<(Label, String)> {
     plain.extend(workload.runtime.as_deref().map(|runtime| escape(runtime).into_owned()));
     let netns = workload.netns.map(|netns| netns.inode.to_string()).filter(|inode| *inode != workload.name);
     plain.extend(netns.map(|inode| format!("netns {inode}")));
-    let label = if line.overview.is_err() && line.stopped.is_none() { Label::Warning } else { Label::Dim };
-    let mut facts = vec![(Label::Dim, plain.join(" · ")), (label, remarks(line).join(" · "))];
+    let broken = match &line.overview {
+        Ok(overview) => !overview.unread.is_empty(),
+        Err(_) => line.stopped.is_none(),
+    };
+    let mut facts = if broken {
+        vec![(Label::Dim, plain.join(" · ")), (Label::Warning, remarks(line).join(" · "))]
+    } else {
+        vec![(Label::Dim, [plain, remarks(line)].concat().join(" · "))]
+    };
     facts.retain(|(_, text)| !text.is_empty());
     facts
 }
