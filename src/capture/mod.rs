@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod owners;
+mod root_files;
 pub mod rules;
 
 use std::io;
@@ -17,7 +18,7 @@ use crate::sys::process::Process;
 pub struct Parts {
     /// Rules, and which of them.
     pub rules: Option<rules::Wanted>,
-    /// Sockets, flows, processes and interfaces.
+    /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
     /// Interfaces, even without connections.
     pub interfaces: bool,
@@ -82,6 +83,11 @@ pub fn take(
     }
     if parts.connections {
         connections::read_into(&mut snapshot, netns, proc_root);
+        if let Some(process) = process {
+            let (resolver, unread) = root_files::read_resolver(process);
+            snapshot.resolver = resolver;
+            snapshot.unread.extend(unread);
+        }
     } else if parts.interfaces {
         connections::read_interfaces_into(&mut snapshot, netns, proc_root);
     }
