@@ -118,7 +118,7 @@ fn ordinary_files_give_names_and_servers() {
     fs::create_dir(etc.join("real")).expect("a folder");
     for (name, link) in [("passwd", "/etc/real/passwd"), ("resolv.conf", "../../../../etc/real/resolv.conf")] {
         fs::rename(etc.join(name), etc.join("real").join(name)).expect("moved");
-        fs::set_permissions(etc.join("real").join(name), fs::Permissions::from_mode(0)).expect("closed");
+        fs::set_permissions(etc.join("real").join(name), fs::Permissions::from_mode(0o000)).expect("closed");
         symlink(link, etc.join(name)).expect("a link");
     }
     container.start(0);
@@ -208,7 +208,8 @@ fn only_files_of_a_size_are_read() {
     };
     let sparse = |path: &Path| File::create(path).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     let long = |path: &Path| fs::write(path, "a".repeat(2 << 20)).expect("a file");
-    let cases: [(&str, &dyn Fn(&Path)); 7] = [
+    type Plant<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Plant<'_>); 7] = [
         ("a FIFO", &|path| mkfifo(path, Mode::from_bits_truncate(0o666)).expect("a FIFO")),
         ("a device", &device(5)),
         ("a device", &device(3)),
@@ -265,7 +266,7 @@ fn without_the_right_to_read_it_is_said() {
     for name in ["passwd", "resolv.conf"] {
         let path = container.root.path().join("etc").join(name);
         std::os::unix::fs::chown(&path, Some(1000), Some(1000)).expect("it is given away");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("closed");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("closed");
     }
     container.start(0);
     let missing = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
