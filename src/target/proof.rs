@@ -100,8 +100,15 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     let Held { process, netns } = held;
     let gone = |why: String| Err(TargetError::Gone { what: who.to_owned(), why });
     let own = std::fs::read_to_string(world.proc_root.join("self/cgroup")).unwrap_or_default();
+    let began = process.started();
+    // It cannot have had the number when the runtime noted it.
+    let later = claim.started.is_some_and(|told| began > told);
     let innermost = cgroup::innermost(process.cgroup()).map(|(id, _)| id);
     if innermost == Some(claim.id) {
+        // One of the container's may have taken the number of its first; but where that is still the first, the clock was set.
+        if later && !is_first(process) {
+            return gone(format!("process {} started later than the container", claim.pid));
+        }
         return Ok(());
     }
     // An ID that stands in our own path too is a container around us, and says nothing.
@@ -110,9 +117,7 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     }
     let unproven =
         |why| Err(TargetError::Unproven { what: who.to_owned(), pid: claim.pid, runtime: claim.by.to_owned(), why });
-    let began = process.started();
-    if claim.started.is_some_and(|told| began > told) {
-        // It cannot have had the number when the runtime noted it.
+    if later {
         return gone(format!("process {} started later than the container, it has taken the number over", claim.pid));
     }
     if claim.pid == 1 {
@@ -127,6 +132,13 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
         Some(_) => unproven("its control group names no container, and it is older than the container"),
         None => unproven("its control group names no container, and when the container started is not told"),
     }
+}
+
+/// Whether it is process 1 of a PID namespace of its own (the last number of `NSpid`, proc_pid_status(5)).
+fn is_first(process: &Process) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.
