@@ -93,7 +93,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__conns)
-            opts="-o -n -c -q -v -h --all --output --no-headers --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-o -n -c -q -v -h --all --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +131,10 @@ _nslens() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -165,7 +169,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__diff)
-            opts="-4 -6 -o -n -c -q -v -h --rules --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --rules --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -204,6 +208,10 @@ _nslens() {
                     return 0
                     ;;
                 --runtime-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -335,7 +343,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__rules)
-            opts="-4 -6 -o -n -c -q -v -h --all --ipv4 --ipv6 --backend --output --no-headers --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --all --ipv4 --ipv6 --backend --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,6 +385,10 @@ _nslens() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -393,7 +405,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__snapshot)
-            opts="-f -n -c -q -v -h --file --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-f -n -c -q -v -h --file --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -428,6 +440,10 @@ _nslens() {
                     return 0
                     ;;
                 --runtime-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::error::{Candidate, TargetError};
 use super::matching::{self, Hit};
 use super::proof::{self, Held};
-use super::query::{Query, id_prefix};
-use super::runtime::{CRI_DOCKERD, Detail, Fault, Group, Member, Runtimes};
+use super::query::Query;
+use super::runtime::{CRI_DOCKERD, Detail, Fault, Group, Member, Runtimes, UNKNOWN};
 use super::world::{Choice, Live, Outcome, Tried, World};
 use super::{local, near};
 use crate::model::{Container, Kind, Workload};
@@ -32,7 +32,7 @@ pub(super) fn find(query: &Query, choice: &Choice, world: &World) -> Result<Live
     let search = Search { query, world, runtimes };
     let hits = matching::hits(query, choice, &search.runtimes.groups);
     if hits.is_empty() {
-        return search.without_runtime().unwrap_or_else(|| Err(search.not_found()));
+        return Err(search.not_found());
     }
     let hits = search.pick_container(hits, choice.container.as_deref())?;
     let hits = matching::prefer_alive(hits, &search.runtimes.groups);
@@ -118,6 +118,10 @@ impl Search<'_> {
         let mut failure = None;
         for (pid, id) in attempts(group, member, detail) {
             match proof::hold_container(self.world, pid, &[id], who) {
+                Ok(Held { process, .. }) if !self.runtimes.may_name(group, &process, self.world) => {
+                    let (pid, uid) = (process.pid(), self.runtimes.owner(group).unwrap_or_default());
+                    failure = failure.or(Some(TargetError::NotTheirs { what: who.to_owned(), pid, uid }));
+                }
                 Ok(Held { process, netns }) => return Ok((netns, Some(process))),
                 // Another container of the same pod may still be there.
                 Err(error) => failure = failure.or(Some(error)),
@@ -144,10 +148,10 @@ impl Search<'_> {
             None => (Kind::Container, group.members.first().map(|member| member.name.clone()).unwrap_or_default()),
         };
         let mut workload = Workload::named(kind, name);
-        workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone());
+        workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone()).filter(|name| !name.is_empty());
         workload.uid = group.pod.as_ref().and_then(|pod| pod.uid.clone());
         workload.inferred.clone_from(&group.inferred);
-        workload.runtime = Some(group.runtime.clone());
+        workload.runtime = Some(group.runtime.clone()).filter(|runtime| runtime != UNKNOWN);
         workload.labels.clone_from(&group.labels);
         workload.annotations.clone_from(&group.annotations);
         workload.containers = group
@@ -160,7 +164,7 @@ impl Search<'_> {
                     name: member.name.clone(),
                     id: member.id.clone(),
                     // Only numbers that are proven: a restart may have handed them on meanwhile.
-                    pid: pid.filter(|pid| Some(*pid) == entered || proof::is_container(self.world, *pid, &member.id)),
+                    pid: pid.filter(|pid| Some(*pid) == entered || self.is_proven(group, *pid, &member.id)),
                     image: member.image.clone(),
                     environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
                 }
@@ -169,17 +173,13 @@ impl Search<'_> {
         workload
     }
 
-    /// On a node without a runtime that answers, an ID still stands in the cgroups.
-    fn without_runtime(&self) -> Option<Result<Live, TargetError>> {
-        if self.runtimes.tried.iter().any(|tried| tried.outcome.answered()) {
-            return None;
+    /// Whether the number is, at this moment, a process of the container, as far as its runtime is to be believed.
+    fn is_proven(&self, group: &Group, pid: u32, id: &str) -> bool {
+        match self.runtimes.owner(group) {
+            None => proof::is_container(self.world, pid, id),
+            Some(_) => proof::hold_container(self.world, pid, &[id], "")
+                .is_ok_and(|held| self.runtimes.may_name(group, &held.process, self.world)),
         }
-        let (prefix, runtime) = match self.query {
-            Query::Id { runtime, prefix } => (prefix.clone(), runtime.as_deref()),
-            Query::Name(name) => (id_prefix(name)?, None),
-            _ => return None,
-        };
-        local::container(&prefix, runtime, self.world, &self.runtimes.tried)
     }
 
     fn not_found(&self) -> TargetError {
@@ -196,18 +196,21 @@ impl Search<'_> {
         if let Some(foreign) = any(|outcome| *outcome == Outcome::Foreign).filter(|_| !answered) {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };
         }
-        let there = tried.iter().any(|one| one.outcome != Outcome::Absent);
+        let inferred = any(|outcome| matches!(outcome, Outcome::Inferred { .. })).is_some();
+        let there = tried.iter().any(|one| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. }));
         let failing = |one: &Tried| match one.outcome {
             Outcome::Absent => one.explicit && there,
+            Outcome::Inferred { .. } => false,
             ref outcome => !outcome.answered(),
         };
         if tried.iter().any(failing) {
             return TargetError::RuntimeFailed { asked, tried };
         }
-        if !answered {
+        let groups = &self.runtimes.groups;
+        // Where there is neither a runtime nor a container, this is hardly the node that was meant.
+        if !answered && !(inferred && (self.world.proc_alone || !groups.is_empty())) {
             return TargetError::NoRuntime { asked, tried };
         }
-        let groups = &self.runtimes.groups;
         let mut near = matching::elsewhere(self.query, groups);
         if near.is_empty() {
             let (Query::Pod { name, .. } | Query::Container(name) | Query::Name(name)) = self.query else {
@@ -249,7 +252,8 @@ impl Search<'_> {
         match &group.pod {
             Some(pod) => {
                 let container = member.map(|member| format!(" -c {}", member.name)).unwrap_or_default();
-                format!("pod/{} -n {}{container}", pod.name, pod.namespace)
+                let namespace = if pod.namespace.is_empty() { String::new() } else { format!(" -n {}", pod.namespace) };
+                format!("pod/{}{namespace}{container}", pod.name)
             }
             // `container/NAME` would also mean a pod's container of that name.
             None => id_word(group, None),
@@ -257,13 +261,16 @@ impl Search<'_> {
     }
 }
 
-/// `RUNTIME://ID` of a container, a lone container or a pod's sandbox.
+/// `RUNTIME://ID`, or the ID alone, of a container, a lone container or a pod's sandbox.
 fn id_word(group: &Group, member: Option<&Member>) -> String {
     let sandbox = group.sandbox.as_ref().filter(|_| group.pod.is_some()).map(|sandbox| sandbox.id.as_str());
     let id = member.map(|member| member.id.as_str()).or(sandbox);
     let id = id.or_else(|| group.members.first().map(|member| member.id.as_str())).unwrap_or_default();
-    let scheme = if group.runtime == CRI_DOCKERD { "docker" } else { &group.runtime };
-    format!("{scheme}://{}", short(id))
+    match group.runtime.as_str() {
+        UNKNOWN => short(id).to_owned(),
+        CRI_DOCKERD => format!("docker://{}", short(id)),
+        runtime => format!("{runtime}://{}", short(id)),
+    }
 }
 
 fn short(id: &str) -> &str {
@@ -272,8 +279,8 @@ fn short(id: &str) -> &str {
 
 fn describe(group: &Group, member: Option<&Member>) -> String {
     match (&group.pod, member) {
-        (Some(pod), None) => format!("pod {}/{}", pod.namespace, pod.name),
-        (Some(pod), Some(member)) => format!("container {} of pod {}/{}", member.name, pod.namespace, pod.name),
+        (Some(pod), None) => format!("pod {pod}"),
+        (Some(pod), Some(member)) => format!("container {} of pod {pod}", member.name),
         (None, _) => {
             let (name, id) = group.members.first().map_or(("", ""), |member| (&member.name, &member.id));
             format!("container {name} {}", short(id))

@@ -43,7 +43,8 @@ fn serve(path: &Path, id: String, pid: u32) {
     });
 }
 
-fn answer(mut stream: UnixStream, id: &str, pid: u32) {
+/// What it says to one connection.
+pub(crate) fn answer(mut stream: UnixStream, id: &str, pid: u32) {
     let mut request = [0; 4096];
     let read = stream.read(&mut request).unwrap_or(0);
     let request = String::from_utf8_lossy(&request[..read]);

@@ -4,6 +4,7 @@
 #[path = "../support/runtimes.rs"]
 mod runtimes;
 
+mod both_ways;
 mod connections;
 mod cri;
 mod docker;
@@ -12,6 +13,7 @@ mod identity;
 mod istio;
 mod mesh;
 mod program;
+mod rootless;
 mod untouched;
 
 use runtimes::Place;

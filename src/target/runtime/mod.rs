@@ -11,6 +11,7 @@ mod peer;
 mod proc;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -21,6 +22,8 @@ use tokio::task::JoinSet;
 
 use super::endpoint::{RuntimeEndpoint, RuntimeKind};
 use super::world::{Outcome, Tried, World};
+use crate::sys::process::Process;
+pub(super) use proc::UNKNOWN;
 
 /// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
 pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
@@ -50,6 +53,13 @@ pub(super) struct PodName {
     pub(super) namespace: String,
     /// Kubernetes' UID of it.
     pub(super) uid: Option<String>,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without a runtime a pod's UID may be all that is known of it.
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
 }
 
 /// What holds a pod's namespaces together.
@@ -102,6 +112,8 @@ pub(super) enum Fault {
     TimedOut,
     TooOld,
     Foreign,
+    /// Nobody listens on the socket.
+    Deaf,
     /// It answered: what was asked for is not there (any more).
     Missing,
     Failed(String),
@@ -114,6 +126,7 @@ impl From<Fault> for Outcome {
             Fault::TimedOut => Self::TimedOut,
             Fault::TooOld => Self::TooOld,
             Fault::Foreign => Self::Foreign,
+            Fault::Deaf => Self::Failed("nobody listens there".to_owned()),
             Fault::Missing => Self::Failed("not there any more".to_owned()),
             Fault::Failed(words) => Self::Failed(words),
         }
@@ -125,7 +138,7 @@ impl From<io::Error> for Fault {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::ConnectionRefused => Self::Failed("nobody listens there".to_owned()),
+            io::ErrorKind::ConnectionRefused => Self::Deaf,
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -142,6 +155,8 @@ struct Listing {
     client: Client,
     runtime: String,
     groups: Vec<Group>,
+    /// The user whose own it is; `None` for the machine's.
+    owner: Option<u32>,
 }
 
 /// The runtimes that answered, ready to be asked for details.
@@ -151,8 +166,12 @@ pub(super) struct Runtimes {
     timeout: Duration,
     /// What they listed.
     pub(super) groups: Vec<Group>,
-    /// What came of each endpoint.
+    /// What came of each endpoint, and of `/proc` where none of them answered.
     pub(super) tried: Vec<Tried>,
+    /// What is recorded of containers' environments, by ID; no runtime is asked for them.
+    recorded: BTreeMap<String, BTreeMap<String, String>>,
+    /// Endpoints behind which a user's own runtime is, and whose.
+    owners: BTreeMap<usize, u32>,
 }
 
 impl Runtimes {
@@ -167,6 +186,8 @@ impl Runtimes {
             timeout: world.timeout,
             groups: Vec::new(),
             tried: Vec::new(),
+            recorded: BTreeMap::new(),
+            owners: BTreeMap::new(),
         };
         let present = all.look(&world.endpoints);
         if !present.is_empty() {
@@ -178,8 +199,12 @@ impl Runtimes {
             drop_repeated(&mut all.groups);
             all.machinery = Some(machinery);
         }
-        if !all.tried.iter().any(|tried| tried.outcome.answered()) {
-            all.groups = proc::list(world);
+        let answered = all.tried.iter().any(|tried| tried.outcome.answered());
+        if world.proc_alone || world.proc_instead && !answered {
+            let proc::Answer { groups, environments, tried } = proc::list(world);
+            all.groups = groups;
+            all.recorded = environments;
+            all.tried.push(tried);
         }
         Ok(all)
     }
@@ -190,9 +215,9 @@ impl Runtimes {
     /// It is gone, or the runtime failed.
     pub(super) fn detail(&self, group: &Group) -> Result<Detail, Fault> {
         let (Some(machinery), Some(client)) = (&self.machinery, self.clients.get(&group.endpoint)) else {
-            return Ok(listed(group));
+            return Ok(self.listed(group));
         };
-        machinery.block_on(async {
+        let mut detail = machinery.block_on(async {
             let answer = async {
                 match client {
                     Client::Docker(client) => client.detail(group).await,
@@ -200,7 +225,35 @@ impl Runtimes {
                 }
             };
             tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(Fault::TimedOut))
-        })
+        })?;
+        if self.owner(group).is_some() {
+            // A path proves nothing of whose the namespace is.
+            detail.netns_path = None;
+        }
+        Ok(detail)
+    }
+
+    /// The user whose own runtime told of the group; `None` when it was the machine's.
+    pub(super) fn owner(&self, group: &Group) -> Option<u32> {
+        self.owners.get(&group.endpoint).copied()
+    }
+
+    /// Whether the group's runtime may say that this process is its container's: a user's own is believed of that user's only.
+    pub(super) fn may_name(&self, group: &Group, process: &Process, world: &World) -> bool {
+        self.owner(group).is_none_or(|uid| peer::belongs(process, uid, &world.proc_root))
+    }
+
+    /// What the listing alone told of a group's processes.
+    fn listed(&self, group: &Group) -> Detail {
+        let members = group.members.iter().map(|member| {
+            let environment = self.recorded.get(&member.id).cloned().unwrap_or_default();
+            (member.id.clone(), Inner { pid: member.pid, environment })
+        });
+        Detail {
+            members: members.collect(),
+            sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
+            netns_path: None,
+        }
     }
 
     /// Notes the endpoints whose sockets are absent and returns the others, each socket once.
@@ -215,6 +268,7 @@ impl Runtimes {
                     present.push((self.tried.len(), endpoint.clone()));
                     Outcome::TimedOut
                 }
+                Ok(found) if is_litter(endpoint.explicit, &found) => Outcome::Absent,
                 Ok(_) => Outcome::Failed("not a socket".to_owned()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::Absent,
@@ -228,11 +282,15 @@ impl Runtimes {
     }
 
     fn take(&mut self, index: usize, milliseconds: u64, answer: Result<Listing, Fault>) {
+        let litter =
+            |tried: &Tried| std::fs::metadata(&tried.endpoint).is_ok_and(|found| is_litter(tried.explicit, &found));
         let outcome = match answer {
+            Err(Fault::Deaf) if self.tried.get(index).is_some_and(litter) => Outcome::Absent,
             Ok(listing) => {
                 let pods = listing.groups.iter().filter(|group| group.pod.is_some()).count();
                 let containers = listing.groups.iter().map(|group| group.members.len()).sum();
                 self.clients.insert(index, listing.client);
+                self.owners.extend(listing.owner.map(|uid| (index, uid)));
                 self.groups.extend(listing.groups);
                 Outcome::Answered { runtime: listing.runtime, pods, containers }
             }
@@ -243,6 +301,11 @@ impl Runtimes {
             tried.milliseconds = milliseconds;
         }
     }
+}
+
+/// Whether a file that is no runtime is only what some user left in a default place: nothing of the node's is wrong then.
+fn is_litter(explicit: bool, found: &std::fs::Metadata) -> bool {
+    !explicit && found.uid() != 0
 }
 
 async fn list_all(
@@ -265,7 +328,7 @@ async fn list_all(
 }
 
 async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout: Duration) -> Result<Listing, Fault> {
-    peer::check(&endpoint.path, proc_root).await?;
+    let owner = peer::check(&endpoint.path, proc_root).await?;
     let (client, runtime, mut groups) = match endpoint.kind {
         RuntimeKind::Docker | RuntimeKind::Podman => {
             let client = docker::Client::new(&endpoint, timeout)?;
@@ -282,7 +345,7 @@ async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout
         group.endpoint = index;
         group.members = newest_of_each_name(std::mem::take(&mut group.members));
     }
-    Ok(Listing { client, runtime, groups })
+    Ok(Listing { client, runtime, groups, owner })
 }
 
 /// Runs all at once and gathers what they return, in the order in which they end.
@@ -310,19 +373,6 @@ fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
     }
     kept.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     kept
-}
-
-/// What the listing alone told of a group's processes.
-fn listed(group: &Group) -> Detail {
-    let members = group.members.iter().map(|member| {
-        let inner = Inner { pid: member.pid, environment: BTreeMap::new() };
-        (member.id.clone(), inner)
-    });
-    Detail {
-        members: members.collect(),
-        sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
-        netns_path: None,
-    }
 }
 
 /// cri-dockerd and Docker tell of the same pods; Docker knows the processes, cri-dockerd does not.

@@ -1,4 +1,5 @@
-//! Who listens on a runtime's socket: one that counts processes in another PID namespace would answer with foreign numbers.
+//! Who listens on a runtime's socket: one that counts processes in another PID namespace would answer with foreign numbers, and
+//! one that is a user's own may name that user's processes only.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -6,26 +7,39 @@ use std::path::Path;
 use tokio::net::UnixStream;
 
 use super::Fault;
+use crate::sys::process::Process;
+use crate::sys::userns;
 
-/// Connects once and compares the listener's PID namespace with our own.
+/// Connects once and compares the listener's PID namespace with our own. Returns the user who listens, unless that is root.
 ///
-/// SO_PEERCRED (unix(7)) gives the listener's number as this process counts, 0 when it has none here. What cannot be read is
-/// no reason to refuse: the namespace is compared again when the process is held.
-pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<(), Fault> {
+/// SO_PEERCRED (unix(7)) gives the listener's number as this process counts, 0 when it has none here, and its user. What cannot
+/// be read is no reason to refuse: the namespace is compared again when the process is held.
+pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<Option<u32>, Fault> {
     let stream = UnixStream::connect(socket).await?;
-    let Ok(credentials) = stream.peer_cred() else { return Ok(()) };
+    let Ok(credentials) = stream.peer_cred() else { return Ok(None) };
+    let user = Some(credentials.uid()).filter(|uid| *uid != 0);
     match credentials.pid() {
         Some(pid) if pid > 0 => {
             let theirs = identity(&proc_root.join(pid.to_string()).join("ns/pid"));
             let ours = identity(&proc_root.join("self/ns/pid"));
             match (theirs, ours) {
                 (Some(theirs), Some(ours)) if theirs != ours => Err(Fault::Foreign),
-                _ => Ok(()),
+                _ => Ok(user),
             }
         }
         Some(0) => Err(Fault::Foreign),
-        _ => Ok(()),
+        _ => Ok(user),
     }
+}
+
+/// Whether the process is the user's: by its real UID, or since it lives in a user namespace that the user made, as a rootless
+/// runtime's containers do, whatever UIDs they have there.
+pub(super) fn belongs(process: &Process, uid: u32, proc_root: &Path) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
+    let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
+    // Alive afterwards, so nobody else had its number while its namespaces were looked at.
+    (real == Some(uid) || owned()) && process.alive().is_ok()
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
