@@ -118,10 +118,14 @@ fn an_answer_that_is_no_list_is_a_failure() {
 
 #[test]
 fn absent_sockets_cost_nothing_and_are_listed() {
-    let world = world(&[
+    let mut world = world(&[
         (RuntimeKind::Cri, Path::new("/nonexistent/a.sock")),
         (RuntimeKind::Docker, Path::new("/nonexistent/b.sock")),
     ]);
+    // A node without containers.
+    let proc_root = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(proc_root.path().join("1")).expect("process");
+    world.proc_root = proc_root.path().to_owned();
     let begun = Instant::now();
     let runtimes = Runtimes::ask(&world).expect("nothing to build");
     assert!(runtimes.machinery.is_none());

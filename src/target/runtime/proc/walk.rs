@@ -25,6 +25,12 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Some process of that place, which one is still to be said.
+    fn at(place: Place<'_>) -> Self {
+        let Place { runtime, pod, depth, by_user, id: _ } = place;
+        Self { pid: 0, started: 0, runtime, pod, by_user, depth }
+    }
+
     /// What decides between two processes in cgroups of one ID: a path that only the node itself can have made stands above one
     /// that somebody in a container, or a user, can have named like it.
     fn rank(&self) -> (bool, usize, u64, u32) {
@@ -46,25 +52,26 @@ pub(super) fn containers(proc_root: &Path) -> io::Result<BTreeMap<String, Found>
     let around = around(&proc_root, &mut bytes);
     let around: Vec<&str> = around.iter().map(String::as_str).collect();
     let mut found: BTreeMap<String, Found> = BTreeMap::new();
-    // Neighbours often stand in one cgroup, kernel threads all do.
-    let mut nowhere = Vec::new();
+    // Neighbours often stand in one cgroup, kernel threads all do: the last text and what it told.
+    let mut last: (Vec<u8>, Option<(String, Found)>) = (Vec::new(), None);
     for pid in pids {
         let Ok(folder) = proc_root.process(pid) else { continue };
-        if folder.read_into(c"cgroup", &mut bytes).is_err() || bytes == nowhere {
+        if folder.read_into(c"cgroup", &mut bytes).is_err() {
             continue;
         }
-        let Some(place) = str::from_utf8(&bytes).ok().and_then(|text| cgroup::place(text, &around)) else {
-            nowhere.clone_from(&bytes);
-            continue;
-        };
+        if bytes != last.0 {
+            let place = str::from_utf8(&bytes).ok().and_then(|text| cgroup::place(text, &around));
+            last.1 = place.map(|place| (place.id.to_owned(), Found::at(place)));
+            last.0.clone_from(&bytes);
+        }
+        let Some((id, here)) = &mut last.1 else { continue };
         let Some(started) = started(&folder, &mut state) else { continue };
-        let Place { id, runtime, pod, depth, by_user } = place;
-        let one = Found { pid, started, runtime, pod, by_user, depth };
+        (here.pid, here.started) = (pid, started);
         match found.get_mut(id) {
-            Some(known) if known.rank() <= one.rank() => {}
-            Some(known) => *known = one,
+            Some(known) if known.rank() <= here.rank() => {}
+            Some(known) => known.clone_from(here),
             None => {
-                found.insert(id.to_owned(), one);
+                found.insert(id.clone(), here.clone());
             }
         }
     }
