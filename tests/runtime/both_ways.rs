@@ -85,7 +85,7 @@ fn containerds_pods_are_the_same_with_and_without_it() {
     refused(place, &["web.blue", "--runtime", "proc"], 3);
 
     hanging(place, green.pids["app"]);
-    by_logs(place, &green.sandbox, &green.ids["app"], green.pids["app"]);
+    by_logs(&lab);
     below_another_root(place, green.pids["app"]);
 }
 
@@ -115,29 +115,58 @@ fn hanging(place: &Place, pid: u32) {
 }
 
 /// Without containerd's state folder the kubelet's log folders name a pod. The lab has no kubelet: its folders are made up, in a
-/// mount namespace of their own. The lab's paths have no UID either, so one container is known by its link alone.
-fn by_logs(place: &Place, sandbox: &str, app: &str, pid: u32) {
-    let run = |words: &[&str]| {
+/// mount namespace of their own.
+fn by_logs(lab: &CriLab) {
+    let place = lab.place();
+    let uid = "3f1c2d4e-aaaa-bbbb-cccc-0123456789ab";
+    let containers = ["app", "side"].map(|name| ContainerSpec { name, args: SLEEP, ..ContainerSpec::default() });
+    let pod = PodSpec { name: "logged", namespace: "red", uid, containers: &containers, ..PodSpec::default() };
+    let pod = lab.run_pod(&pod);
+    // In the pod's cgroup, in that of a container, and below that.
+    let known = both(place, &["pod/logged"]);
+    assert_eq!((&known["uid"], &known["pid"]), (&json!(uid), &json!(pod.pids["app"])), "{known}");
+    let run = |logs: &str, words: &[&str]| {
         let mut command = place.inside("unshare");
         let script = format!(
             "mount -t tmpfs none /run; mount -t tmpfs none /var/log; mkdir -p /var/log/containers; \
-             ln -s /dev/zero /var/log/containers/logged_red_app-{app}.log; exec \"$0\" \"$@\""
+             mkdir -p /var/log/pods/red_logged_{uid}/app /var/log/pods/red_logged_{uid}/side; {logs} exec \"$0\" \"$@\""
         );
         command.args(["--mount", "sh", "-euc", &script, NSLENS]);
         Answer::of(command, words)
     };
-    let answer = run(&["rules", "pod/logged", "-n", "red", "-o", "json"]);
+    let links =
+        pod.ids.iter().map(|(name, id)| format!("ln -s /dev/zero /var/log/containers/logged_red_{name}-{id}.log;"));
+    let links: String = links.collect();
+    let answer = run(&links, &["rules", "pod/logged", "-n", "red", "-o", "json"]);
     let answer =
         answer.ended(0).said("no container runtime answered").said("name, namespace by the kubelet's log folders");
     let document: Value = serde_json::from_str(&answer.stdout).expect("JSON");
-    assert_eq!((&document["target"]["pid"], &document["target"]["runtime"]), (&json!(pid), &json!(null)), "{document}");
-    // Of the sandbox there is the ID alone.
-    let document = run(&["rules", &sandbox[..10], "-o", "json", "--runtime", "proc"]).ended(0).json();
-    assert_eq!(document["target"]["name"], json!(sandbox[..12]), "{document}");
-    assert_eq!(document["target"]["inferred"]["name"], "the ID; nothing tells the name");
-    for scheme in ["containerd", "docker"] {
-        run(&["rules", &format!("{scheme}://{app}"), "--runtime", "proc"]).ended(0);
+    assert_eq!((&document["target"]["pid"], &document["target"]["runtime"]), (&json!(pod.pids["app"]), &json!(null)));
+    let snapshot = run(&links, &["snapshot", "logged", "-c", "side", "--runtime", "proc"]).ended(0).json();
+    let workload = &snapshot["workload"];
+    assert_eq!((&workload["uid"], &workload["pid"]), (&json!(uid), &json!(pod.pids["side"])), "{workload}");
+    assert_eq!(
+        workload["inferred"]["containers"].as_str().map(|told| told.contains("taken for the sandbox")),
+        Some(true)
+    );
+    for (container, index) in [("app", 0), ("side", 1)] {
+        let told = &workload["containers"][index];
+        let same = json!([container, pod.ids[container], pod.pids[container]]);
+        assert_eq!(json!([told["name"], told["id"], told["pid"]]), same, "{workload}");
     }
+    let json_of =
+        |logs: &str, word: &str| run(logs, &["rules", word, "-o", "json", "--runtime", "proc"]).ended(0).json();
+    assert_eq!(json_of(&links, &pod.sandbox[..10])["target"]["name"], "logged", "a sandbox's ID is its pod's");
+    for scheme in ["containerd", "docker"] {
+        // Nothing tells the runtime.
+        assert_eq!(json_of(&links, &format!("{scheme}://{}", pod.ids["app"]))["target"]["pid"], json!(pod.pids["app"]));
+    }
+    // Without links there is the pod's name alone, without its folder the UID.
+    assert_eq!(json_of("", "pod/logged")["target"]["namespace"], "red");
+    let nameless = json_of("rm -r /var/log/pods;", &pod.ids["side"]);
+    let target = &nameless["target"];
+    assert_eq!((&target["name"], &target["namespace"], &target["kind"]), (&json!(uid), &json!(null), &json!("pod")));
+    assert_eq!(target["pid"], json!(pod.pids["side"]), "{target}");
 }
 
 /// A debug pod: the node's root lies somewhere else, and there is no other way to it.

@@ -14,6 +14,9 @@ const BY_LOGS: &str = "the kubelet's log folders";
 const BY_UID: &str = "the UID in the control group's path; nothing tells the name";
 const BY_ID: &str = "the ID; nothing tells the name";
 
+const BY_PAUSE: &str = "a process called pause, taken for the sandbox";
+const BY_AGE: &str = "the oldest one, nameless, taken for the sandbox";
+
 /// What a pod's sandbox calls itself (kubernetes/kubernetes, build/pause).
 const PAUSE: &str = "pause";
 
@@ -67,7 +70,7 @@ fn pod(mut members: Vec<Known>, logs: &Logs, disk: Option<&Disk>, world: &World)
         docker::describe(&mut group, record.labels.clone());
     }
     let sandbox_id = members.iter().find_map(sandbox);
-    let by_pause = take_sandbox(&mut group, &mut members, world);
+    let guess = take_sandbox(&mut group, &mut members, world);
     if group.sandbox.is_none() {
         // One that has no process of its own (CRI-O) is known by what its containers say.
         let created = members.first().map_or(0, age);
@@ -80,7 +83,7 @@ fn pod(mut members: Vec<Known>, logs: &Logs, disk: Option<&Disk>, world: &World)
         sources.push(source);
         group.members.push(member);
     }
-    sources.extend(by_pause);
+    sources.extend(guess);
     sources.sort_unstable();
     sources.dedup();
     if !sources.is_empty() {
@@ -150,20 +153,29 @@ fn is_recorded_sandbox(one: &Known) -> bool {
     one.record.as_ref().is_some_and(|record| record.is_sandbox)
 }
 
-/// Takes the sandbox out of the containers: the one that is recorded as such, else one that no record and no log names and whose
-/// process is called `pause`. What told it, where that was a guess.
+/// Takes the sandbox out of the containers, which stand by age: the one that is recorded as such; else those that nothing names
+/// and whose process is called `pause`; else the oldest, when it is the only one that nothing names. What told it, where that was
+/// a guess.
 fn take_sandbox(group: &mut Group, members: &mut Vec<Known>, world: &World) -> Option<&'static str> {
     let nameless = |one: &Known| one.logged.is_none() && one.record.as_ref().is_none_or(|record| record.name.is_none());
-    let guessed =
+    let is_pause =
         |one: &Known| nameless(one) && walk::command(&world.proc_root, one.found.pid).as_deref() == Some(PAUSE);
-    let recorded = members.iter().any(is_recorded_sandbox);
-    let (sandboxes, rest): (Vec<Known>, Vec<Known>) =
-        members.drain(..).partition(|one| if recorded { is_recorded_sandbox(one) } else { guessed(one) });
+    let (mut sandboxes, mut rest): (Vec<Known>, Vec<Known>) = members.drain(..).partition(is_recorded_sandbox);
+    let mut guess = None;
+    if sandboxes.is_empty() {
+        (sandboxes, rest) = rest.into_iter().partition(is_pause);
+        guess = Some(BY_PAUSE);
+    }
+    let only = matches!(rest.as_slice(), [first, others @ ..] if nameless(first) && !others.is_empty() && !others.iter().any(nameless));
+    if sandboxes.is_empty() && only {
+        sandboxes.push(rest.remove(0));
+        guess = Some(BY_AGE);
+    }
     *members = rest;
     // An older one of the same pod is about to end.
     let newest = sandboxes.into_iter().next_back()?;
     group.sandbox = Some(Sandbox { created: age(&newest), pid: Some(newest.found.pid), id: newest.id, ready: true });
-    (!recorded).then_some("a process called pause")
+    guess
 }
 
 /// The one name that a pod's log folder has, when the pod has one container and nothing else names it.

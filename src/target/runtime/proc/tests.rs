@@ -116,6 +116,14 @@ fn the_kubelets_logs_name_a_pod_and_its_containers() {
     assert_eq!(groups.iter().map(told).collect::<Vec<_>>(), std::slice::from_ref(&wanted));
     assert_eq!(inferred(&groups[0], "namespace"), "the kubelet's log folders");
 
+    // A sandbox may be called anything: nothing names it, and it is the oldest.
+    node.process(10, 100, "sleep", &in_pod(&format!("cri-containerd-{}", id('a'))));
+    assert_eq!(node.told(), std::slice::from_ref(&wanted));
+    assert!(inferred(&node.list()[0], "containers").contains("the oldest one"));
+    node.process(10, 250, "sleep", &in_pod(&format!("cri-containerd-{}", id('a'))));
+    let younger = format!("containerd | blue/web {UID} | - | app bb 11, aaaaaaaaaaaa aa 10, istio-proxy cc 12");
+    assert_eq!(node.told(), [younger]);
+
     // The folder of a pod tells its name without any link, and its container's when that is the only one.
     let node = Node::new();
     pod(&node);
