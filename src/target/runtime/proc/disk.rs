@@ -21,6 +21,9 @@ use crate::target::allow;
 /// Docker's folders: the usual one and the snap's.
 const DOCKER: [&str; 2] = ["var/lib/docker/containers", "var/snap/docker/common/var-lib-docker/containers"];
 
+/// Docker's settings, which may name another folder.
+const DAEMON: &str = "etc/docker/daemon.json";
+
 /// containerd's state folders: the usual one, those of k3s and RKE2, k0s, MicroK8s, and of Docker's own containerd.
 const CONTAINERD: [&str; 5] = [
     "run/containerd",
@@ -90,7 +93,11 @@ impl Disk {
             drivers.map(|name| folder.join(name)).collect::<Vec<_>>()
         });
         let (tasks, storage) = (tasks.collect(), storage.collect());
-        Self { docker: DOCKER.iter().map(PathBuf::from).collect(), tasks, storage, records, podman: OnceCell::new() }
+        let docker = DOCKER.iter().map(PathBuf::from).collect();
+        let mut disk = Self { docker, tasks, storage, records, podman: OnceCell::new() };
+        let other = disk.json::<DockerDaemon>(Path::new(DAEMON), LARGEST).and_then(|daemon| daemon.data_root);
+        disk.docker.extend(other.and_then(|root| Some(root.strip_prefix("/").ok()?.join("containers"))));
+        disk
     }
 
     pub(super) fn records(&self) -> &Records {
@@ -227,6 +234,12 @@ impl Spec {
         let pairs = self.process.iter().flat_map(|process| process.env.iter().flatten());
         allow::environment(pairs.map(String::as_str))
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct DockerDaemon {
+    data_root: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -145,7 +145,7 @@ fn containerds_state_folder_tells_everything() {
         node.process(11, 200, "sleep", &cgroup);
         node.process(7, 201, "sh", &format!("{cgroup}/init.scope"));
         node.process(6, 150, "gone", &cgroup);
-        node.write("proc/6/stat", "6 (gone) Z 1 0\n");
+        node.write("proc/6/stat", format!("6 (gone) Z 1 {}150 0\n", "0 ".repeat(17)));
         node.write("proc/5/other", "");
         node.process(10, 100, "anything", &format!("0::/kubepods/burstable/pod{UID}/{}", id('a')));
         let annotations = |kind: &str, name: &str| {
@@ -182,6 +182,9 @@ fn containers_of_docker_nerdctl_and_podman_have_their_names() {
     let labels = json!({"tier": "front", "kubectl.kubernetes.io/last-applied-configuration": "hunter2"});
     let config = json!({"Name": "/web", "Config": {"Image": "busybox", "Env": null, "Labels": labels}});
     node.write(&format!("var/lib/docker/containers/{}/config.v2.json", id('d')), config.to_string());
+    node.process(19, 1, "a", &format!("0::/docker/{}\n", id('c')));
+    node.write("etc/docker/daemon.json", r#"{"debug": true, "data-root": "/mnt/docker"}"#);
+    node.write(&format!("mnt/docker/containers/{}/config.v2.json", id('c')), r#"{"Name": "/moved"}"#);
     node.process(21, 1, "a", &format!("0::/default/{}\n", id('e')));
     let spec = json!({"annotations": {"nerdctl/name": "lone"}});
     node.write(&format!("{TASKS}/default/{}/config.json", id('e')), spec.to_string());
@@ -198,13 +201,14 @@ fn containers_of_docker_nerdctl_and_podman_have_their_names() {
     let groups = node.list();
     let wanted = [
         "unknown | - | - | 000000000000 00 24",
+        "docker | - | - | moved cc 19",
         "docker | - | - | web dd 20",
         "containerd | - | - | lone ee 21",
         "podman | - | - | pod ff 22",
     ];
     assert_eq!(groups.iter().map(told).collect::<Vec<_>>(), wanted);
-    assert_eq!(groups[1].labels, BTreeMap::from([("tier".to_owned(), "front".to_owned())]));
-    assert_eq!(inferred(&groups[1], "name"), "Docker's container folder");
+    assert_eq!(groups[2].labels, BTreeMap::from([("tier".to_owned(), "front".to_owned())]));
+    assert_eq!(inferred(&groups[2], "name"), "Docker's container folder");
     assert!(!groups[0].inferred.contains_key("runtime"));
 }
 
