@@ -8,46 +8,15 @@
 #[expect(dead_code, reason = "the benchmark needs a part of the tests' labs")]
 mod runtimes;
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod pairs;
+
+use std::process::Command;
 
 use nslens::demo::{Lab, Variant};
+use pairs::{headings, pair};
 use runtimes::{DockerLab, Node as _};
 
 const NSLENS: &str = env!("CARGO_BIN_EXE_nslens");
-/// Pairs that count, after some that do not.
-const PAIRS: usize = 60;
-const WARM_UP: usize = 5;
-
-/// How long a command takes from its start to its end, its output thrown away.
-fn time(command: &mut Command) -> Duration {
-    let begun = Instant::now();
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let took = begun.elapsed();
-    assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
-    took
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Runs both in turn and prints medians and the median ratio.
-fn pair(title: &str, mut ours: impl FnMut() -> Command, mut theirs: impl FnMut() -> Command) {
-    let milliseconds = |took: Duration| took.as_secs_f64() * 1000.0;
-    let mut times = Vec::new();
-    for round in 0..WARM_UP + PAIRS {
-        let both = (milliseconds(time(&mut ours())), milliseconds(time(&mut theirs())));
-        if round >= WARM_UP {
-            times.push(both);
-        }
-    }
-    let of = |pick: fn(&(f64, f64)) -> f64| median(times.iter().map(pick).collect());
-    let (own, other, ratio) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
-    println!("{title:<58} {own:>7.2} ms {other:>9.2} ms {ratio:>7.2}");
-}
-
 fn command(program: &str, arguments: &str) -> Command {
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace());
@@ -63,7 +32,7 @@ fn main() {
         }
     };
     let pid = lab.pid();
-    println!("{:<58} {:>10} {:>12} {:>7}", "medians of whole processes", "nslens", "instead", "ratio");
+    headings();
     pair("--version, against `true`", || command(NSLENS, "--version"), || command("true", ""));
     pair(
         "a program that does nothing, against nsenter + iptables-save",
@@ -106,7 +75,7 @@ fn docker() {
     let crowd = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i+1)); done; wait";
     lab.run_container(&["--name", "crowd"], &["sh", "-c", crowd]);
     let many = || lab.place().sh("ls -d /proc/[0-9]* | wc -l").trim().parse().is_ok_and(|count: u32| count > 1000);
-    if lab.place().wait_for(Duration::from_secs(60), many).is_err() {
+    if lab.place().wait_for(std::time::Duration::from_secs(60), many).is_err() {
         println!("NOT RUN: the processes do not come up");
         return;
     }

@@ -26,13 +26,33 @@ end
 
 complete -c nslens -n "__fish_nslens_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_needs_command" -s V -l version -d 'Print version'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show its live connections and where each really went'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, or a workload and a snapshot'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything to a file that all commands read'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show all of the above on it'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s n -l namespace -d 'Only pods of this Kubernetes namespace' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s l -l selector -d 'Only workloads with these labels, such as app=web,tier!=db' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s o -l output -d 'table, wide (one line each), json, jsonl' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l all -d 'What does not run, and namespaces of no container, too'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l runtimes -d 'Which runtimes were tried, what each answered, how long it took'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l no-headers -d 'No line with the columns\' names'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
@@ -115,10 +135,11 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "conns" -d 'Show its live connections and where each really went'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "diff" -d 'Compare two workloads, or a workload and a snapshot'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "snapshot" -d 'Save everything to a file that all commands read'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "demo" -d 'Make a private lab pod and show all of the above on it'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from rules conns diff snapshot demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

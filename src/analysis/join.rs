@@ -112,7 +112,7 @@ impl Connection {
     /// Whether it shows without being asked for: no listener, nothing unconnected, nothing that is over.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        !matches!(self.state, SocketState::Listen | SocketState::TimeWait | SocketState::Unconnected)
+        self.state.is_live()
     }
 }
 

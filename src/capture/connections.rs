@@ -22,6 +22,9 @@ const TRIES: usize = 8;
 const LISTED: [(Protocol, &str, &str); 2] =
     [(Protocol::Tcp, "tcp_diag", "tcp_diag_dump"), (Protocol::Udp, "udp_diag", "udp_diag_dump")];
 
+/// The module behind all of [`LISTED`].
+const INET_DIAG: &str = "inet_diag";
+
 /// What it means when one of the lists is missing or cut short.
 const SOCKETS: &str = "connections may be missing";
 const FLOWS: &str = "where connections were redirected to is not known";
@@ -33,8 +36,8 @@ pub struct Channels {
     sockets: Result<NetlinkSocket, Refusal>,
     flows: Result<NetlinkSocket, Refusal>,
     interfaces: Result<NetlinkSocket, Refusal>,
-    /// Protocols of [`LISTED`] that the kernel cannot list as it is.
-    unlisted: Vec<Protocol>,
+    /// Protocols of [`LISTED`] that the kernel cannot list as it is, and the module that it lacks.
+    unlisted: Vec<(Protocol, &'static str)>,
     /// The kernel has no connection tracking, so there are no entries anywhere.
     untracked: bool,
 }
@@ -53,8 +56,13 @@ impl Channels {
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
         let present = |module, symbol| modules::present(proc_root, module, symbol);
-        let unlisted = LISTED.iter().filter(|(_, module, symbol)| !present(module, symbol));
-        let unlisted = unlisted.map(|(protocol, ..)| *protocol).collect();
+        // What lists the sockets of any protocol here, and is loaded first.
+        let any_listed = present(INET_DIAG, "inet_diag_register");
+        let unlisted = LISTED.iter().filter_map(|(protocol, module, symbol)| {
+            let lacking = if any_listed { Some(*module).filter(|_| !present(module, symbol)) } else { Some(INET_DIAG) };
+            Some((*protocol, lacking?))
+        });
+        let unlisted: Vec<_> = unlisted.collect();
         let untracked = !present("nf_conntrack", "nf_conntrack_in");
         let tracking_listed =
             present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
@@ -63,7 +71,9 @@ impl Channels {
             // Even to open a netfilter socket makes the kernel load what answers it.
             let flows =
                 if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
-            (open(netlink::SOCK_DIAG), flows, open(netlink::ROUTE))
+            let sockets =
+                if unlisted.len() < LISTED.len() { open(netlink::SOCK_DIAG) } else { Err(Refusal::absent(INET_DIAG)) };
+            (sockets, flows, open(netlink::ROUTE))
         })?;
         Ok(Self { sockets, flows, interfaces, unlisted, untracked })
     }
@@ -71,22 +81,22 @@ impl Channels {
     /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
     pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
         let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-        for (protocol, module, _) in LISTED {
-            for family in [Family::Ip, Family::Ip6] {
-                let refusal = if self.unlisted.contains(&protocol) {
+        for (protocol, ..) in LISTED {
+            let lacking = self.unlisted.iter().find(|(other, _)| *other == protocol).map(|(_, module)| *module);
+            for (kind, request) in requests(protocol) {
+                let refusal = if let Some(module) = lacking {
                     Some(Refusal::absent(module))
                 } else {
-                    let request = sock_diag::request(family, protocol);
-                    let question = (sock_diag::BY_FAMILY, request.as_slice(), sock_diag::BY_FAMILY);
+                    let question = (kind, request.as_slice(), kind);
                     let (more, refusal) =
                         list(&mut self.sockets, question, |payload| sock_diag::decode(protocol, payload));
                     sockets.extend(more);
                     refusal
                 };
-                unread.extend(refusal.map(|refusal| {
-                    let source = format!("sockets {protocol} {}", family.word());
-                    refusal.about(Subject::Sockets, source, SOCKETS)
-                }));
+                let refusal =
+                    refusal.map(|refusal| refusal.about(Subject::Sockets, format!("sockets {protocol}"), SOCKETS));
+                // What holds for one family's list need not be said again of the other's.
+                unread.extend(refusal.filter(|refusal| !unread.contains(refusal)));
             }
         }
         (sockets, unread)
@@ -159,6 +169,16 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
     snapshot.processes = Some(processes);
 }
 
+/// Fills in the sockets of `netns` alone, and what of them could not be read.
+pub fn read_sockets_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+    let (sockets, unread) = match Channels::open(netns, proc_root) {
+        Ok(mut channels) => channels.read_sockets(),
+        Err(error) => (Vec::new(), vec![Refusal::from_io(&error).about(Subject::Sockets, "sockets", SOCKETS)]),
+    };
+    snapshot.unread.extend(unread);
+    snapshot.sockets = Some(sockets);
+}
+
 /// Fills in the interfaces of `netns` alone, and what of them could not be read.
 pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
     let (interfaces, unread) = match Channels::open(netns, proc_root) {
@@ -170,6 +190,16 @@ pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &
     };
     snapshot.unread.extend(unread);
     snapshot.interfaces = Some(interfaces);
+}
+
+/// The requests for all sockets of a protocol, of both families: message type and payload.
+fn requests(protocol: Protocol) -> Vec<(u16, Vec<u8>)> {
+    match protocol {
+        Protocol::Tcp => vec![(sock_diag::TCP, sock_diag::tcp_request())],
+        _ => {
+            [Family::Ip, Family::Ip6].map(|family| (sock_diag::BY_FAMILY, sock_diag::request(family, protocol))).into()
+        }
+    }
 }
 
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and

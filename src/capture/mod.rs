@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod owners;
 pub mod rules;
+pub mod sweep;
 
 use std::io;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub struct Parts {
     pub rules: Option<rules::Wanted>,
     /// Sockets, flows, processes and interfaces.
     pub connections: bool,
+    /// Sockets, even without the rest of connections.
+    pub sockets: bool,
     /// Interfaces, even without connections.
     pub interfaces: bool,
 }
@@ -82,8 +85,13 @@ pub fn take(
     }
     if parts.connections {
         connections::read_into(&mut snapshot, netns, proc_root);
-    } else if parts.interfaces {
-        connections::read_interfaces_into(&mut snapshot, netns, proc_root);
+    } else {
+        if parts.sockets {
+            connections::read_sockets_into(&mut snapshot, netns, proc_root);
+        }
+        if parts.interfaces {
+            connections::read_interfaces_into(&mut snapshot, netns, proc_root);
+        }
     }
     match process.map_or(Ok(()), Process::alive) {
         Ok(()) => Ok(snapshot),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::{completions, conns, demo, diff, rules, snapshot};
+use super::commands::{completions, conns, demo, diff, list, rules, snapshot};
 use crate::model::Backend;
 use crate::target::RuntimeChoice;
 
@@ -26,18 +26,14 @@ pub struct Cli {
 
 /// The commands, in the order in which a person meets them.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each command's own text is its help, the short and the long one")]
 pub enum Command {
-    /// Show the redirect rules of a workload, in plain words
+    List(list::List),
     Rules(rules::Rules),
-    /// Show its live connections and where each really went
     Conns(conns::Conns),
-    /// Compare two workloads, or a workload and a snapshot
     Diff(diff::Diff),
-    /// Save everything to a file that all commands read
     Snapshot(snapshot::Snapshot),
-    /// Make a private lab pod and show all of the above on it
     Demo(demo::Demo),
-    /// Print the completion script of a shell
     Completions(completions::Completions),
 }
 
@@ -82,6 +78,14 @@ pub struct Where {
     /// One container of the pod
     #[arg(short, long, value_name = "CONTAINER")]
     pub container: Option<String>,
+    #[command(flatten)]
+    /// Whom to ask.
+    pub asking: Asking,
+}
+
+/// Options about whom to ask.
+#[derive(Debug, Clone, Args)]
+pub struct Asking {
     /// Runtime to ask: auto, docker, podman, cri, containerd, proc
     #[arg(long, hide_short_help = true, value_name = "RUNTIME", default_value = "auto", hide_default_value = true, value_parser = runtime)]
     pub runtime: RuntimeChoice,

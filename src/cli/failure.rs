@@ -146,6 +146,8 @@ impl From<TargetError> for Failure {
                     "see whether the runtime is well, name another socket with --runtime-endpoint, or ask none with --runtime proc",
                 )
             }
+            TargetError::Unproven { pid, .. } => failure(Exit::Failed)
+                .hint(format!("if you know that it is the right one, look at the process itself: {}pid/{pid}", typed_command())),
             TargetError::NoProcess { .. }
             | TargetError::NotTheirs { .. }
             | TargetError::ForeignPids { .. }

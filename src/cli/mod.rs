@@ -70,6 +70,7 @@ impl Command {
     /// The screen that the command's options want.
     fn screen(&self) -> Screen {
         let looks = match self {
+            Self::List(arguments) => &arguments.looks,
             Self::Rules(arguments) => &arguments.looks,
             Self::Conns(arguments) => &arguments.looks,
             Self::Diff(arguments) => &arguments.looks,
@@ -82,6 +83,7 @@ impl Command {
 
     fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
         match self {
+            Self::List(arguments) => commands::list::run(arguments, screen),
             Self::Rules(arguments) => commands::rules::run(arguments, screen),
             Self::Conns(arguments) => commands::conns::run(arguments, screen),
             Self::Diff(arguments) => commands::diff::run(arguments, screen),

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::arguments::{Where, Which};
+use super::arguments::{Asking, Where, Which};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::screen::Screen;
@@ -74,9 +74,9 @@ impl Source<'_> {
 
     fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
         let place = self.place;
-        let world = world(place, query.asks_runtimes())?;
+        let world = world(&place.asking, query.asks_runtimes())?;
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
-        if !query.asks_runtimes() && choice != Choice::default() {
+        if !query.names_workload() && choice != Choice::default() {
             self.screen.note(&format!("-n and -c pick pods and their containers; they say nothing of {asked}"));
         }
         let found = target::find(query, &choice, &world);
@@ -93,8 +93,7 @@ impl Source<'_> {
             self.screen.note("the node's own namespace could not be read; that of this program stands for it");
         }
         self.told_by_proc(&live, &world);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let occasion = Occasion { node: &world.node, now, asked, proc_root: &world.proc_root };
+        let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
     }
 
@@ -107,7 +106,7 @@ impl Source<'_> {
                 by_source.entry(source).or_default().push(fact);
             }
             let facts: Vec<String> =
-                by_source.iter().map(|(source, facts)| format!("{} by {source}", facts.join(", "))).collect();
+                by_source.iter().map(|(source, facts)| format!("{} from {source}", facts.join(", "))).collect();
             self.screen.note(&format!("no container runtime answered; inferred: {}", facts.join("; ")));
         }
     }
@@ -154,36 +153,36 @@ impl Source<'_> {
 ///
 /// # Errors
 /// `--runtime-endpoint` is no socket.
-pub fn world(place: &Where, asks_runtimes: bool) -> Result<World, Failure> {
-    let endpoints = if asks_runtimes { endpoints(place)? } else { Vec::new() };
-    let world = match &place.host_root {
+pub fn world(asking: &Asking, asks_runtimes: bool) -> Result<World, Failure> {
+    let endpoints = if asks_runtimes { endpoints(asking)? } else { Vec::new() };
+    let world = match &asking.host_root {
         Some(root) => World::here(node_below(root), endpoints).below(root),
         None => World::here(node(), endpoints),
     };
     Ok(World {
-        timeout: place.timeout,
-        proc_alone: place.runtime == RuntimeChoice::Proc,
-        proc_instead: place.runtime == RuntimeChoice::Auto && place.runtime_endpoint.is_none(),
+        timeout: asking.timeout,
+        proc_alone: asking.runtime == RuntimeChoice::Proc,
+        proc_instead: asking.runtime == RuntimeChoice::Auto && asking.runtime_endpoint.is_none(),
         ..world
     })
 }
 
 /// The runtimes' sockets, by the options, the environment, crictl's file and users' folders.
-fn endpoints(place: &Where) -> Result<Vec<RuntimeEndpoint>, Failure> {
+fn endpoints(asking: &Asking) -> Result<Vec<RuntimeEndpoint>, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (cri, docker, podman) =
         (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
-    let root = place.host_root.as_deref().unwrap_or(Path::new("/"));
+    let root = asking.host_root.as_deref().unwrap_or(Path::new("/"));
     let crictl = std::fs::read_to_string(root.join(CRICTL)).ok();
     let users = users(&root.join(USERS));
     Ok(target::endpoints(&Given {
-        choice: place.runtime,
-        endpoint: place.runtime_endpoint.as_deref(),
+        choice: asking.runtime,
+        endpoint: asking.runtime_endpoint.as_deref(),
         container_runtime_endpoint: cri.as_deref(),
         docker_host: docker.as_deref(),
         container_host: podman.as_deref(),
         crictl_yaml: crictl.as_deref(),
-        host_root: place.host_root.as_deref(),
+        host_root: asking.host_root.as_deref(),
         users: &users,
     })?)
 }
@@ -217,6 +216,12 @@ fn node_below(root: &Path) -> String {
     let kept = std::fs::read_to_string(root.join(HOSTNAME)).unwrap_or_default();
     let name = kept.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     name.map_or_else(node, str::to_owned)
+}
+
+/// Seconds after 1970-01-01 UTC.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn standard_input() -> Result<Vec<u8>, Failure> {

@@ -26,6 +26,14 @@ pub enum SocketState {
     Closing,
 }
 
+impl SocketState {
+    /// Whether a connection in this state is going on: no listener, nothing unconnected, nothing that is over.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Listen | Self::TimeWait | Self::Unconnected)
+    }
+}
+
 impl fmt::Display for SocketState {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {

@@ -40,7 +40,16 @@ pub fn target(snapshot: &Snapshot) -> Value {
 /// others that steer a terminal are written as JSON's own `\u….` here, so that programs read the same text.
 #[must_use]
 pub fn print(document: Map<String, Value>) -> String {
-    let text = format!("{:#}\n", Value::Object(document));
+    harmless(&format!("{:#}\n", Value::Object(document)))
+}
+
+/// A value on one line, without its end.
+#[must_use]
+pub fn line(value: &Value) -> String {
+    harmless(&value.to_string())
+}
+
+fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut units = [0; 2];
     for character in text.chars() {

@@ -15,7 +15,8 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
     // A process is named by its PID already.
     let pid = workload.pid.filter(|_| workload.kind != Kind::Process);
     facts.extend(pid.map(|pid| format!("PID {pid}")));
-    facts.extend(workload.netns.map(|netns| format!("netns {}", netns.inode)));
+    let netns = workload.netns.map(|netns| netns.inode.to_string()).filter(|inode| *inode != workload.name);
+    facts.extend(netns.map(|inode| format!("netns {inode}")));
     let mut out: String =
         wrap(&facts.join(" · "), width).iter().map(|line| format!("{}\n", paint.text(Label::Name, line))).collect();
     let containers: Vec<_> = workload.containers.iter().map(|container| escape(&container.name)).collect();

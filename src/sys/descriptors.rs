@@ -14,6 +14,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 
+use super::below::Root;
+
 /// Bytes asked for at once from a folder.
 const ENTRIES: usize = 32 * 1024;
 /// More than what the small files of a process hold nearly everywhere.
@@ -75,6 +77,66 @@ impl ProcessFolder {
         Ok((stat.st_dev, stat.st_ino))
     }
 
+    /// The numbers of its threads, its own (the main thread's) among them.
+    ///
+    /// # Errors
+    /// The system's own; `NotFound` or `ESRCH` when the process has ended.
+    pub fn threads(&self) -> io::Result<Vec<u32>> {
+        let folder = self.open_folder(c"task")?;
+        let mut threads = Vec::new();
+        each_entry(&folder, |name| {
+            threads.extend(number(name.to_bytes()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(threads)
+    }
+
+    /// Device and inode of the network namespace of one of its threads, which may have entered another than the process's.
+    ///
+    /// # Errors
+    /// As [`Self::netns`].
+    pub fn thread_netns(&self, thread: u32) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::statat(&self.folder, format!("task/{thread}/ns/net"), AtFlags::empty())?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Its descriptors of network namespaces: the number of each, with the namespace's inode.
+    ///
+    /// # Errors
+    /// As [`Self::sockets`].
+    pub fn namespaces(&self) -> io::Result<Vec<(u32, u64)>> {
+        let mut found = Vec::new();
+        self.descriptors(|descriptor, target| {
+            let inode = target.strip_prefix(b"net:[").and_then(|rest| rest.strip_suffix(b"]"));
+            let inode = inode.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+            found.extend(inode.and_then(|inode| Some((number(descriptor.to_bytes())?, inode))));
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Opens a file of the folder, such as `ns/net` or `fd/3`; links there are the kernel's own and are followed.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&self.folder, name, flags, Mode::empty())?))
+    }
+
+    fn open_folder(&self, name: &CStr) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.folder, name, flags, Mode::empty())?)
+    }
+
+    /// The process's root folder.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_SYS_PTRACE over it; `NotFound` or `ESRCH` when the process has ended.
+    pub fn root(&self) -> io::Result<Root> {
+        Root::open(&self.folder)
+    }
+
     /// Reads a small file of the folder.
     ///
     /// # Errors
@@ -113,17 +175,18 @@ impl ProcessFolder {
     /// # Errors
     /// `PermissionDenied` without CAP_SYS_PTRACE over the process; `NotFound` or `ESRCH` when it has ended.
     pub fn sockets(&self, mut each: impl FnMut(u32) -> ControlFlow<()>) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&self.folder, c"fd", flags, Mode::empty())?;
+        self.descriptors(|_, target| socket_inode(target).map_or(ControlFlow::Continue(()), &mut each))
+    }
+
+    /// Hands every descriptor's number and the beginning of what its link says to `each`, until that says to stop.
+    fn descriptors(&self, mut each: impl FnMut(&CStr, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
+        let folder = self.open_folder(c"fd")?;
         let mut target = [0_u8; 32];
         each_entry(&folder, |name| {
-            // A descriptor that was closed meanwhile is of no interest; a longer target is no socket.
-            let Ok(length) = rustix::fs::readlinkat_raw(&folder, name, &mut target[..]) else {
-                return ControlFlow::Continue(());
-            };
-            match target.get(..length).and_then(socket_inode) {
-                Some(inode) => each(inode),
-                None => ControlFlow::Continue(()),
+            // A descriptor that was closed meanwhile is of no interest; a longer target is neither socket nor namespace.
+            match rustix::fs::readlinkat_raw(&folder, name, &mut target[..]) {
+                Ok(length) => target.get(..length).map_or(ControlFlow::Continue(()), |target| each(name, target)),
+                Err(_) => ControlFlow::Continue(()),
             }
         })
     }

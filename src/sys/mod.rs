@@ -4,6 +4,8 @@
 //! Imports nothing of ours.
 #![expect(unsafe_code, reason = "raw system calls live here and nowhere else")]
 
+pub mod asked;
+pub mod below;
 pub mod caps;
 pub mod descriptors;
 pub mod lab;

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::asked::{self, Question};
+
 /// `NETLINK_ROUTE`: links and addresses.
 pub const ROUTE: i32 = libc::NETLINK_ROUTE;
 /// `NETLINK_SOCK_DIAG`: sockets.
@@ -64,6 +66,7 @@ pub struct Message<'a> {
 #[derive(Debug)]
 pub struct NetlinkSocket {
     fd: OwnedFd,
+    protocol: i32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -74,6 +77,7 @@ impl NetlinkSocket {
     /// # Errors
     /// The system's own; `EPROTONOSUPPORT` where the kernel lacks the protocol.
     pub fn open(protocol: i32) -> io::Result<Self> {
+        asked::note(|| Question::Open { protocol });
         // SAFETY: socket(2) takes integers only.
         let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
         if fd < 0 {
@@ -106,7 +110,7 @@ impl NetlinkSocket {
                 size_of::<libc::timeval>() as libc::socklen_t,
             );
         }
-        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
+        Ok(Self { fd, protocol, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
     /// Sends one request and hands every answer to `each` until the kernel says it is done.
@@ -122,6 +126,7 @@ impl NetlinkSocket {
         payload: &[u8],
         mut each: impl FnMut(Message<'_>),
     ) -> Result<(), NetlinkError> {
+        asked::note(|| Question::Message { protocol: self.protocol, kind, payload: payload.to_vec() });
         self.sequence += 1;
         let request = frame(kind, flags, self.sequence, payload);
         self.send(&request)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -56,6 +57,22 @@ impl Netns {
     #[must_use]
     pub fn identity(&self) -> (u64, u64) {
         (self.device, self.inode)
+    }
+
+    /// The addresses of its interfaces, those of the loopback too, in the kernel's order (getifaddrs(3), which asks rtnetlink).
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or the list not be had.
+    pub fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        self.enter(|| {
+            let interfaces = nix::ifaddrs::getifaddrs().map_err(io::Error::from)?;
+            let ends = interfaces.filter_map(|interface| interface.address);
+            let addresses = ends.filter_map(|end| {
+                let ipv4 = end.as_sockaddr_in().map(|end| IpAddr::V4(end.ip()));
+                ipv4.or_else(|| end.as_sockaddr_in6().map(|end| IpAddr::V6(end.ip())))
+            });
+            Ok(addresses.collect())
+        })?
     }
 
     /// Runs `work` inside the namespace, on a thread that is made for it and ends with it.

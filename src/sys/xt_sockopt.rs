@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::asked::{self, Question};
+
 const GET_INFO: libc::c_int = 64;
 const GET_ENTRIES: libc::c_int = 65;
 const NAME: usize = 32;
@@ -58,6 +60,7 @@ impl XtSocket {
     /// # Errors
     /// `PermissionDenied` without CAP_NET_ADMIN over the namespace; the system's own otherwise.
     pub fn table(&self, name: &str) -> io::Result<RawTable> {
+        asked::note(|| Question::Table { ipv6: self.level == libc::IPPROTO_IPV6, name: name.to_owned() });
         for _ in 0..16 {
             match self.table_once(name) {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}

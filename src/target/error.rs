@@ -63,6 +63,18 @@ pub enum TargetError {
         /// How that showed.
         why: String,
     },
+    /// The runtime names a process, and nothing shows that it is the workload's.
+    #[error("{runtime} names process {pid} for {what}, but {why}")]
+    Unproven {
+        /// Which workload.
+        what: String,
+        /// The number that was named.
+        pid: u32,
+        /// Who named it.
+        runtime: String,
+        /// What is missing, or speaks against it.
+        why: &'static str,
+    },
     /// A right is missing.
     #[error("not permitted to {what}{}", capability.map(|name| format!(": {name} is missing")).unwrap_or_default())]
     NotPermitted {

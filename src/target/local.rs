@@ -18,7 +18,7 @@ pub(super) fn process(pid: u32, world: &World) -> Result<Live, TargetError> {
         TargetError::Gone { .. } => TargetError::NotFound { asked, tried: Vec::new(), near: Vec::new() },
         other => other,
     })?;
-    Ok(live(Workload::named(Kind::Process, pid.to_string()), held.netns, Some(held.process), world))
+    Ok(live(Workload::named(Kind::Process, pid.to_string()), held.netns, Some(held.process), Node::read(world)))
 }
 
 /// `netns/NAME-OR-PATH`.
@@ -30,7 +30,7 @@ pub(super) fn named(name: &str, world: &World) -> Result<Live, TargetError> {
     };
     for path in places {
         match Netns::open(&path) {
-            Ok(netns) => return Ok(live(Workload::named(Kind::Netns, name), netns, None, world)),
+            Ok(netns) => return Ok(live(Workload::named(Kind::Netns, name), netns, None, Node::read(world))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
                 return Err(TargetError::NotNetns { path });
@@ -47,19 +47,18 @@ pub(super) fn named(name: &str, world: &World) -> Result<Live, TargetError> {
 pub(super) fn host(world: &World) -> Result<Live, TargetError> {
     let workload = Workload::named(Kind::Host, world.node.clone());
     match proof::hold(world, 1, "host") {
-        Ok(held) => Ok(live(workload, held.netns, Some(held.process), world)),
+        Ok(held) => Ok(live(workload, held.netns, Some(held.process), Node::read(world))),
         Err(TargetError::NotPermitted { .. } | TargetError::ForeignPids { .. }) => {
             let netns = Netns::current()
                 .map_err(|error| TargetError::of_kernel(error, "open the own network namespace".to_owned(), "host"))?;
-            Ok(live(workload, netns, None, world))
+            Ok(live(workload, netns, None, Node::read(world)))
         }
         Err(other) => Err(other),
     }
 }
 
 /// Completes a workload with what its namespace tells.
-pub(super) fn live(mut workload: Workload, netns: Netns, process: Option<Process>, world: &World) -> Live {
-    let node = Node::read(world);
+pub(super) fn live(mut workload: Workload, netns: Netns, process: Option<Process>, node: Node) -> Live {
     workload.pid = process.as_ref().map(Process::pid);
     workload.netns = Some(proof::id(&netns));
     workload.host_network = node.is(&netns);

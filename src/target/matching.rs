@@ -31,7 +31,13 @@ pub(super) fn hits(query: &Query, choice: &Choice, groups: &[Group]) -> Vec<Hit>
             }
             hits
         }
-        Query::Pid(_) | Query::Netns(_) | Query::Host | Query::Stdin | Query::Files(_) => Vec::new(),
+        Query::Pid(_)
+        | Query::Netns(_)
+        | Query::Inode(_)
+        | Query::Address(_)
+        | Query::Host
+        | Query::Stdin
+        | Query::Files(_) => Vec::new(),
     };
     hits.sort_unstable();
     hits.dedup();
@@ -159,6 +165,7 @@ mod tests {
         });
         Group {
             endpoint: 0,
+            owner: None,
             runtime: if pod.is_some() { "containerd" } else { "docker" }.to_owned(),
             pod: pod.map(|(name, namespace)| PodName {
                 name: name.to_owned(),
@@ -169,6 +176,7 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             members: members.collect(),
+            shares: None,
             inferred: BTreeMap::new(),
         }
     }

@@ -8,18 +8,25 @@ mod allow;
 mod cgroup;
 mod endpoint;
 mod error;
+mod listing;
 mod local;
+mod located;
 mod matching;
+mod namespaces;
 mod near;
+mod opening;
 mod proof;
 mod query;
 mod runtime;
 mod search;
+mod selector;
 mod world;
 
 pub use endpoint::{EndpointError, Given, RuntimeChoice, RuntimeEndpoint, RuntimeKind, endpoints};
 pub use error::{Candidate, TargetError};
+pub use listing::{Filter, Listing};
 pub use query::{GrammarError, KINDS, Query};
+pub use selector::{Selector, SelectorError};
 pub use world::{Choice, Live, NodeNamespace, Outcome, Tried, World};
 
 /// Finds the workload that the query means, and holds it.
@@ -33,6 +40,8 @@ pub fn find(query: &Query, choice: &Choice, world: &World) -> Result<Live, Targe
     match query {
         Query::Pid(pid) => local::process(*pid, world),
         Query::Netns(name) => local::named(name, world),
+        Query::Inode(inode) => located::by_inode(*inode, world),
+        Query::Address(address) => located::by_address(*address, world),
         Query::Host => local::host(world),
         Query::Stdin | Query::Files(_) => Err(TargetError::NotLive { asked: query.to_string() }),
         Query::Pod { .. } | Query::Container(_) | Query::Id { .. } | Query::Name(_) => {

@@ -1,6 +1,7 @@
 //! The proof that a process is whom it is taken for: held first, its namespace opened, everything compared again.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::cgroup;
 use super::error::TargetError;
@@ -8,6 +9,7 @@ use super::world::{NodeNamespace, World};
 use crate::model::NetnsId;
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
+use crate::sys::userns;
 
 /// A process that is held, and its network namespace.
 pub(super) struct Held {
@@ -40,7 +42,11 @@ impl Node {
     }
 
     pub(super) fn is(&self, netns: &Netns) -> bool {
-        self.identity == Some(netns.identity())
+        self.has(netns.identity())
+    }
+
+    pub(super) fn has(&self, identity: (u64, u64)) -> bool {
+        self.identity == Some(identity)
     }
 }
 
@@ -61,31 +67,86 @@ pub(super) fn hold(world: &World, pid: u32, who: &str) -> Result<Held, TargetErr
     Ok(Held { process, netns })
 }
 
-/// Takes hold of a container's process; `ids` are the full IDs that its cgroup may name.
-pub(super) fn hold_container(world: &World, pid: u32, ids: &[&str], who: &str) -> Result<Held, TargetError> {
-    let held = hold(world, pid, who)?;
-    belongs(world, &held.process, ids, who)?;
+/// What is said of a container's process, by a runtime or by the control groups: a claim, and a number from the past.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) pid: u32,
+    /// The container's full ID.
+    pub(super) id: &'a str,
+    /// When the runtime saw the process started, after 1970-01-01 UTC; `None` where it does not tell.
+    pub(super) started: Option<Duration>,
+    /// Who says so.
+    pub(super) by: &'a str,
+    /// The user whose own runtime that is; `None` for the machine's, and for the kernel.
+    pub(super) owner: Option<u32>,
+}
+
+/// How long before a runtime's note of the start the process may have come into being: runtimes make it, prepare it, let it go,
+/// and note the time then.
+const PREPARATION: Duration = Duration::from_secs(30);
+
+/// Takes hold of a container's process, if it is shown to be the container's.
+pub(super) fn hold_container(world: &World, claim: Claim<'_>, who: &str) -> Result<Held, TargetError> {
+    let held = hold(world, claim.pid, who)?;
+    belongs(world, &held, claim, who)?;
     Ok(held)
 }
 
-/// Whether the number is, at this moment, a process of the container with this ID.
-pub(super) fn is_container(world: &World, pid: u32, id: &str) -> bool {
-    Process::hold(&world.proc_root, pid).is_ok_and(|process| belongs(world, &process, &[id], "").is_ok())
+/// Whether the number is, at this moment, a process of the container.
+pub(super) fn is_container(world: &World, claim: Claim<'_>) -> bool {
+    hold_container(world, claim, "").is_ok()
 }
 
-fn belongs(world: &World, process: &Process, ids: &[&str], who: &str) -> Result<(), TargetError> {
-    let own = std::fs::read_to_string(world.proc_root.join("self/cgroup")).unwrap_or_default();
-    if cgroup::contradicts(process.cgroup(), &own, ids) {
-        return Err(TargetError::Gone {
-            what: who.to_owned(),
-            why: format!("process {} now belongs to another container", process.pid()),
-        });
+/// The control group names the container; where it names none, the process must be as old as the runtime says, and live in a
+/// namespace of its own. Without any such sign the number could be anybody's by now.
+fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<(), TargetError> {
+    let Held { process, netns } = held;
+    if let Some(uid) = claim.owner.filter(|uid| !is_of_user(process, *uid, &world.proc_root)) {
+        return Err(TargetError::NotTheirs { what: who.to_owned(), pid: claim.pid, uid });
     }
-    Ok(())
+    let gone = |why: String| Err(TargetError::Gone { what: who.to_owned(), why });
+    let own = std::fs::read_to_string(world.proc_root.join("self/cgroup")).unwrap_or_default();
+    let innermost = cgroup::innermost(process.cgroup());
+    if innermost == Some(claim.id) {
+        return Ok(());
+    }
+    // An ID that stands in our own path too is a container around us, and says nothing.
+    if cgroup::contradicts(process.cgroup(), &own, &[]) {
+        return gone(format!("process {} now belongs to another container", claim.pid));
+    }
+    let unproven =
+        |why| Err(TargetError::Unproven { what: who.to_owned(), pid: claim.pid, runtime: claim.by.to_owned(), why });
+    let began = process.started();
+    if claim.started.is_some_and(|told| began > told) {
+        // It cannot have had the number when the runtime noted it.
+        return gone(format!("process {} started later than the container, it has taken the number over", claim.pid));
+    }
+    if claim.pid == 1 {
+        return unproven("that is the first process of the node, and no container's");
+    }
+    let ours = Netns::current().is_ok_and(|own| own.identity() == netns.identity());
+    if ours || Node::read(world).is(netns) {
+        return unproven("its control group names no container, and its network namespace is the node's own");
+    }
+    match claim.started {
+        Some(told) if told.saturating_sub(began) <= PREPARATION => Ok(()),
+        Some(_) => unproven("its control group names no container, and it is older than the container"),
+        None => unproven("its control group names no container, and when the container started is not told"),
+    }
+}
+
+/// Whether the process is the user's: by its real UID, or since it lives in a user namespace that the user made, as a rootless
+/// runtime's containers do, whatever UIDs they have there.
+fn is_of_user(process: &Process, uid: u32, proc_root: &Path) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
+    let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
+    // Alive afterwards, so nobody else had its number while its namespaces were looked at.
+    (real == Some(uid) || owned()) && process.alive().is_ok()
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.
-fn same_numbers(proc_root: &Path) -> Result<(), TargetError> {
+pub(super) fn same_numbers(proc_root: &Path) -> Result<(), TargetError> {
     let own: PathBuf = match std::fs::read_link(proc_root.join("self")) {
         Ok(own) => own,
         // Not a proc mount, or one of a PID namespace in which this process has no number at all.

@@ -1,12 +1,13 @@
 //! The grammar of targets: what a word on the command line asks for.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 /// The kinds that may stand before a `/`, as help and errors list them.
-pub const KINDS: [&str; 5] = ["pod", "container", "pid", "netns", "file"];
+pub const KINDS: [&str; 7] = ["pod", "container", "pid", "netns", "inode", "ip", "file"];
 
 /// The runtimes that may stand before `://`, in the words that Kubernetes uses in `containerID`.
 const SCHEMES: [&str; 4] = ["docker", "containerd", "cri-o", "podman"];
@@ -40,6 +41,10 @@ pub enum Query {
     Pid(u32),
     /// A network namespace by its name (`ip netns`) or the path of a file that holds it.
     Netns(String),
+    /// A network namespace by its inode, the number in `net:[…]`.
+    Inode(u64),
+    /// The network namespace in which an interface has this address.
+    Address(IpAddr),
     /// The node's own network namespace.
     Host,
     /// Saved text from standard input.
@@ -67,7 +72,7 @@ pub enum GrammarError {
     /// An unknown kind before `/`.
     #[error(
         "target {asked:?}: {kind:?} is no kind of target; there are pod/NAME, container/NAME, pid/NUMBER, \
-         netns/NAME-OR-PATH, file/PATH, host, docker://ID, containerd://ID, cri-o://ID and a bare name"
+         netns/NAME-OR-PATH, inode/NUMBER, ip/ADDRESS, file/PATH, host, docker://ID, containerd://ID, cri-o://ID and a bare name"
     )]
     UnknownKind {
         /// The whole word.
@@ -83,6 +88,30 @@ pub enum GrammarError {
         /// What stood behind `pid/`.
         number: String,
     },
+    /// `inode/` with something that is no inode's number.
+    #[error("target {asked:?}: {number:?} is no inode number; it is the number in net:[…] of ls -l /proc/PID/ns/net")]
+    BadInode {
+        /// The whole word.
+        asked: String,
+        /// What stood behind `inode/`.
+        number: String,
+    },
+    /// `ip/` with something that is no address.
+    #[error("target {asked:?}: {address:?} is no IPv4 or IPv6 address")]
+    BadAddress {
+        /// The whole word.
+        asked: String,
+        /// What stood behind `ip/`.
+        address: String,
+    },
+    /// `ip/` with an address that every namespace has, or none.
+    #[error("target {asked:?}: {address} tells no network namespace from another")]
+    AddressOfAll {
+        /// The whole word.
+        asked: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// An ID that is none.
     #[error("target {asked:?}: {id:?} is no container ID (4 to 64 hexadecimal digits)")]
     BadId {
@@ -94,9 +123,15 @@ pub enum GrammarError {
 }
 
 impl Query {
-    /// Whether a container runtime has to be asked for it.
+    /// Whether container runtimes are asked about it.
     #[must_use]
     pub fn asks_runtimes(&self) -> bool {
+        self.names_workload() || matches!(self, Self::Inode(_) | Self::Address(_))
+    }
+
+    /// Whether it names a pod or a container, so that `-n` and `-c` narrow it.
+    #[must_use]
+    pub fn names_workload(&self) -> bool {
         matches!(self, Self::Pod { .. } | Self::Container(_) | Self::Id { .. } | Self::Name(_))
     }
 
@@ -163,6 +198,11 @@ fn by_kind(asked: &str, kind: &str, rest: &str) -> Result<Query, GrammarError> {
             Ok(pid) if pid > 0 && i32::try_from(pid).is_ok() => Ok(Query::Pid(pid)),
             _ => Err(GrammarError::BadPid { asked: asked.to_owned(), number: rest.to_owned() }),
         },
+        "inode" => match rest.parse::<u64>() {
+            Ok(inode) if inode > 0 => Ok(Query::Inode(inode)),
+            _ => Err(GrammarError::BadInode { asked: asked.to_owned(), number: rest.to_owned() }),
+        },
+        "ip" => by_address(asked, rest),
         _ if rest == "-" => Ok(Query::Stdin),
         _ => {
             let paths: Vec<PathBuf> = rest.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
@@ -171,6 +211,19 @@ fn by_kind(asked: &str, kind: &str, rest: &str) -> Result<Query, GrammarError> {
             }
             Ok(Query::Files(paths))
         }
+    }
+}
+
+fn by_address(asked: &str, text: &str) -> Result<Query, GrammarError> {
+    let asked = asked.to_owned();
+    // As it stands in a URL, too.
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(address) if address.is_loopback() || address.is_unspecified() || address.is_multicast() => {
+            Err(GrammarError::AddressOfAll { asked, address })
+        }
+        Ok(address) => Ok(Query::Address(address)),
+        Err(_) => Err(GrammarError::BadAddress { asked, address: text.to_owned() }),
     }
 }
 
@@ -188,6 +241,8 @@ impl fmt::Display for Query {
             Self::Id { runtime: None, prefix } => f.write_str(prefix),
             Self::Pid(pid) => write!(f, "pid/{pid}"),
             Self::Netns(name) => write!(f, "netns/{name}"),
+            Self::Inode(inode) => write!(f, "inode/{inode}"),
+            Self::Address(address) => write!(f, "ip/{address}"),
             Self::Host => f.write_str("host"),
             Self::Stdin => f.write_str("-"),
             Self::Files(paths) => {
@@ -219,6 +274,11 @@ mod tests {
             ("pid/1234", Query::Pid(1234)),
             ("netns/blue", Query::Netns("blue".into())),
             ("netns//run/netns/blue", Query::Netns("/run/netns/blue".into())),
+            ("inode/4026532184", Query::Inode(4_026_532_184)),
+            ("ip/10.0.0.5", Query::Address("10.0.0.5".parse().expect("address"))),
+            ("ip/fd00::5", Query::Address("fd00::5".parse().expect("address"))),
+            ("ip/[fd00::5]", Query::Address("fd00::5".parse().expect("address"))),
+            ("ip/::ffff:10.0.0.5", Query::Address("10.0.0.5".parse().expect("address"))),
             ("host", Query::Host),
             ("-", Query::Stdin),
             ("file/-", Query::Stdin),
@@ -238,25 +298,26 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused_and_never_taken_for_a_name() {
-        for text in [
-            "inode/4026532184",
-            "ip/10.0.0.5",
-            "kind-worker:pod/web",
-            "kind-worker:host",
-            "node:web",
-            "pods/web",
-            "rkt://4f3a",
-        ] {
+        for text in ["kind-worker:pod/web", "kind-worker:host", "node:web", "pods/web", "rkt://4f3a"] {
             let error = Query::parse(text).expect_err(text);
             assert!(matches!(error, GrammarError::UnknownKind { .. }), "{text}: {error:?}");
             assert!(KINDS.iter().all(|kind| error.to_string().contains(&format!("{kind}/"))), "{error}");
         }
         assert_eq!(Query::parse(""), Err(GrammarError::Empty));
-        for text in ["pod/", "container/", "pid/", "netns/", "file/", "file/,", "docker://"] {
+        for text in ["pod/", "container/", "pid/", "netns/", "inode/", "ip/", "file/", "file/,", "docker://"] {
             assert!(matches!(Query::parse(text), Err(GrammarError::NothingBehind { .. })), "{text}");
         }
         for text in ["pid/0", "pid/-1", "pid/x", "pid/4294967295", "pid/1/2"] {
             assert!(matches!(Query::parse(text), Err(GrammarError::BadPid { .. })), "{text}");
+        }
+        for text in ["inode/0", "inode/-1", "inode/x", "inode/18446744073709551616"] {
+            assert!(matches!(Query::parse(text), Err(GrammarError::BadInode { .. })), "{text}");
+        }
+        for text in ["ip/web", "ip/10.0.0", "ip/10.0.0.5/24", "ip/[]", "ip/fe80::1%eth0"] {
+            assert!(matches!(Query::parse(text), Err(GrammarError::BadAddress { .. })), "{text}");
+        }
+        for text in ["ip/127.0.0.1", "ip/::1", "ip/0.0.0.0", "ip/::", "ip/224.0.0.1"] {
+            assert!(matches!(Query::parse(text), Err(GrammarError::AddressOfAll { .. })), "{text}");
         }
         for text in ["docker://4f3", "docker://web1", &format!("docker://{}", "a".repeat(65))] {
             assert!(matches!(Query::parse(text), Err(GrammarError::BadId { .. })), "{text}");
@@ -265,8 +326,19 @@ mod tests {
 
     #[test]
     fn a_query_prints_as_it_was_asked() {
-        for text in ["pod/web", "container/web", "docker://4f3a", "pid/1", "netns/blue", "host", "-", "file/a,b", "web"]
-        {
+        for text in [
+            "pod/web",
+            "container/web",
+            "docker://4f3a",
+            "pid/1",
+            "netns/blue",
+            "inode/7",
+            "ip/fd00::5",
+            "host",
+            "-",
+            "file/a,b",
+            "web",
+        ] {
             assert_eq!(Query::parse(text).expect(text).to_string(), text);
         }
     }

@@ -1,22 +1,16 @@
 //! Pods and containers: the runtimes are asked, the hits opened, and what shares a network namespace is one answer.
 
-use std::path::Path;
-
 use super::error::{Candidate, TargetError};
 use super::matching::{self, Hit};
-use super::proof::{self, Held};
+use super::near;
+use super::opening::{self, describe, id_word};
+use super::proof::Node;
 use super::query::Query;
-use super::runtime::{CRI_DOCKERD, Detail, Fault, Group, Member, Runtimes, UNKNOWN};
+use super::runtime::{Fault, Group, Runtimes};
 use super::world::{Choice, Live, Outcome, Tried, World};
-use super::{local, near};
-use crate::model::{Container, Kind, Workload};
-use crate::sys::netns::Netns;
 
 /// More hits than this are not opened one by one to see whether they share a namespace.
 const MOST_OPENED: usize = 16;
-
-/// Which container of a pod `kubectl exec` takes when none is named.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// One search: the question and all that is known to answer it.
 struct Search<'a> {
@@ -94,91 +88,30 @@ impl Search<'_> {
     fn open(&self, hit: Hit) -> Result<Live, TargetError> {
         let group = self.group(hit);
         let member = hit.member.and_then(|index| group.members.get(index));
-        let who = describe(group, member);
         if !matching::is_alive(hit, &self.runtimes.groups) {
-            let state = member.or(group.members.last()).map_or("not ready", |member| member.state.as_str());
-            return Err(TargetError::NotRunning { what: who, state: state.to_owned() });
+            return Err(opening::not_running(group, member));
         }
-        let detail = self.runtimes.detail(group).map_err(|fault| self.fault(fault, group, &who))?;
-        let (netns, held) = self.hold(group, member, &detail, &who)?;
-        let entered = held.as_ref().map(|process| process.pid());
-        let mut live = local::live(self.workload(group, &detail, entered), netns, held, self.world);
+        let detail = self.runtimes.detail(group).map_err(|fault| self.fault(fault, group, &describe(group, member)))?;
+        let mut live = opening::open(group, member, &detail, Node::read(self.world), self.world)?;
+        self.add_sharers(group, &mut live);
         live.tried.clone_from(&self.runtimes.tried);
         Ok(live)
     }
 
-    /// A running container, else the sandbox's process, else the file to which its namespace is bound.
-    fn hold(
-        &self,
-        group: &Group,
-        member: Option<&Member>,
-        detail: &Detail,
-        who: &str,
-    ) -> Result<(Netns, Option<crate::sys::process::Process>), TargetError> {
-        let mut failure = None;
-        for (pid, id) in attempts(group, member, detail) {
-            match proof::hold_container(self.world, pid, &[id], who) {
-                Ok(Held { process, .. }) if !self.runtimes.may_name(group, &process, self.world) => {
-                    let (pid, uid) = (process.pid(), self.runtimes.owner(group).unwrap_or_default());
-                    failure = failure.or(Some(TargetError::NotTheirs { what: who.to_owned(), pid, uid }));
-                }
-                Ok(Held { process, netns }) => return Ok((netns, Some(process))),
-                // Another container of the same pod may still be there.
-                Err(error) => failure = failure.or(Some(error)),
+    /// Containers that were put into this one's namespace (`--network container:NAME`) are part of it.
+    fn add_sharers(&self, group: &Group, live: &mut Live) {
+        let root = opening::shared(group);
+        let others = self.runtimes.groups.iter().filter(|other| {
+            !std::ptr::eq(*other, group) && other.endpoint == group.endpoint && opening::shared(other) == root
+        });
+        for other in others.filter(|_| root.is_some()) {
+            // One that went away meanwhile is not in it any more.
+            if let Ok(detail) = self.runtimes.detail(other) {
+                let sharing = opening::containers(other, &detail, None, self.world);
+                let netns = live.netns.identity();
+                let inside = |pid: u32| opening::is_in(self.world, pid, netns);
+                live.workload.containers.extend(sharing.into_iter().filter(|one| one.pid.is_some_and(inside)));
             }
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        match (&detail.netns_path, member) {
-            (Some(path), None) => open_bound(path, who).map(|netns| (netns, None)),
-            (_, Some(member)) if detail.members.contains_key(&member.id) && group.runtime != CRI_DOCKERD => {
-                Err(TargetError::NotRunning { what: who.to_owned(), state: "without a process".to_owned() })
-            }
-            (_, Some(_)) if group.runtime != CRI_DOCKERD => {
-                Err(TargetError::Gone { what: who.to_owned(), why: "the runtime does not know it any more".to_owned() })
-            }
-            _ => Err(TargetError::NoProcess { what: who.to_owned(), runtime: group.runtime.clone() }),
-        }
-    }
-
-    fn workload(&self, group: &Group, detail: &Detail, entered: Option<u32>) -> Workload {
-        let (kind, name) = match &group.pod {
-            Some(pod) => (Kind::Pod, pod.name.clone()),
-            None => (Kind::Container, group.members.first().map(|member| member.name.clone()).unwrap_or_default()),
-        };
-        let mut workload = Workload::named(kind, name);
-        workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone()).filter(|name| !name.is_empty());
-        workload.uid = group.pod.as_ref().and_then(|pod| pod.uid.clone());
-        workload.inferred.clone_from(&group.inferred);
-        workload.runtime = Some(group.runtime.clone()).filter(|runtime| runtime != UNKNOWN);
-        workload.labels.clone_from(&group.labels);
-        workload.annotations.clone_from(&group.annotations);
-        workload.containers = group
-            .members
-            .iter()
-            .map(|member| {
-                let inner = detail.members.get(&member.id);
-                let pid = inner.and_then(|inner| inner.pid);
-                Container {
-                    name: member.name.clone(),
-                    id: member.id.clone(),
-                    // Only numbers that are proven: a restart may have handed them on meanwhile.
-                    pid: pid.filter(|pid| Some(*pid) == entered || self.is_proven(group, *pid, &member.id)),
-                    image: member.image.clone(),
-                    environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
-                }
-            })
-            .collect();
-        workload
-    }
-
-    /// Whether the number is, at this moment, a process of the container, as far as its runtime is to be believed.
-    fn is_proven(&self, group: &Group, pid: u32, id: &str) -> bool {
-        match self.runtimes.owner(group) {
-            None => proof::is_container(self.world, pid, id),
-            Some(_) => proof::hold_container(self.world, pid, &[id], "")
-                .is_ok_and(|held| self.runtimes.may_name(group, &held.process, self.world)),
         }
     }
 
@@ -259,51 +192,4 @@ impl Search<'_> {
             None => id_word(group, None),
         }
     }
-}
-
-/// `RUNTIME://ID`, or the ID alone, of a container, a lone container or a pod's sandbox.
-fn id_word(group: &Group, member: Option<&Member>) -> String {
-    let sandbox = group.sandbox.as_ref().filter(|_| group.pod.is_some()).map(|sandbox| sandbox.id.as_str());
-    let id = member.map(|member| member.id.as_str()).or(sandbox);
-    let id = id.or_else(|| group.members.first().map(|member| member.id.as_str())).unwrap_or_default();
-    match group.runtime.as_str() {
-        UNKNOWN => short(id).to_owned(),
-        CRI_DOCKERD => format!("docker://{}", short(id)),
-        runtime => format!("{runtime}://{}", short(id)),
-    }
-}
-
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-fn describe(group: &Group, member: Option<&Member>) -> String {
-    match (&group.pod, member) {
-        (Some(pod), None) => format!("pod {pod}"),
-        (Some(pod), Some(member)) => format!("container {} of pod {pod}", member.name),
-        (None, _) => {
-            let (name, id) = group.members.first().map_or(("", ""), |member| (&member.name, &member.id));
-            format!("container {name} {}", short(id))
-        }
-    }
-}
-
-/// Processes through which the namespace may be opened, with the ID that their cgroup must not contradict.
-fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -> Vec<(u32, &'a str)> {
-    let pid = |member: &&'a Member| Some((detail.members.get(&member.id)?.pid?, member.id.as_str()));
-    if let Some(member) = member {
-        return pid(&member).into_iter().collect();
-    }
-    let default = group.annotations.get(DEFAULT_CONTAINER);
-    let mut members: Vec<&Member> = group.members.iter().collect();
-    members.sort_by_key(|member| Some(&member.name) != default);
-    let sandbox = group.sandbox.as_ref().and_then(|sandbox| Some((detail.sandbox_pid?, sandbox.id.as_str())));
-    members.iter().filter_map(pid).chain(sandbox).collect()
-}
-
-fn open_bound(path: &Path, who: &str) -> Result<Netns, TargetError> {
-    Netns::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => TargetError::NotNetns { path: path.to_owned() },
-        _ => TargetError::of_kernel(error, format!("open {}", path.display()), who),
-    })
 }

@@ -141,6 +141,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// One word for it, for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Answered { .. } => "answered",
+            Self::Inferred { .. } => "inferred",
+            Self::Absent => "absent",
+            Self::Denied => "denied",
+            Self::TimedOut => "timed-out",
+            Self::TooOld => "too-old",
+            Self::Foreign => "foreign",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// Whether the endpoint is a runtime's and gave its list.
     #[must_use]
     pub fn answered(&self) -> bool {

@@ -10,10 +10,16 @@ use crate::model::{Endpoint, Family, Protocol, Socket, SocketState};
 
 /// `SOCK_DIAG_BY_FAMILY`: message type of the request and of its answers (`include/uapi/linux/sock_diag.h`).
 pub const BY_FAMILY: u16 = 20;
+/// `TCPDIAG_GETSOCK`: the older request for TCP and its answers.
+pub const TCP: u16 = 18;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
+/// Bytes of `struct inet_diag_sockid`.
+const SOCKET_ID: usize = 48;
+/// Every bit, so that states which newer kernels list only when named (bound without being connected, Linux 6.8) come too.
+const EVERY_STATE: u32 = u32::MAX;
 /// Bytes of `struct inet_diag_msg`; attributes follow.
 const MESSAGE: usize = 72;
 /// `INET_DIAG_MARK`: sent unasked, to readers with CAP_NET_ADMIN over the namespace only.
@@ -41,9 +47,6 @@ pub enum SockDiagError {
 /// Families other than [`Family::Ip6`] ask for IPv4.
 #[must_use]
 pub fn request(family: Family, protocol: Protocol) -> Vec<u8> {
-    const SOCKET_ID: usize = 48;
-    // Every bit, so that states which newer kernels list only when named (bound without being connected, Linux 6.8) come too.
-    const EVERY_STATE: u32 = u32::MAX;
     let number = if family == Family::Ip6 { AF_INET6 } else { AF_INET };
     let mut request = vec![number, protocol.number(), 0, 0];
     request.extend(EVERY_STATE.to_ne_bytes());
@@ -51,7 +54,20 @@ pub fn request(family: Family, protocol: Protocol) -> Vec<u8> {
     request
 }
 
-/// Reads one answer to a [`request`] for `protocol` (the answer itself does not name it).
+/// The payload of a [`TCP`] request (`struct inet_diag_req`) for all TCP sockets of both families, in every state.
+///
+/// The kernel walks its one table of all connections of all namespaces for each dump, at the cost of some 0.5 ms on a machine of
+/// 24 GiB whatever is in it. The newer request names a family and so costs that twice; this one is answered for both at once
+/// (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
+#[must_use]
+pub fn tcp_request() -> Vec<u8> {
+    let mut request = vec![0; 4 + SOCKET_ID];
+    request.extend(EVERY_STATE.to_ne_bytes());
+    request.extend(0_u32.to_ne_bytes());
+    request
+}
+
+/// Reads one answer to a [`request`] or [`tcp_request`] for `protocol` (the answer itself does not name it).
 ///
 /// # Errors
 /// See [`SockDiagError`].

@@ -146,7 +146,7 @@ fn kind(command: &str) -> Kind {
     let on_file = |target: &String| !matches!(Query::parse(target), Ok(query) if !is_file(&query));
     let targets = targets(&words);
     let (sudo, writes) = (command.starts_with("sudo ") || command.contains(" sudo "), command.contains('>'));
-    let needs_root = words.get(1).is_some_and(|word| word == "demo" || word == "snapshot");
+    let needs_root = words.get(1).is_some_and(|word| ["demo", "list", "snapshot"].contains(&word.as_str()));
     if sudo {
         let mut saved = command.trim_start_matches("sudo ").to_owned();
         for (target, file) in SAVED {
@@ -274,7 +274,7 @@ fn an_example_that_lies_is_noticed() {
     assert!(check(&example("sudo nslens rules pod/productpage", &["…", "All is well."], 0)).is_some());
     assert_eq!(kind("sudo nslens rules pod/other"), Kind::Live);
     assert_eq!(kind("cargo xtask test"), Kind::Other);
-    for command in ["sudo nslens rules --no-such-option pod/web", "nslens list", "rm -r docs"] {
+    for command in ["sudo nslens rules --no-such-option pod/web", "nslens lists", "rm -r docs"] {
         assert!(std::panic::catch_unwind(|| kind(command)).is_err(), "{command}");
     }
 }

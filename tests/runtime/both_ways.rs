@@ -38,6 +38,33 @@ fn both(place: &Place, words: &[&str]) -> Value {
     alone
 }
 
+/// The list is the same, and whole, in both ways.
+fn list(place: &Place) {
+    let of = |options: &[&str]| {
+        let document = nslens(place, &[&["list", "-q", "-o", "json"], options].concat()).ended(0).json();
+        let workloads = document["workloads"].as_array().expect("workloads").iter().map(|one| {
+            let containers: Vec<Value> = one["containers"]
+                .as_array()
+                .expect("containers")
+                .iter()
+                .map(|one| json!([one["name"], one["id"], one["pid"]]))
+                .collect();
+            json!([one["kind"], one["name"], one["namespace"], one["runtime"], one["pid"], one["netns"], containers])
+        });
+        workloads.collect::<Vec<Value>>()
+    };
+    let asked = of(&[]);
+    assert!(asked.len() > 2);
+    assert_eq!(asked, of(&["--runtime", "proc"]));
+    let document = nslens(place, &["list", "--runtimes", "--runtime", "proc", "-o", "json"]).ended(0).json();
+    let told = &document["runtimes"][0];
+    assert_eq!(
+        (&told["endpoint"], &told["outcome"]),
+        (&json!("/proc (cgroups alone)"), &json!("inferred")),
+        "{document}"
+    );
+}
+
 #[test]
 fn containerds_pods_are_the_same_with_and_without_it() {
     let Some(lab) = CriLab::start() else { return };
@@ -64,6 +91,7 @@ fn containerds_pods_are_the_same_with_and_without_it() {
             assert_eq!(alone["inferred"][fact], "containerd's state folder", "{words:?}");
         }
     }
+    list(place);
     let found = target(place, &["web.blue", "--runtime", "proc"]);
     assert_eq!(found["netns"]["inode"], json!(netns_of(place, blue.sandbox_pid)));
     let mut rivals = refused(place, &["pod/web", "--runtime", "proc"], 3).said("is ambiguous").candidates();
@@ -98,7 +126,7 @@ fn hanging(place: &Place, pid: u32) {
     };
     let answer = run(&[])
         .said("note: no container runtime answered; inferred: ")
-        .said("namespace, runtime by containerd's state folder");
+        .said("namespace, runtime from containerd's state folder");
     assert_eq!(answer.stderr.lines().count(), 1, "{answer:#?}");
     let document: Value = serde_json::from_str(&answer.stdout).expect("JSON");
     assert_eq!(document["target"]["pid"], json!(pid));
@@ -139,7 +167,7 @@ fn by_logs(lab: &CriLab) {
     let links: String = links.collect();
     let answer = run(&links, &["rules", "pod/logged", "-n", "red", "-o", "json"]);
     let answer =
-        answer.ended(0).said("no container runtime answered").said("name, namespace by the kubelet's log folders");
+        answer.ended(0).said("no container runtime answered").said("name, namespace from the kubelet's log folders");
     let document: Value = serde_json::from_str(&answer.stdout).expect("JSON");
     assert_eq!((&document["target"]["pid"], &document["target"]["runtime"]), (&json!(pod.pids["app"]), &json!(null)));
     let snapshot = run(&links, &["snapshot", "logged", "-c", "side", "--runtime", "proc"]).ended(0).json();
@@ -217,6 +245,7 @@ fn dockers_containers_are_the_same_with_and_without_it() {
         assert_eq!(alone["labels"], workload(place, words)["labels"], "{words:?}");
         assert_eq!(alone["annotations"], workload(place, words)["annotations"], "{words:?}");
     }
+    list(place);
     lab.docker().args(["wait", &dead]).output().expect("docker");
     // What has ended has no process, and nothing else is asked.
     refused(place, &["container/dead", "--runtime", "proc"], 3).said("no container/dead");

@@ -1,5 +1,7 @@
 //! Names of real pods in a real containerd, asked over CRI.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::netns_of;
@@ -116,6 +118,24 @@ fn host_network_restarts_and_ends_are_told() {
     // Its successor of the same name is found.
     let next = lab.run_istio_pod("web", "blue");
     assert_eq!(target(place, &["pod/web"])["pid"], json!(next.pids["app"]));
+}
+
+#[test]
+fn a_sandbox_whose_process_is_gone_leaves_its_pod_to_its_containers() {
+    let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
+    let web = lab.run_istio_pod("web", "blue");
+    place.sh(&format!("kill -KILL {}", web.sandbox_pid));
+    let gone = || !place.sh(&format!("ls -d /proc/{} 2>/dev/null || true", web.sandbox_pid)).contains("proc");
+    place.wait_for(Duration::from_secs(10), gone).unwrap_or_else(|_| panic!("it does not end"));
+    assert_eq!(target(place, &["pod/web"])["pid"], json!(web.pids["app"]));
+    assert_eq!(target(place, &[&web.sandbox[..12]])["pid"], json!(web.pids["app"]));
+    lab.stop_container(&web.ids["app"]);
+    lab.stop_container(&web.ids["istio-proxy"]);
+    // Only the file to which the CNI bound its namespace is left, and the runtime says that the pod is over.
+    refused(place, &["pod/web"], 3).said("is not running");
+    let list = nslens(place, &["list", "--all"]);
+    assert!(list.stdout.contains("not running (exited)") && list.code == 0, "{list:#?}");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::actor::Actor;
 use crate::program::{Answer, NSLENS, nslens, outside, refused, target};
 use crate::runtimes::{CriLab, DockerLab, Node, Place, SLEEP};
 
@@ -96,6 +97,43 @@ fn silent(place: &Place) {
     answer.ended(6).said(CONTAINERD).said("no answer in time").said("(cgroups alone)");
     place.hold_daemon(false);
     assert_eq!(target(place, &["pod/web"])["name"], "web", "it goes on");
+}
+
+#[test]
+fn those_that_hang_cost_one_deadline_and_the_others_answer() {
+    let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
+    lab.run_istio_pod("web", "blue");
+    let mute = Actor::start(place, "mute");
+    let deadline = 0.5;
+    let asked = |words: &[&str], code: i32| {
+        let begun = Instant::now();
+        let answer = Answer::of(place.inside(NSLENS), &[words, &["--timeout", "500ms"]].concat());
+        let took = begun.elapsed().as_secs_f64();
+        assert_eq!(answer.code, code, "{answer:#?}");
+        // Two of them, asked one after the other, would take twice as long.
+        assert!(took < 2.0 * deadline, "{words:?} took {took} s");
+        answer
+    };
+    asked(&["rules", "pod/web"], 0);
+    // It may be with one of those that did not answer.
+    let answer = asked(&["rules", "pod/elsewhere"], 6).said("/run/podman/podman.sock: no answer in time");
+    answer.said("/run/crio/crio.sock: no answer in time").said("2 containers");
+    let list = asked(&["list"], 6).said("/run/crio/crio.sock").said("/run/podman/podman.sock");
+    assert!(list.stdout.contains("\nblue       web"), "{list:#?}");
+    let runtimes = asked(&["list", "--runtimes", "-o", "json"], 0);
+    let document: Value = serde_json::from_str(&runtimes.stdout).expect("JSON");
+    let outcome = |path: &str| {
+        let all = document["runtimes"].as_array().expect("runtimes");
+        all.iter().find(|one| one["endpoint"] == path).unwrap_or_else(|| panic!("{path}"))["outcome"].clone()
+    };
+    assert_eq!(outcome(CONTAINERD), "answered");
+    assert_eq!([outcome("/run/crio/crio.sock"), outcome("/run/podman/podman.sock")], ["timed-out", "timed-out"]);
+    drop(mute);
+    // Nobody listens there any more; that is no answer either, and costs no time.
+    let begun = Instant::now();
+    refused(place, &["pod/elsewhere"], 6);
+    assert!(begun.elapsed().as_secs_f64() < deadline);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #[path = "../support/runtimes.rs"]
 mod runtimes;
 
+mod actor;
 mod both_ways;
 mod connections;
 mod cri;
@@ -11,6 +12,7 @@ mod docker;
 mod failures;
 mod identity;
 mod istio;
+mod list;
 mod mesh;
 mod program;
 mod rootless;

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod conns;
 pub mod demo;
 pub mod diff;
+pub mod list;
 pub mod rules;
 pub mod snapshot;
 

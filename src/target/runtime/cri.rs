@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use super::message::{
-    Container, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox, StatusRequest, StatusResponse,
-    VersionRequest, VersionResponse,
+    Container, ContainerStatusResponse, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
+    PodSandboxStatusResponse, StatusRequest, VersionRequest, VersionResponse,
 };
 use super::{CRI_DOCKERD, Detail, Fault, Group, Inner, Member, PodName, Sandbox, together};
 use crate::target::allow;
@@ -85,15 +85,15 @@ impl Client {
         let mut detail = Detail::default();
         let mut found = false;
         for (subject, answer) in answers {
-            let info = match answer {
-                Ok(info) => info,
+            let (info, started) = match answer {
+                Ok(told) => told,
                 Err(Fault::Missing) => continue,
                 Err(fault) => return Err(fault),
             };
             found = true;
             match subject {
                 Subject::Member(id) => {
-                    detail.members.insert(id, Inner { pid: pid(&info), environment: environment(&info) });
+                    detail.members.insert(id, Inner { pid: pid(&info), started, environment: environment(&info) });
                 }
                 Subject::Sandbox(_) => {
                     detail.sandbox_pid = pid(&info);
@@ -104,16 +104,24 @@ impl Client {
         if found { Ok(detail) } else { Err(Fault::Missing) }
     }
 
-    /// The verbose part of a status. It is JSON without a promise: whatever cannot be read is absent.
-    async fn status(&self, subject: &Subject) -> Result<Value, Fault> {
-        let (method, id) = match subject {
-            Subject::Member(id) => ("ContainerStatus", id),
-            Subject::Sandbox(id) => ("PodSandboxStatus", id),
+    /// The verbose part of a status, and when a container was started. The first is JSON without a promise: whatever cannot be
+    /// read is absent.
+    async fn status(&self, subject: &Subject) -> Result<(Value, Option<Duration>), Fault> {
+        let (info, started) = match subject {
+            Subject::Member(id) => {
+                let request = StatusRequest { id: id.clone(), verbose: true };
+                let told: ContainerStatusResponse = self.call("ContainerStatus", request).await?;
+                let started = told.status.and_then(|status| u64::try_from(status.started_at).ok());
+                (told.info, started.filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos))
+            }
+            Subject::Sandbox(id) => {
+                let request = StatusRequest { id: id.clone(), verbose: true };
+                let told: PodSandboxStatusResponse = self.call("PodSandboxStatus", request).await?;
+                (told.info, None)
+            }
         };
-        let request = StatusRequest { id: id.clone(), verbose: true };
-        let response: StatusResponse = self.call(method, request).await?;
-        let info = response.info.get("info").map_or("null", String::as_str);
-        Ok(serde_json::from_str(info).unwrap_or(Value::Null))
+        let text = info.get("info").map_or("null", String::as_str);
+        Ok((serde_json::from_str(text).unwrap_or(Value::Null), started))
     }
 
     async fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, Fault>
@@ -136,6 +144,7 @@ fn pod(sandbox: PodSandbox, runtime: &str) -> Group {
     let metadata = sandbox.metadata.unwrap_or_default();
     Group {
         endpoint: 0,
+        owner: None,
         runtime: runtime.to_owned(),
         pod: Some(PodName {
             name: metadata.name,
@@ -151,6 +160,7 @@ fn pod(sandbox: PodSandbox, runtime: &str) -> Group {
         labels: allow::metadata(sandbox.labels),
         annotations: allow::metadata(sandbox.annotations),
         members: Vec::new(),
+        shares: None,
         inferred: BTreeMap::new(),
     }
 }

@@ -98,12 +98,27 @@ impl Client {
 
 fn inner(answer: &ContainerInspectResponse) -> Inner {
     let pid = answer.state.as_ref().and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok());
+    let started = answer.state.as_ref().and_then(|state| instant(state.started_at.as_deref()?));
     let environment = answer.config.as_ref().and_then(|config| config.env.as_ref()).into_iter().flatten();
     Inner {
         // A container that does not run has process 0.
         pid: pid.filter(|pid| *pid > 0),
+        started,
         environment: allow::environment(environment.map(String::as_str)),
     }
+}
+
+/// A time of the API (RFC 3339) after 1970-01-01 UTC. Docker writes `Z`, Podman may write the machine's own offset.
+fn instant(text: &str) -> Option<Duration> {
+    let signed = text.len().checked_sub(6).filter(|at| matches!(text.as_bytes().get(*at), Some(b'+' | b'-')));
+    let (local, offset) = match signed.and_then(|at| text.split_at_checked(at)) {
+        Some((local, offset)) => (format!("{local}Z"), offset),
+        None => (text.to_owned(), "+00:00"),
+    };
+    let since = humantime::parse_rfc3339(&local).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let east = Duration::from_secs(hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60);
+    if offset.starts_with('-') { since.checked_add(east) } else { since.checked_sub(east) }
 }
 
 /// Pods by their labels, everything else alone.
@@ -117,6 +132,7 @@ fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
         let (Some(name), Some(namespace)) = (label(POD_NAME), label(POD_NAMESPACE)) else {
             let mut group = empty(runtime, None);
             group.labels = allow::metadata(labels);
+            group.shares = shares(&container);
             group.members.push(member);
             alone.push(group);
             continue;
@@ -144,15 +160,23 @@ fn group(containers: Vec<ContainerSummary>, runtime: &str) -> Vec<Group> {
     pods.into_values().chain(alone).collect()
 }
 
+/// The daemon replaces the name that was given by the full ID.
+fn shares(container: &ContainerSummary) -> Option<String> {
+    let mode = container.host_config.as_ref()?.network_mode.as_ref()?;
+    mode.strip_prefix("container:").map(str::to_owned)
+}
+
 fn empty(runtime: &str, pod: Option<PodName>) -> Group {
     Group {
         endpoint: 0,
+        owner: None,
         runtime: runtime.to_owned(),
         pod,
         sandbox: None,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         members: Vec::new(),
+        shares: None,
         inferred: BTreeMap::new(),
     }
 }
@@ -198,5 +222,22 @@ fn fault(error: Error) -> Fault {
         // The words of a decoding error quote the answer, which may hold anything.
         Error::JsonDataError { .. } => Fault::Failed("its answer is not the Engine API's".to_owned()),
         other => Fault::Failed(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_offset() {
+        let nanoseconds = |text| instant(text).map(|since| since.as_nanos());
+        assert_eq!(nanoseconds("1970-01-01T00:00:01.000000005Z"), Some(1_000_000_005));
+        assert_eq!(nanoseconds("1970-01-01T02:00:01.5+02:00"), Some(1_500_000_000));
+        assert_eq!(nanoseconds("1970-01-01T00:00:01-00:30"), Some(1_801_000_000_000));
+        // Docker's word for "never", and others' for anything.
+        for text in ["0001-01-01T00:00:00Z", "", "+02:00", "yesterday", "1970-01-01T00:00:00+xx:00"] {
+            assert_eq!(instant(text), None, "{text}");
+        }
     }
 }

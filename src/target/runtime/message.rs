@@ -111,10 +111,28 @@ pub(super) struct StatusRequest {
     pub(super) verbose: bool,
 }
 
-/// `ContainerStatusResponse` and `PodSandboxStatusResponse`, of which only the debugging part holds process numbers.
+/// `PodSandboxStatusResponse`, of which only the debugging part holds a process number.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct StatusResponse {
+pub(super) struct PodSandboxStatusResponse {
     /// One key, `info`, whose value is JSON without a promise of stability.
     #[prost(map = "string, string", tag = "2")]
     pub(super) info: HashMap<String, String>,
+}
+
+/// `ContainerStatusResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) status: Option<ContainerStatus>,
+    /// As above.
+    #[prost(map = "string, string", tag = "2")]
+    pub(super) info: HashMap<String, String>,
+}
+
+/// `ContainerStatus`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ContainerStatus {
+    /// Nanoseconds since 1970; 0 when it never ran.
+    #[prost(int64, tag = "5")]
+    pub(super) started_at: i64,
 }

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::endpoint::{RuntimeEndpoint, RuntimeKind};
+use super::proof::Claim;
 use super::world::{Outcome, Tried, World};
-use crate::sys::process::Process;
-pub(super) use proc::UNKNOWN;
+pub(super) use proc::{UNKNOWN, first_processes};
 
 /// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
 pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
@@ -33,6 +33,8 @@ pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
 pub(super) struct Group {
     /// Index of the endpoint that told of it.
     pub(super) endpoint: usize,
+    /// The user whose own that runtime is; `None` for the machine's.
+    pub(super) owner: Option<u32>,
     /// What that runtime calls itself.
     pub(super) runtime: String,
     /// Kubernetes' name for it; `None` for a container that belongs to no pod.
@@ -42,6 +44,8 @@ pub(super) struct Group {
     pub(super) annotations: BTreeMap<String, String>,
     /// By age, each name once: the one that runs, else the newest.
     pub(super) members: Vec<Member>,
+    /// The container in whose network namespace it was put, by its ID (`--network container:NAME`).
+    pub(super) shares: Option<String>,
     /// Facts that no runtime told, and what they were taken from: `name` from `kubelet's log folder`.
     pub(super) inferred: BTreeMap<String, String>,
 }
@@ -98,11 +102,20 @@ pub(super) struct Detail {
 }
 
 /// What a runtime tells of one container.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inner {
     pub(super) pid: Option<u32>,
+    /// When it saw the process started, after 1970-01-01 UTC.
+    pub(super) started: Option<Duration>,
     /// Already reduced to the allow-list.
     pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Inner {
+    /// What the runtime claims of the container's process.
+    pub(super) fn claim<'a>(&self, id: &'a str, group: &'a Group) -> Option<Claim<'a>> {
+        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner })
+    }
 }
 
 /// Why an endpoint did not answer.
@@ -155,8 +168,6 @@ struct Listing {
     client: Client,
     runtime: String,
     groups: Vec<Group>,
-    /// The user whose own it is; `None` for the machine's.
-    owner: Option<u32>,
 }
 
 /// The runtimes that answered, ready to be asked for details.
@@ -168,10 +179,8 @@ pub(super) struct Runtimes {
     pub(super) groups: Vec<Group>,
     /// What came of each endpoint, and of `/proc` where none of them answered.
     pub(super) tried: Vec<Tried>,
-    /// What is recorded of containers' environments, by ID; no runtime is asked for them.
-    recorded: BTreeMap<String, BTreeMap<String, String>>,
-    /// Endpoints behind which a user's own runtime is, and whose.
-    owners: BTreeMap<usize, u32>,
+    /// What `/proc` and records on disk tell of containers, by ID; no runtime is asked for them.
+    recorded: BTreeMap<String, Inner>,
 }
 
 impl Runtimes {
@@ -187,7 +196,6 @@ impl Runtimes {
             groups: Vec::new(),
             tried: Vec::new(),
             recorded: BTreeMap::new(),
-            owners: BTreeMap::new(),
         };
         let present = if world.proc_alone { Vec::new() } else { all.look(&world.endpoints) };
         if !present.is_empty() {
@@ -201,9 +209,9 @@ impl Runtimes {
         }
         let answered = all.tried.iter().any(|tried| tried.outcome.answered());
         if world.proc_alone || world.proc_instead && !answered {
-            let proc::Answer { groups, environments, tried } = proc::list(world);
+            let proc::Answer { groups, recorded, tried } = proc::list(world);
             all.groups = groups;
-            all.recorded = environments;
+            all.recorded = recorded;
             all.tried.push(tried);
         }
         Ok(all)
@@ -214,41 +222,45 @@ impl Runtimes {
     /// # Errors
     /// It is gone, or the runtime failed.
     pub(super) fn detail(&self, group: &Group) -> Result<Detail, Fault> {
-        let (Some(machinery), Some(client)) = (&self.machinery, self.clients.get(&group.endpoint)) else {
-            return Ok(self.listed(group));
+        self.details(&[group]).pop().unwrap_or(Err(Fault::Missing))
+    }
+
+    /// The same for several at once, in their order.
+    pub(super) fn details(&self, groups: &[&Group]) -> Vec<Result<Detail, Fault>> {
+        let Some(machinery) = &self.machinery else {
+            return groups.iter().map(|group| Ok(self.listed(group))).collect();
         };
-        let mut detail = machinery.block_on(async {
-            let answer = async {
-                match client {
-                    Client::Docker(client) => client.detail(group).await,
-                    Client::Cri(client) => client.detail(group).await,
-                }
-            };
-            tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(Fault::TimedOut))
-        })?;
-        if self.owner(group).is_some() {
-            // A path proves nothing of whose the namespace is.
-            detail.netns_path = None;
-        }
-        Ok(detail)
+        let timeout = self.timeout;
+        let tasks = groups.iter().enumerate().map(|(index, group)| {
+            let (client, group) = (self.clients.get(&group.endpoint).cloned(), (*group).clone());
+            let listed = self.listed(&group);
+            async move {
+                let answer = async {
+                    match client {
+                        Some(Client::Docker(client)) => client.detail(&group).await,
+                        Some(Client::Cri(client)) => client.detail(&group).await,
+                        None => Ok(listed),
+                    }
+                };
+                (index, tokio::time::timeout(timeout, answer).await.unwrap_or(Err(Fault::TimedOut)))
+            }
+        });
+        let mut answers = machinery.block_on(together(tasks));
+        answers.sort_by_key(|(index, _)| *index);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// The user whose own runtime told of the group; `None` when it was the machine's.
-    pub(super) fn owner(&self, group: &Group) -> Option<u32> {
-        self.owners.get(&group.endpoint).copied()
-    }
-
-    /// Whether the group's runtime may say that this process is its container's: a user's own is believed of that user's only.
-    pub(super) fn may_name(&self, group: &Group, process: &Process, world: &World) -> bool {
-        self.owner(group).is_none_or(|uid| peer::belongs(process, uid, &world.proc_root))
+    /// What is known of a container without asking a runtime for it.
+    pub(super) fn recorded(&self, id: &str) -> Inner {
+        self.recorded.get(id).cloned().unwrap_or_default()
     }
 
     /// What the listing alone told of a group's processes.
     fn listed(&self, group: &Group) -> Detail {
-        let members = group.members.iter().map(|member| {
-            let environment = self.recorded.get(&member.id).cloned().unwrap_or_default();
-            (member.id.clone(), Inner { pid: member.pid, environment })
-        });
+        let members = group
+            .members
+            .iter()
+            .map(|member| (member.id.clone(), Inner { pid: member.pid, ..self.recorded(&member.id) }));
         Detail {
             members: members.collect(),
             sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
@@ -290,7 +302,6 @@ impl Runtimes {
                 let pods = listing.groups.iter().filter(|group| group.pod.is_some()).count();
                 let containers = listing.groups.iter().map(|group| group.members.len()).sum();
                 self.clients.insert(index, listing.client);
-                self.owners.extend(listing.owner.map(|uid| (index, uid)));
                 self.groups.extend(listing.groups);
                 Outcome::Answered { runtime: listing.runtime, pods, containers }
             }
@@ -343,9 +354,10 @@ async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout
     };
     for group in &mut groups {
         group.endpoint = index;
+        group.owner = owner;
         group.members = newest_of_each_name(std::mem::take(&mut group.members));
     }
-    Ok(Listing { client, runtime, groups, owner })
+    Ok(Listing { client, runtime, groups })
 }
 
 /// Runs all at once and gathers what they return, in the order in which they end.

@@ -7,8 +7,6 @@ use std::path::Path;
 use tokio::net::UnixStream;
 
 use super::Fault;
-use crate::sys::process::Process;
-use crate::sys::userns;
 
 /// Connects once and compares the listener's PID namespace with our own. Returns the user who listens, unless that is root.
 ///
@@ -30,16 +28,6 @@ pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<Option<u32>
         Some(0) => Err(Fault::Foreign),
         _ => Ok(user),
     }
-}
-
-/// Whether the process is the user's: by its real UID, or since it lives in a user namespace that the user made, as a rootless
-/// runtime's containers do, whatever UIDs they have there.
-pub(super) fn belongs(process: &Process, uid: u32, proc_root: &Path) -> bool {
-    let status = process.read("status").unwrap_or_default();
-    let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
-    let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
-    // Alive afterwards, so nobody else had its number while its namespaces were looked at.
-    (real == Some(uid) || owned()) && process.alive().is_ok()
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

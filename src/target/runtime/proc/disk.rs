@@ -2,7 +2,7 @@
 //!
 //! | runtime | file |
 //! | --- | --- |
-//! | Docker | `/var/lib/docker/containers/ID/config.v2.json` (moby, daemon/container) |
+//! | Docker | `/var/lib/docker/containers/ID/config.v2.json` and `hostconfig.json` (moby, daemon/container) |
 //! | containerd, nerdctl | `/run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json`, the OCI bundle |
 //! | CRI-O | `/run/containers/storage/DRIVER-containers/ID/userdata/config.json`, likewise |
 //! | Podman | the same below `/var/lib`; names in `DRIVER-containers/containers.json` |
@@ -65,6 +65,8 @@ pub(super) struct Record {
     pub(super) sandbox: Option<String>,
     pub(super) is_sandbox: bool,
     pub(super) image: Option<String>,
+    /// The container in whose network namespace Docker put it, by its ID.
+    pub(super) shares: Option<String>,
     /// Docker's.
     pub(super) labels: HashMap<String, String>,
     /// Already reduced to the allow-list.
@@ -128,8 +130,11 @@ impl Disk {
     }
 
     fn docker(&self, id: &str) -> Option<Record> {
-        let files = self.docker.iter().map(|folder| folder.join(id).join("config.v2.json"));
-        let kept: DockerContainer = files.into_iter().find_map(|file| self.json(&file, LARGEST))?;
+        let (kept, folder) = self.docker.iter().map(|folder| folder.join(id)).find_map(|folder| {
+            Some((self.json::<DockerContainer>(&folder.join("config.v2.json"), LARGEST)?, folder))
+        })?;
+        let host: DockerHost = self.json(&folder.join("hostconfig.json"), LARGEST).unwrap_or_default();
+        let shares = host.network_mode.as_deref().and_then(|mode| mode.strip_prefix("container:"));
         let config = kept.config.unwrap_or_default();
         let labels = config.labels.unwrap_or_default();
         let label = |name: &str| labels.get(name).cloned();
@@ -143,6 +148,7 @@ impl Disk {
             sandbox: label("io.kubernetes.sandbox.id"),
             is_sandbox: super::super::docker::is_sandbox(&labels),
             image: config.image,
+            shares: named(shares),
             environment: allow::environment(config.env.iter().flatten().map(String::as_str)),
             labels,
         })
@@ -164,6 +170,7 @@ impl Disk {
             sandbox: of_cri("sandbox-id"),
             is_sandbox: of_cri("container-type").is_some_and(|kind| kind == "sandbox"),
             image: of_cri("image-name"),
+            shares: None,
             labels: HashMap::new(),
             environment: spec.environment(),
         })
@@ -192,6 +199,7 @@ impl Disk {
             sandbox: told("io.kubernetes.cri-o.SandboxID"),
             is_sandbox: told("io.kubernetes.cri-o.ContainerType").is_some_and(|kind| kind == "sandbox"),
             image: told("io.kubernetes.cri-o.ImageName"),
+            shares: None,
             labels: HashMap::new(),
             environment: spec.environment(),
         })
@@ -255,6 +263,12 @@ struct DockerConfig {
     image: Option<String>,
     env: Option<Vec<String>>,
     labels: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct DockerHost {
+    network_mode: Option<String>,
 }
 
 /// One of containers/storage's list.

@@ -97,6 +97,7 @@ fn lone(one: Known) -> Group {
     name_runtime(&mut group, std::slice::from_ref(&one));
     if let Some(record) = &one.record {
         docker::describe(&mut group, record.labels.clone());
+        group.shares.clone_from(&record.shares);
     }
     let (member, source) = member(one, None);
     group.inferred.insert("name".to_owned(), source.to_owned());
@@ -107,12 +108,14 @@ fn lone(one: Known) -> Group {
 fn empty() -> Group {
     Group {
         endpoint: 0,
+        owner: None,
         runtime: UNKNOWN.to_owned(),
         pod: None,
         sandbox: None,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         members: Vec::new(),
+        shares: None,
         inferred: BTreeMap::new(),
     }
 }

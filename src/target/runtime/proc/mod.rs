@@ -12,14 +12,15 @@ mod walk;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use disk::{Disk, Record};
 use logs::{Logged, Logs};
 use walk::Found;
 
-use super::{Fault, Group};
+use super::{Fault, Group, Inner};
 use crate::sys::descriptors::Proc;
+use crate::sys::process::started_at;
 use crate::sys::records::Records;
 use crate::target::world::{Outcome, Tried, World};
 
@@ -29,8 +30,8 @@ pub(in crate::target) const UNKNOWN: &str = "unknown";
 /// All that can be told of the node's pods and containers without asking a runtime.
 pub(super) struct Answer {
     pub(super) groups: Vec<Group>,
-    /// By container ID, already reduced to the allow-list.
-    pub(super) environments: BTreeMap<String, BTreeMap<String, String>>,
+    /// By container ID.
+    pub(super) recorded: BTreeMap<String, Inner>,
     pub(super) tried: Tried,
 }
 
@@ -46,28 +47,27 @@ struct Known {
 pub(super) fn list(world: &World) -> Answer {
     let begun = Instant::now();
     let looked = look(world);
-    let (groups, environments, outcome) = match looked {
-        Ok((groups, environments)) => {
+    let (groups, recorded, outcome) = match looked {
+        Ok((groups, recorded)) => {
             let pods = groups.iter().filter(|group| group.pod.is_some()).count();
             let containers = groups.iter().map(|group| group.members.len()).sum();
-            (groups, environments, Outcome::Inferred { pods, containers })
+            (groups, recorded, Outcome::Inferred { pods, containers })
         }
         Err(error) => (Vec::new(), BTreeMap::new(), Fault::from(error).into()),
     };
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let endpoint = format!("{} (cgroups alone)", world.proc_root.display());
-    Answer { groups, environments, tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone } }
+    Answer { groups, recorded, tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone } }
 }
 
 /// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. Empty where
 /// `/proc` cannot be read.
-#[cfg_attr(not(test), expect(dead_code, reason = "the listing of all workloads pairs with it"))]
-pub(super) fn first_processes(proc_root: &Path) -> BTreeMap<String, u32> {
+pub(in crate::target) fn first_processes(proc_root: &Path) -> BTreeMap<String, u32> {
     let found = walk::containers(proc_root).unwrap_or_default();
     found.into_iter().map(|(id, found)| (id, found.pid)).collect()
 }
 
-type Looked = (Vec<Group>, BTreeMap<String, BTreeMap<String, String>>);
+type Looked = (Vec<Group>, BTreeMap<String, Inner>);
 
 fn look(world: &World) -> io::Result<Looked> {
     let found = walk::containers(&world.proc_root)?;
@@ -86,12 +86,16 @@ fn look(world: &World) -> io::Result<Looked> {
         let logged = logs.container(&id).filter(|_| trusted).cloned();
         known.push(Known { id, found, record, logged });
     }
-    let environments = known
-        .iter()
-        .filter_map(|one| Some((one.id.clone(), one.record.as_ref()?.environment.clone())))
-        .filter(|(_, environment)| !environment.is_empty())
-        .collect();
-    Ok((grouping::groups(known, &logs, Some(&disk), world), environments))
+    let recorded = known.iter().map(|one| (one.id.clone(), inner(one))).collect();
+    Ok((grouping::groups(known, &logs, Some(&disk), world), recorded))
+}
+
+/// What the proof needs, and what is kept of the environment.
+fn inner(one: &Known) -> Inner {
+    // The clock is read anew when the process is held: a moment of difference must not make it look younger.
+    let started = Some(started_at(one.found.started) + Duration::from_secs(1));
+    let environment = one.record.as_ref().map(|record| record.environment.clone()).unwrap_or_default();
+    Inner { pid: Some(one.found.pid), started, environment }
 }
 
 /// Containers to which the runtime gave no cgroup: their first processes stand in files of their shims and monitors. Such a

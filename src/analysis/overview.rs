@@ -1,0 +1,39 @@
+//! How much there is in a namespace, in numbers: a workload's line in a list.
+
+use crate::model::{Backend, Snapshot, Subject, Unread};
+
+/// The numbers of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The subsystems that hold rules.
+    pub backends: Vec<Backend>,
+    /// Rules in all tables of all families; `None` when not all could be read.
+    pub rules: Option<usize>,
+    /// Whether one of the rules that were read sends packets elsewhere.
+    pub redirects: bool,
+    /// Live connections: those that `conns` shows; `None` when not all sockets could be read.
+    pub connections: Option<usize>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+impl Overview {
+    /// Counts what a snapshot holds.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let whole = |subject: Subject| snapshot.unread_about(&[subject]).next().is_none();
+        let rulesets = || snapshot.rulesets().iter().filter(|ruleset| ruleset.rule_count() > 0);
+        let backends = [Backend::Legacy, Backend::Nft].into_iter();
+        let rules = || rulesets().flat_map(|ruleset| &ruleset.tables).flat_map(|table| &table.chains);
+        Self {
+            backends: backends.filter(|backend| rulesets().any(|ruleset| ruleset.backend == *backend)).collect(),
+            rules: whole(Subject::Rules).then(|| rulesets().map(|ruleset| ruleset.rule_count()).sum()),
+            redirects: rules().flat_map(|chain| &chain.rules).any(|rule| rule.redirects()),
+            connections: whole(Subject::Sockets).then(|| {
+                let sockets = snapshot.sockets.iter().flatten();
+                sockets.filter(|socket| socket.state.is_live()).count()
+            }),
+            unread: snapshot.unread.clone(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is not loaded is not asked: every question to the kernel is noted where it leaves, with a list of modules that is made up.
+//! Needs root. A process of its own, since the notes are the whole process's; one test at a time.
+
+#[path = "../support/netns.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod support;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use nslens::capture::{Occasion, Parts, rules::Wanted, take};
+use nslens::model::{Backend, Cause, Kind, Snapshot, Subject, Workload};
+use nslens::sys::asked::{Question, since_last};
+use nslens::sys::netlink::{NETFILTER, SOCK_DIAG};
+use support::{Lab, require_root};
+
+/// All that there is to ask, as `/proc/modules` names it.
+const ALL: [&str; 7] =
+    ["nfnetlink", "nf_tables", "nf_conntrack", "nf_conntrack_netlink", "inet_diag", "tcp_diag", "udp_diag"];
+
+/// `nfgenmsg` subsystems (`include/uapi/linux/netfilter/nfnetlink.h`).
+const CONNTRACK: u16 = 1;
+const NFTABLES: u16 = 10;
+
+/// What was asked, in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Netfilter,
+    Nftables,
+    Conntrack,
+    SockDiag,
+    Tcp,
+    Udp,
+    Legacy,
+    Legacy6,
+}
+
+/// What a question was about, each once, in order.
+fn about(questions: &[Question]) -> Vec<Asked> {
+    let mut found: Vec<Asked> = questions
+        .iter()
+        .filter_map(|question| match question {
+            Question::Open { protocol: NETFILTER } => Some(Asked::Netfilter),
+            Question::Open { protocol: SOCK_DIAG } => Some(Asked::SockDiag),
+            Question::Open { .. } => None,
+            Question::Message { protocol: NETFILTER, kind, .. } => match kind >> 8 {
+                NFTABLES => Some(Asked::Nftables),
+                CONNTRACK => Some(Asked::Conntrack),
+                other => panic!("netfilter's subsystem {other} was asked"),
+            },
+            Question::Message { protocol: SOCK_DIAG, kind: nslens::wire::sock_diag::TCP, .. } => Some(Asked::Tcp),
+            // `inet_diag_req_v2`: family, protocol.
+            Question::Message { protocol: SOCK_DIAG, payload, .. } => match payload[1] {
+                6 => Some(Asked::Tcp),
+                17 => Some(Asked::Udp),
+                other => panic!("sockets of protocol {other} were asked for"),
+            },
+            Question::Message { .. } => None,
+            Question::Table { ipv6: false, .. } => Some(Asked::Legacy),
+            Question::Table { ipv6: true, .. } => Some(Asked::Legacy6),
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A root folder whose kernel has these modules, and lists legacy tables if it is to.
+fn machine(modules: &[&str], legacy: bool) -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: String| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    write("proc/modules", modules.iter().map(|name| format!("{name} 16384 0 - Live 0x0\n")).collect());
+    write("proc/kallsyms", "0000000000000000 T _text\n".to_owned());
+    write("proc/sys/kernel/osrelease", "6.1.0-none\n".to_owned());
+    if legacy {
+        write("proc/thread-self/net/ip_tables_names", "nat\n".to_owned());
+        write("proc/thread-self/net/ip6_tables_names", "nat\n".to_owned());
+    }
+    root
+}
+
+/// Looks at everything in the lab as if the kernel were that machine's.
+fn look(lab: &Lab, machine: &Path) -> (Snapshot, Vec<Asked>) {
+    since_last();
+    let parts = Parts { rules: Some(Wanted::default()), connections: true, sockets: false, interfaces: true };
+    let proc_root = machine.join("proc");
+    let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: &proc_root };
+    let snapshot = take(Workload::named(Kind::Netns, "lab"), lab.netns(), None, parts, occasion).expect("a snapshot");
+    (snapshot, about(&since_last()))
+}
+
+/// What of the snapshot is said to be unread, leaving aside what the made-up `/proc` lacks.
+fn unread(snapshot: &Snapshot) -> Vec<(&str, Subject, Cause)> {
+    let others = snapshot.unread.iter().filter(|unread| unread.subject != Subject::Processes);
+    others.map(|unread| (unread.source.as_str(), unread.subject, unread.cause)).collect()
+}
+
+fn tables(snapshot: &Snapshot, backend: Backend) -> Option<usize> {
+    let of = snapshot.rulesets().iter().filter(|ruleset| ruleset.backend == backend);
+    of.map(|ruleset| ruleset.tables.len()).reduce(|sum, more| sum + more)
+}
+
+#[test]
+fn what_is_not_loaded_is_not_asked() {
+    if !require_root() {
+        return;
+    }
+    // On this machine all of it is there, and has something to tell.
+    let lab = Lab::new();
+    lab.sh("for family in ip ip6; do
+            ${family}tables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001
+            ${family}tables-legacy -t nat -A OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 15001
+        done");
+    let _held = lab.netns().enter(|| {
+        let listener = TcpListener::bind("127.0.0.1:8080").expect("a listener");
+        (TcpStream::connect("127.0.0.1:8080").expect("a connection"), listener)
+    });
+    use Asked::{Conntrack, Legacy, Legacy6, Netfilter, Nftables, SockDiag, Tcp, Udp};
+    let everything = [Netfilter, Nftables, Conntrack, SockDiag, Tcp, Udp, Legacy, Legacy6];
+    let (snapshot, asked) = look(&lab, machine(&ALL, true).path());
+    assert_eq!((asked.as_slice(), unread(&snapshot)), (&everything[..], vec![]));
+    assert_eq!((tables(&snapshot, Backend::Nft), tables(&snapshot, Backend::Legacy)), (Some(2), Some(2)));
+    let counted =
+        |snapshot: &Snapshot| (snapshot.sockets.iter().flatten().count(), snapshot.flows.iter().flatten().count());
+    assert_eq!(counted(&snapshot), (3, 1));
+
+    let without = |names: &[&str]| -> Vec<&str> { ALL.into_iter().filter(|name| !names.contains(name)).collect() };
+    let asked_all_but = |asked: &[Asked], these: &[Asked]| {
+        everything.into_iter().filter(|one| !these.contains(one)).eq(asked.iter().copied())
+    };
+
+    // Rules: what is not there holds none, and that is known.
+    let (snapshot, asked) = look(&lab, machine(&without(&["nf_tables"]), true).path());
+    assert!(asked_all_but(&asked, &[Nftables]), "{asked:?}");
+    assert_eq!((tables(&snapshot, Backend::Nft), unread(&snapshot)), (Some(0), vec![]));
+    let (snapshot, asked) = look(&lab, machine(&ALL, false).path());
+    assert!(asked_all_but(&asked, &[Legacy, Legacy6]), "{asked:?}");
+    assert_eq!((tables(&snapshot, Backend::Legacy), unread(&snapshot)), (Some(0), vec![]));
+
+    // Connection tracking: without it there are no entries; without what lists them they are not known.
+    let unsupported = |source, subject| (source, subject, Cause::Unsupported);
+    let (snapshot, asked) = look(&lab, machine(&without(&["nf_conntrack", "nf_conntrack_netlink"]), true).path());
+    assert!(asked_all_but(&asked, &[Conntrack]), "{asked:?}");
+    assert_eq!((counted(&snapshot).1, unread(&snapshot)), (0, vec![]));
+    let (snapshot, asked) = look(&lab, machine(&without(&["nf_conntrack_netlink"]), true).path());
+    assert!(asked_all_but(&asked, &[Conntrack]), "{asked:?}");
+    assert_eq!(unread(&snapshot), [unsupported("conntrack", Subject::Flows)]);
+
+    // Sockets: there always are some, so a missing list is unread.
+    let tcp = [unsupported("sockets tcp", Subject::Sockets)];
+    let udp = [unsupported("sockets udp", Subject::Sockets)];
+    let (snapshot, asked) = look(&lab, machine(&without(&["tcp_diag"]), true).path());
+    assert!(asked_all_but(&asked, &[Tcp]), "{asked:?}");
+    assert_eq!(unread(&snapshot), tcp);
+    let (snapshot, asked) = look(&lab, machine(&without(&["udp_diag"]), true).path());
+    assert!(asked_all_but(&asked, &[Udp]), "{asked:?}");
+    assert_eq!(unread(&snapshot), udp);
+    for names in [&["inet_diag"][..], &["tcp_diag", "udp_diag"]] {
+        let (snapshot, asked) = look(&lab, machine(&without(names), true).path());
+        assert!(asked_all_but(&asked, &[SockDiag, Tcp, Udp]), "{asked:?}");
+        assert_eq!(unread(&snapshot), [tcp, udp].concat());
+    }
+
+    // Nothing at all: no netfilter socket is opened either.
+    let (snapshot, asked) = look(&lab, machine(&[], false).path());
+    assert_eq!(asked, []);
+    assert_eq!((tables(&snapshot, Backend::Nft), tables(&snapshot, Backend::Legacy)), (Some(0), Some(0)));
+    assert_eq!(unread(&snapshot), [tcp, udp].concat());
+}
