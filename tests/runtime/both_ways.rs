@@ -114,6 +114,7 @@ fn containerds_pods_are_the_same_with_and_without_it() {
 
     hanging(place, green.pids["app"]);
     by_logs(&lab);
+    without_cgroups(&lab);
     below_another_root(place, green.pids["app"]);
 }
 
@@ -195,6 +196,33 @@ fn by_logs(lab: &CriLab) {
     let target = &nameless["target"];
     assert_eq!((&target["name"], &target["namespace"], &target["kind"]), (&json!(uid), &json!(null), &json!("pod")));
     assert_eq!(target["pid"], json!(pod.pids["side"]), "{target}");
+}
+
+/// Processes that the runtime gave no cgroup of their own: containerd's shims wrote their numbers down, and are their parents.
+fn without_cgroups(lab: &CriLab) {
+    let place = lab.place();
+    let pod = lab.run_istio_pod("bare", "red");
+    let cgroup = place.cgroup();
+    let inode = netns_of(place, pod.sandbox_pid);
+    place.sh(&format!(
+        "for process in /proc/[0-9]*; do \
+         [ \"$(readlink $process/ns/net)\" = 'net:[{inode}]' ] || continue; \
+         for file in $(find /sys/fs/cgroup -maxdepth 3 -path '*/{cgroup}/cgroup.procs'); do \
+         echo ${{process#/proc/}} > $file; done; done"
+    ));
+    let stands = place.sh(&format!("cat /proc/{}/cgroup", pod.pids["app"]));
+    assert!(!stands.contains(&pod.ids["app"]) && stands.contains(cgroup), "{stands}");
+    for words in
+        [&["pod/bare"][..], &["pod/bare", "-c", "istio-proxy"], &[&pod.sandbox[..12]], &[&pod.ids["app"][..12]]]
+    {
+        both(place, words);
+    }
+    // A number that stands there and is somebody else's is not believed.
+    let file = format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{}/init.pid", pod.ids["app"]);
+    place.sh(&format!("sleep 1000 > /dev/null 2>&1 & echo -n $! > {file}"));
+    let left = workload(place, &["pod/bare", "--runtime", "proc"]);
+    assert_eq!(left["containers"].as_array().map(Vec::len), Some(1), "{left}");
+    assert_eq!(left["pid"], json!(pod.pids["istio-proxy"]));
 }
 
 /// A debug pod: the node's root lies somewhere else, and there is no other way to it.
