@@ -71,4 +71,17 @@ fn docker() {
         || shell(&format!("exec {NSLENS} rules container/web -o save -4")),
         || shell("exec nsenter -t $(/usr/bin/docker inspect -f '{{.State.Pid}}' web) -n iptables-save"),
     );
+    // The same by cgroups alone, on a node with many more processes, all of them in containers.
+    let crowd = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i+1)); done; wait";
+    lab.run_container(&["--name", "crowd"], &["sh", "-c", crowd]);
+    let many = || lab.place().sh("ls -d /proc/[0-9]* | wc -l").trim().parse().is_ok_and(|count: u32| count > 1000);
+    if lab.place().wait_for(std::time::Duration::from_secs(60), many).is_err() {
+        println!("NOT RUN: the processes do not come up");
+        return;
+    }
+    pair(
+        "the same with --runtime proc among 1,000 processes",
+        || shell(&format!("exec {NSLENS} rules container/web -o save -4 --runtime proc")),
+        || shell("exec nsenter -t $(/usr/bin/docker inspect -f '{{.State.Pid}}' web) -n iptables-save"),
+    );
 }

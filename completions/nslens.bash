@@ -99,7 +99,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__conns)
-            opts="-o -n -c -q -v -h --all --output --no-headers --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-o -n -c -q -v -h --all --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +137,10 @@ _nslens() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -171,7 +175,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__diff)
-            opts="-4 -6 -o -n -c -q -v -h --rules --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --rules --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -210,6 +214,10 @@ _nslens() {
                     return 0
                     ;;
                 --runtime-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -355,7 +363,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__list)
-            opts="-n -l -o -q -v -h --namespace --all --selector --runtimes --output --no-headers --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-n -l -o -q -v -h --namespace --all --selector --runtimes --output --no-headers --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -393,6 +401,10 @@ _nslens() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -409,7 +421,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__rules)
-            opts="-4 -6 -o -n -c -q -v -h --all --ipv4 --ipv6 --backend --output --no-headers --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --all --ipv4 --ipv6 --backend --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -451,6 +463,10 @@ _nslens() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -467,7 +483,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__snapshot)
-            opts="-f -n -c -q -v -h --file --namespace --container --runtime --runtime-endpoint --timeout --color --quiet --verbose --help"
+            opts="-f -n -c -q -v -h --file --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -502,6 +518,10 @@ _nslens() {
                     return 0
                     ;;
                 --runtime-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

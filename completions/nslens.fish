@@ -42,6 +42,7 @@ json\t''
 jsonl\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand list" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand list" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand list" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand list" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
 complete -c nslens -n "__fish_nslens_using_subcommand list" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -63,6 +64,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -81,6 +83,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand conns" -s n -l namespace -
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -99,6 +102,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand diff" -s n -l namespace -d
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -115,6 +119,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s n -l namespac
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'

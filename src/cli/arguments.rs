@@ -1,5 +1,6 @@
 //! What can be typed: data without side effects. The doc comments are the help texts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -91,6 +92,9 @@ pub struct Asking {
     /// Socket of the runtime, and no other
     #[arg(long, hide_short_help = true, value_name = "SOCKET")]
     pub runtime_endpoint: Option<String>,
+    /// Where the node's root is mounted, such as /host in a debug pod (which needs hostPID)
+    #[arg(long, hide_short_help = true, value_name = "FOLDER")]
+    pub host_root: Option<PathBuf>,
     /// Time that each runtime gets, such as 500ms or 5s
     #[arg(long, hide_short_help = true, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub timeout: Duration,

@@ -137,16 +137,21 @@ impl From<TargetError> for Failure {
                 "run it on the node itself, name the socket with --runtime-endpoint, or look at a process: nslens rules pid/NUMBER",
             ),
             TargetError::RuntimeFailed { tried, .. } if tried.iter().any(|one| one.outcome == Outcome::TimedOut) => {
-                failure(Exit::Failed).hint("allow more time with --timeout, or name one socket with --runtime-endpoint")
+                failure(Exit::Failed).hint(
+                    "allow more time with --timeout, name one socket with --runtime-endpoint, or ask none with --runtime proc",
+                )
             }
             TargetError::RuntimeFailed { .. } => {
-                failure(Exit::Failed).hint("see whether the runtime is well, or name another socket with --runtime-endpoint")
+                failure(Exit::Failed).hint(
+                    "see whether the runtime is well, name another socket with --runtime-endpoint, or ask none with --runtime proc",
+                )
             }
             TargetError::Unproven { pid, .. } => failure(Exit::Failed)
                 .hint(format!("if you know that it is the right one, look at the process itself: {}pid/{pid}", typed_command())),
-            TargetError::NoProcess { .. } | TargetError::ForeignPids { .. } | TargetError::Failed { .. } => {
-                failure(Exit::Failed)
-            }
+            TargetError::NoProcess { .. }
+            | TargetError::NotTheirs { .. }
+            | TargetError::ForeignPids { .. }
+            | TargetError::Failed { .. } => failure(Exit::Failed),
             TargetError::NotNetns { .. } => {
                 failure(Exit::Usage).hint("give a name from /run/netns, or a path such as /proc/PID/ns/net")
             }

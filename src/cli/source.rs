@@ -1,5 +1,6 @@
 //! A target as it was typed becomes a snapshot: taken of a live workload, or read from files.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,12 +13,16 @@ use super::screen::Screen;
 use crate::archive::{self, Loaded};
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
-use crate::target::{self, Choice, Given, NodeNamespace, Query, RuntimeEndpoint, TargetError, World};
+use crate::target::{
+    self, Choice, Given, Live, NodeNamespace, Outcome, Query, RuntimeChoice, RuntimeEndpoint, TargetError, World,
+};
 
-/// Where the machine keeps its processes.
-const PROC: &str = "/proc";
-/// Where crictl's settings lie.
-const CRICTL: &str = "/etc/crictl.yaml";
+/// Where crictl's settings lie, below the node's root.
+const CRICTL: &str = "etc/crictl.yaml";
+/// Where each user has a folder for what runs, likewise.
+const USERS: &str = "run/user";
+/// Where the node's name is kept, likewise.
+const HOSTNAME: &str = "etc/hostname";
 
 /// The end of the year 9999: what is later in a file is nonsense, and cannot be written as a date.
 const MOST: u64 = 253_402_300_799;
@@ -69,8 +74,7 @@ impl Source<'_> {
 
     fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
         let place = self.place;
-        let world = if query.asks_runtimes() { world(&place.asking)? } else { World::here(node(), Vec::new()) };
-        let node = world.node.clone();
+        let world = world(&place.asking, query.asks_runtimes())?;
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
         if !query.names_workload() && choice != Choice::default() {
             self.screen.note(&format!("-n and -c pick pods and their containers; they say nothing of {asked}"));
@@ -88,8 +92,23 @@ impl Source<'_> {
         if live.node_namespace == NodeNamespace::CallingThread && live.workload.host_network {
             self.screen.note("the node's own namespace could not be read; that of this program stands for it");
         }
-        let occasion = Occasion { node: &node, now: now(), asked, proc_root: Path::new(PROC) };
+        self.told_by_proc(&live, &world);
+        let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
+    }
+
+    /// Says which facts no runtime told, unless the user wanted it so.
+    fn told_by_proc(&self, live: &Live, world: &World) {
+        let by_proc = live.tried.iter().any(|tried| matches!(tried.outcome, Outcome::Inferred { .. }));
+        if by_proc && !world.proc_alone {
+            let mut by_source: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (fact, source) in &live.workload.inferred {
+                by_source.entry(source).or_default().push(fact);
+            }
+            let facts: Vec<String> =
+                by_source.iter().map(|(source, facts)| format!("{} from {source}", facts.join(", "))).collect();
+            self.screen.note(&format!("no container runtime answered; inferred: {}", facts.join("; ")));
+        }
     }
 
     /// A snapshot, or saved rules; several files of saved rules make one workload.
@@ -130,6 +149,54 @@ impl Source<'_> {
     }
 }
 
+/// The node as the options show it; its runtimes only where they are to be asked.
+///
+/// # Errors
+/// `--runtime-endpoint` is no socket.
+pub fn world(asking: &Asking, asks_runtimes: bool) -> Result<World, Failure> {
+    let endpoints = if asks_runtimes { endpoints(asking)? } else { Vec::new() };
+    let world = match &asking.host_root {
+        Some(root) => World::here(node_below(root), endpoints).below(root),
+        None => World::here(node(), endpoints),
+    };
+    Ok(World {
+        timeout: asking.timeout,
+        proc_alone: asking.runtime == RuntimeChoice::Proc,
+        proc_instead: asking.runtime == RuntimeChoice::Auto && asking.runtime_endpoint.is_none(),
+        ..world
+    })
+}
+
+/// The runtimes' sockets, by the options, the environment, crictl's file and users' folders.
+fn endpoints(asking: &Asking) -> Result<Vec<RuntimeEndpoint>, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (cri, docker, podman) =
+        (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
+    let root = asking.host_root.as_deref().unwrap_or(Path::new("/"));
+    let crictl = std::fs::read_to_string(root.join(CRICTL)).ok();
+    let users = users(&root.join(USERS));
+    Ok(target::endpoints(&Given {
+        choice: asking.runtime,
+        endpoint: asking.runtime_endpoint.as_deref(),
+        container_runtime_endpoint: cri.as_deref(),
+        docker_host: docker.as_deref(),
+        container_host: podman.as_deref(),
+        crictl_yaml: crictl.as_deref(),
+        host_root: asking.host_root.as_deref(),
+        users: &users,
+    })?)
+}
+
+/// Users' folders that may be looked into, by number.
+fn users(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let mut users: Vec<u32> = entries.filter_map(number).collect();
+    users.sort_unstable();
+    let folders = users.into_iter().map(|user| folder.join(user.to_string()));
+    folders.filter(|folder| std::fs::read_dir(folder).is_ok()).collect()
+}
+
 /// A word that was taken for a name may be a file's, or a namespace's.
 fn also_there(asked: &str, world: &World, failure: Failure) -> Failure {
     let namespaces = world.netns_folders.iter().any(|folder| !asked.contains('/') && folder.join(asked).exists());
@@ -144,35 +211,17 @@ pub fn node() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
+/// The name of the node whose root is mounted there.
+fn node_below(root: &Path) -> String {
+    let kept = std::fs::read_to_string(root.join(HOSTNAME)).unwrap_or_default();
+    let name = kept.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    name.map_or_else(node, str::to_owned)
+}
+
 /// Seconds after 1970-01-01 UTC.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// The node as the options want it searched.
-///
-/// # Errors
-/// A socket that is named is none.
-pub fn world(asking: &Asking) -> Result<World, Failure> {
-    Ok(World { timeout: asking.timeout, ..World::here(node(), endpoints(asking)?) })
-}
-
-/// The runtimes' sockets, by the options, the environment and crictl's file.
-fn endpoints(asking: &Asking) -> Result<Vec<RuntimeEndpoint>, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (cri, docker, podman) =
-        (variable("CONTAINER_RUNTIME_ENDPOINT"), variable("DOCKER_HOST"), variable("CONTAINER_HOST"));
-    let crictl = std::fs::read_to_string(CRICTL).ok();
-    Ok(target::endpoints(&Given {
-        choice: asking.runtime,
-        endpoint: asking.runtime_endpoint.as_deref(),
-        container_runtime_endpoint: cri.as_deref(),
-        docker_host: docker.as_deref(),
-        container_host: podman.as_deref(),
-        crictl_yaml: crictl.as_deref(),
-        host_root: None,
-    })?)
 }
 
 fn standard_input() -> Result<Vec<u8>, Failure> {

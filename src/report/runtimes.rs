@@ -47,7 +47,7 @@ pub fn table(answers: &[Answer<'_>], look: Look) -> String {
         let of = answers.get(index.wrapping_sub(usize::from(look.headings)));
         let label = label.or_else(|| {
             Some(match of?.outcome {
-                "answered" => return None,
+                "answered" | "inferred" => return None,
                 "absent" => Label::Dim,
                 _ => Label::Warning,
             })

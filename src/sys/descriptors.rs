@@ -18,6 +18,8 @@ use super::below::Root;
 
 /// Bytes asked for at once from a folder.
 const ENTRIES: usize = 32 * 1024;
+/// More than what the small files of a process hold nearly everywhere.
+const SMALL: usize = 4096;
 
 /// A mounted `/proc`.
 #[derive(Debug)]
@@ -146,6 +148,28 @@ impl ProcessFolder {
         Ok(bytes)
     }
 
+    /// Reads a small file of the folder into a buffer that is used again and again; what was in it is gone.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_into(&self, name: &CStr, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        bytes.resize(bytes.capacity().max(SMALL), 0);
+        let mut length = 0;
+        loop {
+            // Such files say of themselves that they are empty: their end shows only by reading.
+            match rustix::io::read(&file, bytes.get_mut(length..).unwrap_or_default())? {
+                0 => break,
+                read => length += read,
+            }
+            if length == bytes.len() {
+                bytes.resize(length * 2, 0);
+            }
+        }
+        bytes.truncate(length);
+        Ok(())
+    }
+
     /// Hands the inode of every socket among the process's descriptors to `each`, until that says to stop.
     ///
     /// # Errors
@@ -187,7 +211,7 @@ fn number(digits: &[u8]) -> Option<u32> {
 }
 
 /// Hands the name of every entry of a folder to `each`, until that says to stop.
-fn each_entry(folder: &OwnedFd, mut each: impl FnMut(&CStr) -> ControlFlow<()>) -> io::Result<()> {
+pub(super) fn each_entry(folder: &OwnedFd, mut each: impl FnMut(&CStr) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); ENTRIES];
     let mut entries = RawDir::new(folder, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -222,6 +246,13 @@ mod tests {
         assert!(found.contains(&link.to_string_lossy().into_owned()), "{link:?} is not in {found:?}");
         assert!(own.netns().expect("the namespace").1 > 0);
         assert!(own.read("stat").expect("its state").starts_with(pid.to_string().as_bytes()));
+        let mut buffer = vec![b'x'; 9000];
+        for name in [c"cgroup", c"maps", c"cgroup"] {
+            own.read_into(name, &mut buffer).expect("a file");
+            let whole = own.read(name.to_str().expect("text")).expect("a file");
+            assert!(!buffer.is_empty() && (name == c"maps" || buffer == whole), "{name:?}");
+            buffer.shrink_to_fit();
+        }
     }
 
     #[test]

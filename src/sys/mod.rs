@@ -13,4 +13,6 @@ pub mod modules;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod records;
+pub mod userns;
 pub mod xt_sockopt;

@@ -68,16 +68,7 @@ impl Process {
     /// The kernel keeps the time after boot only: if the clock was set since then, this is off by as much.
     #[must_use]
     pub fn started(&self) -> Duration {
-        let now = |clock| {
-            let now = rustix::time::clock_gettime(clock);
-            let (seconds, rest) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
-            Duration::new(seconds.unwrap_or_default(), rest.unwrap_or_default())
-        };
-        let ticks = rustix::param::clock_ticks_per_second().max(1);
-        let after_boot = Duration::from_nanos((1_000_000_000 / ticks).saturating_mul(self.start_time));
-        // Field 22 counts from where CLOCK_BOOTTIME does, sleep of the machine included (fs/proc/array.c).
-        let ago = now(rustix::time::ClockId::Boottime).saturating_sub(after_boot);
-        now(rustix::time::ClockId::Realtime).saturating_sub(ago)
+        started_at(self.start_time)
     }
 
     /// `/proc/PID/cgroup` as it was when the process was taken hold of.
@@ -165,6 +156,21 @@ impl Process {
         let stat = self.read("stat")?;
         parse_start_time(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
     }
+}
+
+/// The time after 1970-01-01 UTC that is so many clock ticks after boot; see [`Process::started`].
+#[must_use]
+pub fn started_at(start_time: u64) -> Duration {
+    let now = |clock| {
+        let now = rustix::time::clock_gettime(clock);
+        let (seconds, rest) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
+        Duration::new(seconds.unwrap_or_default(), rest.unwrap_or_default())
+    };
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let after_boot = Duration::from_nanos((1_000_000_000 / ticks).saturating_mul(start_time));
+    // Field 22 counts from where CLOCK_BOOTTIME does, sleep of the machine included (fs/proc/array.c).
+    let ago = now(rustix::time::ClockId::Boottime).saturating_sub(after_boot);
+    now(rustix::time::ClockId::Realtime).saturating_sub(ago)
 }
 
 /// Field 22 of `/proc/PID/stat`. The command (field 2) is hostile: it may hold blanks and brackets, so count from its last one.

@@ -121,6 +121,8 @@ pub struct Given<'a> {
     pub crictl_yaml: Option<&'a str>,
     /// Where the node's root is mounted; the default places are looked for below it.
     pub host_root: Option<&'a Path>,
+    /// Folders in which users' own runtimes have their sockets: `/run/user/UID`, as far as they may be looked into.
+    pub users: &'a [PathBuf],
 }
 
 /// An endpoint that cannot be one.
@@ -132,19 +134,27 @@ pub enum EndpointError {
 }
 
 /// The usual places, those that cost least to ask first.
-const DEFAULTS: [&str; 6] = [
+///
+/// `/var/run` is `/run` everywhere; RKE2 has its containerd where k3s has it. What runs in nodes in containers (kind, k3d) is
+/// reached inside of them only.
+const DEFAULTS: [&str; 8] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/run/k3s/containerd/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
     "/run/cri-dockerd.sock",
     "/var/run/docker.sock",
     "/run/podman/podman.sock",
 ];
 
+/// Rootless Docker's and Podman's, in a user's folder.
+const USERS: [&str; 2] = ["docker.sock", "podman/podman.sock"];
+
 /// The sockets to ask, each once.
 ///
 /// `--runtime-endpoint` stands alone. Otherwise what the variables and crictl's file name comes first, then the default
-/// places. A variable that names another machine (`tcp://`, `ssh://`) is passed over: its containers are not on this node.
+/// places, then users' own. A path in crictl's file is the node's and lies below its root, those in variables are ours. A variable that names another machine (`tcp://`, `ssh://`) is passed over: its containers are not on this node.
 ///
 /// # Errors
 /// `--runtime-endpoint` is not a unix socket.
@@ -156,27 +166,30 @@ pub fn endpoints(given: &Given<'_>) -> Result<Vec<RuntimeEndpoint>, EndpointErro
         let path = unix_path(text).ok_or_else(|| EndpointError::NotUnix(text.to_owned()))?;
         return Ok(vec![RuntimeEndpoint { kind: given.choice.kind(&path), path, explicit: true }]);
     }
+    // Below another root `/var/run` may be a link to the absolute `/run`, which would lead out of it.
+    let moved = |path: PathBuf| match given.host_root {
+        Some(root) => root.join(plain(&path).strip_prefix("/").unwrap_or(&path)),
+        None => path,
+    };
+    let path = |text: Option<&str>| text.and_then(unix_path);
     let named = [
-        (given.container_runtime_endpoint, Some(RuntimeKind::Cri)),
-        (given.crictl_yaml.and_then(crictl_endpoint), Some(RuntimeKind::Cri)),
-        (given.docker_host, None),
-        (given.container_host, Some(RuntimeKind::Podman)),
+        (path(given.container_runtime_endpoint), Some(RuntimeKind::Cri)),
+        (path(given.crictl_yaml.and_then(crictl_endpoint)).map(moved), Some(RuntimeKind::Cri)),
+        (path(given.docker_host), None),
+        (path(given.container_host), Some(RuntimeKind::Podman)),
     ];
     let mut list: Vec<RuntimeEndpoint> = Vec::new();
-    for (text, kind) in named {
-        if let Some(path) = text.and_then(unix_path) {
+    for (path, kind) in named {
+        if let Some(path) = path {
             // DOCKER_HOST may well be Podman's socket.
             let guessed =
                 if RuntimeKind::of(&path) == RuntimeKind::Podman { RuntimeKind::Podman } else { RuntimeKind::Docker };
             add(&mut list, given.choice, RuntimeEndpoint { kind: kind.unwrap_or(guessed), path, explicit: true });
         }
     }
-    for default in DEFAULTS {
-        let path = match given.host_root {
-            // Below another root `/var/run` may be a link to the absolute `/run`, which would lead out of it.
-            Some(root) => root.join(plain(Path::new(default)).strip_prefix("/").unwrap_or(Path::new(default))),
-            None => PathBuf::from(default),
-        };
+    let usual = DEFAULTS.iter().map(|default| moved(PathBuf::from(default)));
+    let users = given.users.iter().flat_map(|folder| USERS.iter().map(|name| folder.join(name)));
+    for path in usual.chain(users) {
         add(&mut list, given.choice, RuntimeEndpoint { kind: RuntimeKind::of(&path), path, explicit: false });
     }
     Ok(list)
@@ -223,7 +236,7 @@ mod tests {
         assert!(list.iter().all(|endpoint| !endpoint.explicit));
         let kinds: Vec<RuntimeKind> = list.iter().map(|endpoint| endpoint.kind).collect();
         use RuntimeKind::{Cri, Docker, Podman};
-        assert_eq!(kinds, [Cri, Cri, Cri, Cri, Docker, Podman]);
+        assert_eq!(kinds, [Cri, Cri, Cri, Cri, Cri, Cri, Docker, Podman]);
     }
 
     #[test]
@@ -260,6 +273,8 @@ mod tests {
                 "/run/docker.sock",
                 "/run/user/1000/podman/podman.sock",
                 "/run/k3s/containerd/containerd.sock",
+                "/run/k0s/containerd.sock",
+                "/var/snap/microk8s/common/run/containerd.sock",
                 "/run/cri-dockerd.sock",
                 "/run/podman/podman.sock",
             ]
@@ -275,16 +290,46 @@ mod tests {
         assert_eq!(of(RuntimeChoice::Podman), ["/run/podman/podman.sock"]);
         assert_eq!(
             of(RuntimeChoice::Containerd),
-            ["/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"]
+            [
+                "/run/containerd/containerd.sock",
+                "/run/k3s/containerd/containerd.sock",
+                "/run/k0s/containerd.sock",
+                "/var/snap/microk8s/common/run/containerd.sock",
+            ]
         );
-        assert_eq!(of(RuntimeChoice::Cri).len(), 4);
+        assert_eq!(of(RuntimeChoice::Cri).len(), 6);
         assert!(of(RuntimeChoice::Proc).is_empty());
     }
 
     #[test]
     fn below_another_root_the_default_places_move_along() {
-        let given = Given { host_root: Some(Path::new("/host")), ..Given::default() };
-        assert!(paths(&given).contains(&"/host/run/docker.sock".to_owned()));
+        let given = Given {
+            host_root: Some(Path::new("/host")),
+            docker_host: Some("unix:///run/mine.sock"),
+            crictl_yaml: Some("runtime-endpoint: unix:///var/run/crio/crio.sock"),
+            ..Given::default()
+        };
+        let paths = paths(&given);
+        assert_eq!(paths[..2], ["/host/run/crio/crio.sock", "/run/mine.sock"], "a variable is not the node's");
+        assert!(paths.contains(&"/host/run/docker.sock".to_owned()), "{paths:?}");
+        assert!(paths[2..].iter().all(|path| path.starts_with("/host/")), "{paths:?}");
+    }
+
+    #[test]
+    fn users_own_runtimes_come_last() {
+        let users = ["/run/user/1000".into(), "/run/user/7".into()];
+        let list = endpoints(&Given { users: &users, ..Given::default() }).expect("endpoints");
+        let last: Vec<(RuntimeKind, &str)> =
+            list.iter().skip(DEFAULTS.len()).map(|one| (one.kind, one.path.to_str().expect("text"))).collect();
+        assert_eq!(
+            last,
+            [
+                (RuntimeKind::Docker, "/run/user/1000/docker.sock"),
+                (RuntimeKind::Podman, "/run/user/1000/podman/podman.sock"),
+                (RuntimeKind::Docker, "/run/user/7/docker.sock"),
+                (RuntimeKind::Podman, "/run/user/7/podman/podman.sock"),
+            ]
+        );
     }
 
     #[test]

@@ -86,8 +86,8 @@ pub enum TargetError {
         #[source]
         source: Option<io::Error>,
     },
-    /// No runtime's socket is there.
-    #[error("{asked} cannot be looked up: {}", none_of(tried))]
+    /// No runtime's socket is there, and `/proc` shows no container.
+    #[error("{asked} cannot be looked up: no container runtime on this node{}", asked_of(tried))]
     NoRuntime {
         /// What was asked.
         asked: String,
@@ -109,6 +109,16 @@ pub enum TargetError {
         what: String,
         /// Which runtime.
         runtime: String,
+    },
+    /// A user's own runtime names a process that is not that user's.
+    #[error("process {pid} is not of user {uid}, whose runtime says that it is {what}")]
+    NotTheirs {
+        /// Which workload.
+        what: String,
+        /// The process.
+        pid: u32,
+        /// The user.
+        uid: u32,
     },
     /// Process numbers mean something else here.
     #[error(
@@ -171,20 +181,16 @@ fn missing_capability() -> Option<&'static str> {
     crate::sys::caps::missing().into_iter().find(|name| *name == "CAP_SYS_PTRACE")
 }
 
-/// No runtime is there, or none was to be asked.
-fn none_of(tried: &[Tried]) -> String {
-    match tried {
-        [] => "by --runtime no container runtime is asked for it".to_owned(),
-        tried => format!("no container runtime on this node{}", asked_of(tried)),
-    }
-}
-
-/// ` (asked: …)`: the places that were there, or all when none was.
+/// ` (tried …)`: the places where something was, or all of them when no runtime was anywhere.
 fn asked_of(tried: &[Tried]) -> String {
-    let there: Vec<&Tried> = tried.iter().filter(|one| one.explicit || one.outcome != Outcome::Absent).collect();
-    let shown: Vec<String> = match there.as_slice() {
-        [] => tried.iter().map(|one| one.endpoint.clone()).collect(),
-        there => there.iter().map(ToString::to_string).collect(),
-    };
+    let is_runtime = |one: &&Tried| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. });
+    let any = tried.iter().any(|one| is_runtime(&one));
+    let shown = tried.iter().filter_map(|one| match one.outcome {
+        Outcome::Absent if one.explicit => Some(one.to_string()),
+        Outcome::Absent if any => None,
+        Outcome::Absent => Some(one.endpoint.clone()),
+        _ => Some(one.to_string()),
+    });
+    let shown: Vec<String> = shown.collect();
     if shown.is_empty() { String::new() } else { format!(" (tried {})", shown.join("; ")) }
 }

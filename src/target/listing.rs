@@ -229,7 +229,7 @@ fn details(runtimes: &Runtimes, world: &World) -> Vec<Detail> {
     let by_cgroup = |group: &Group| {
         let pid = |id: &String, listed: Option<u32>| listed.or_else(|| first.get(id).copied());
         let members = group.members.iter().filter(|member| member.running).map(|member| {
-            let inner = Inner { pid: pid(&member.id, member.pid), ..Inner::default() };
+            let inner = Inner { pid: pid(&member.id, member.pid), ..runtimes.recorded(&member.id) };
             (member.id.clone(), inner)
         });
         Detail {

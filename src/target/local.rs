@@ -1,14 +1,14 @@
-//! Targets that the kernel alone knows: a process, a named namespace, the node, a container by its cgroup.
+//! Targets that the kernel alone knows: a process, a named namespace, the node.
 
 use std::path::{Path, PathBuf};
 
 use super::error::TargetError;
-use super::proof::{self, Claim, Node};
-use super::world::{Live, Tried, World};
-use super::{cgroup, near};
-use crate::model::{Container, Kind, Workload};
+use super::near;
+use super::proof::{self, Node};
+use super::world::{Live, World};
+use crate::model::{Kind, Workload};
 use crate::sys::netns::Netns;
-use crate::sys::process::{Process, parse_start_time};
+use crate::sys::process::Process;
 
 /// `pid/N`.
 pub(super) fn process(pid: u32, world: &World) -> Result<Live, TargetError> {
@@ -57,43 +57,6 @@ pub(super) fn host(world: &World) -> Result<Live, TargetError> {
     }
 }
 
-/// A container by its ID, from cgroups alone: for nodes on which no runtime answers.
-pub(super) fn container(
-    prefix: &str,
-    runtime: Option<&str>,
-    world: &World,
-    tried: &[Tried],
-) -> Option<Result<Live, TargetError>> {
-    let mut found: Vec<(String, Option<&'static str>, u64, u32)> = Vec::new();
-    for name in names_in(&world.proc_root) {
-        let Ok(pid) = name.parse::<u32>() else { continue };
-        let Ok(text) = std::fs::read_to_string(world.proc_root.join(&name).join("cgroup")) else { continue };
-        let Some((id, of)) = cgroup::innermost(&text).filter(|(id, _)| id.starts_with(prefix)) else { continue };
-        if runtime.is_none() || of.is_none() || of == runtime {
-            found.push((id.to_owned(), of, started(world, pid), pid));
-        }
-    }
-    // The first process of the container that was started first.
-    found.sort_by_key(|(_, _, start, pid)| (*start, *pid));
-    let (id, of, _, pid) = found.first()?.clone();
-    let others: Vec<&String> = found.iter().map(|(other, ..)| other).filter(|other| **other != id).collect();
-    if !others.is_empty() {
-        return Some(Err(ambiguous(prefix, std::iter::once(&id).chain(others))));
-    }
-    let who = format!("container {}", &id[..12]);
-    let held = match proof::hold_container(world, Claim { pid, id: &id, started: None, by: "its control group" }, &who)
-    {
-        Ok(held) => held,
-        Err(error) => return Some(Err(error)),
-    };
-    let mut workload = Workload::named(Kind::Container, &id[..12]);
-    workload.runtime = of.or(runtime).map(str::to_owned);
-    workload.containers = vec![Container { name: id[..12].to_owned(), id, pid: Some(pid), ..Container::default() }];
-    let mut live = live(workload, held.netns, Some(held.process), Node::read(world));
-    live.tried = tried.to_vec();
-    Some(Ok(live))
-}
-
 /// Completes a workload with what its namespace tells.
 pub(super) fn live(mut workload: Workload, netns: Netns, process: Option<Process>, node: Node) -> Live {
     workload.pid = process.as_ref().map(Process::pid);
@@ -102,25 +65,9 @@ pub(super) fn live(mut workload: Workload, netns: Netns, process: Option<Process
     Live { workload, netns, process, node_namespace: node.known_by, tried: Vec::new() }
 }
 
-fn started(world: &World, pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(world.proc_root.join(pid.to_string()).join("stat")).unwrap_or_default();
-    parse_start_time(&stat).unwrap_or(u64::MAX)
-}
-
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-fn ambiguous<'a>(prefix: &str, ids: impl Iterator<Item = &'a String>) -> TargetError {
-    let mut ids: Vec<&String> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let candidates = ids
-        .into_iter()
-        .map(|id| super::Candidate { describe: format!("container {id}"), command_word: id.clone() })
-        .collect();
-    TargetError::Ambiguous { asked: prefix.to_owned(), candidates }
 }
 
 #[cfg(test)]
@@ -176,8 +123,10 @@ mod tests {
 
     #[test]
     fn without_a_runtime_an_id_is_looked_for_in_cgroups() {
-        let world = World::here("node", Vec::new());
+        let mut world = World::here("node", Vec::new());
+        world.proc_alone = true;
         let query = Query::Id { runtime: None, prefix: "f".repeat(64) };
-        assert!(matches!(ask(&query, &world), Err(TargetError::NoRuntime { .. })));
+        let Err(TargetError::NotFound { tried, .. }) = ask(&query, &world) else { panic!("found") };
+        assert!(matches!(tried[..], [super::super::Tried { outcome: super::super::Outcome::Inferred { .. }, .. }]));
     }
 }

@@ -1,7 +1,7 @@
 //! Which of the runtimes' pods and containers a query means, by exact names and ID prefixes. No input, no output.
 
 use super::query::{Query, id_prefix};
-use super::runtime::{CRI_DOCKERD, Group, Member, PodName};
+use super::runtime::{CRI_DOCKERD, Group, Member, PodName, UNKNOWN};
 use super::world::Choice;
 
 /// A pod or a container that answers to the query.
@@ -74,8 +74,8 @@ fn ids(prefix: &str, runtime: Option<&str>, choice: &Choice, groups: &[Group]) -
     let of_runtime = |group: &Group| match runtime {
         None => true,
         // Kubernetes writes `docker://` for what cri-dockerd runs.
-        Some("docker") => group.runtime == "docker" || group.runtime == CRI_DOCKERD,
-        Some(wanted) => group.runtime == wanted,
+        Some("docker") => ["docker", CRI_DOCKERD, UNKNOWN].contains(&group.runtime.as_str()),
+        Some(wanted) => group.runtime == wanted || group.runtime == UNKNOWN,
     };
     let mut hits = members(choice, groups, |group, member| of_runtime(group) && member.id.starts_with(prefix));
     let sandboxes = groups.iter().enumerate().filter(|(_, group)| admitted(group, choice) && of_runtime(group));
@@ -165,6 +165,7 @@ mod tests {
         });
         Group {
             endpoint: 0,
+            owner: None,
             runtime: if pod.is_some() { "containerd" } else { "docker" }.to_owned(),
             pod: pod.map(|(name, namespace)| PodName {
                 name: name.to_owned(),

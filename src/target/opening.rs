@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::TargetError;
 use super::local;
 use super::proof::{self, Claim, Held, Node};
-use super::runtime::{CRI_DOCKERD, Detail, Group, Member};
+use super::runtime::{CRI_DOCKERD, Detail, Group, Member, UNKNOWN};
 use super::world::{Live, World};
 use crate::model::{Container, Kind, Workload};
 use crate::sys::descriptors::Proc;
@@ -56,7 +56,8 @@ fn hold(
         return Err(error);
     }
     match (&detail.netns_path, member) {
-        (Some(path), None) => open_bound(path, &who).map(|netns| (netns, None)),
+        // Of a user's own runtime a path would prove nothing of whose the namespace is.
+        (Some(path), None) if group.owner.is_none() => open_bound(path, &who).map(|netns| (netns, None)),
         (_, Some(member)) if detail.members.contains_key(&member.id) && group.runtime != CRI_DOCKERD => {
             Err(TargetError::NotRunning { what: who, state: "without a process".to_owned() })
         }
@@ -74,9 +75,9 @@ pub(super) fn told(group: &Group) -> Workload {
         None => (Kind::Container, group.members.first().map(|member| member.name.clone()).unwrap_or_default()),
     };
     let mut workload = Workload::named(kind, name);
-    workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone());
+    workload.namespace = group.pod.as_ref().map(|pod| pod.namespace.clone()).filter(|name| !name.is_empty());
     workload.uid = group.pod.as_ref().and_then(|pod| pod.uid.clone());
-    workload.runtime = Some(group.runtime.clone());
+    workload.runtime = Some(group.runtime.clone()).filter(|runtime| runtime != UNKNOWN);
     workload.labels.clone_from(&group.labels);
     workload.annotations.clone_from(&group.annotations);
     workload.inferred.clone_from(&group.inferred);
@@ -87,7 +88,7 @@ pub(super) fn told(group: &Group) -> Workload {
 pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, world: &World) -> Vec<Container> {
     let described = group.members.iter().map(|member| {
         let inner = detail.members.get(&member.id);
-        let claim = inner.and_then(|inner| inner.claim(&member.id, &group.runtime));
+        let claim = inner.and_then(|inner| inner.claim(&member.id, group));
         // Only numbers that are proven: a restart may have handed them on meanwhile.
         let proven = |claim: &Claim<'_>| Some(claim.pid) == entered || proof::is_container(world, *claim);
         Container {
@@ -113,13 +114,16 @@ pub(super) fn is_in(world: &World, pid: u32, netns: (u64, u64)) -> bool {
     process.and_then(|process| process.netns()).is_ok_and(|found| found == netns)
 }
 
-/// `RUNTIME://ID` of a container, a lone container or a pod's sandbox.
+/// `RUNTIME://ID`, or the ID alone, of a container, a lone container or a pod's sandbox.
 pub(super) fn id_word(group: &Group, member: Option<&Member>) -> String {
     let sandbox = group.sandbox.as_ref().filter(|_| group.pod.is_some()).map(|sandbox| sandbox.id.as_str());
     let id = member.map(|member| member.id.as_str()).or(sandbox);
     let id = id.or_else(|| group.members.first().map(|member| member.id.as_str())).unwrap_or_default();
-    let scheme = if group.runtime == CRI_DOCKERD { "docker" } else { &group.runtime };
-    format!("{scheme}://{}", short(id))
+    match group.runtime.as_str() {
+        UNKNOWN => short(id).to_owned(),
+        CRI_DOCKERD => format!("docker://{}", short(id)),
+        runtime => format!("{runtime}://{}", short(id)),
+    }
 }
 
 fn short(id: &str) -> &str {
@@ -129,8 +133,8 @@ fn short(id: &str) -> &str {
 /// Who it is, in words.
 pub(super) fn describe(group: &Group, member: Option<&Member>) -> String {
     match (&group.pod, member) {
-        (Some(pod), None) => format!("pod {}/{}", pod.namespace, pod.name),
-        (Some(pod), Some(member)) => format!("container {} of pod {}/{}", member.name, pod.namespace, pod.name),
+        (Some(pod), None) => format!("pod {pod}"),
+        (Some(pod), Some(member)) => format!("container {} of pod {pod}", member.name),
         (None, _) => {
             let (name, id) = group.members.first().map_or(("", ""), |member| (&member.name, &member.id));
             format!("container {name} {}", short(id))
@@ -140,7 +144,7 @@ pub(super) fn describe(group: &Group, member: Option<&Member>) -> String {
 
 /// Processes through which the namespace may be opened, each still to be proven.
 fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -> Vec<Claim<'a>> {
-    let claim = |member: &&'a Member| detail.members.get(&member.id)?.claim(&member.id, &group.runtime);
+    let claim = |member: &&'a Member| detail.members.get(&member.id)?.claim(&member.id, group);
     if let Some(member) = member {
         return claim(&member).into_iter().collect();
     }
@@ -149,7 +153,7 @@ fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -
     members.sort_by_key(|member| Some(&member.name) != default);
     let sandbox = group.sandbox.as_ref().and_then(|sandbox| {
         // A sandbox's time is that of its making, before its process.
-        Some(Claim { pid: detail.sandbox_pid?, id: &sandbox.id, started: None, by: &group.runtime })
+        Some(Claim { pid: detail.sandbox_pid?, id: &sandbox.id, started: None, by: &group.runtime, owner: group.owner })
     });
     members.iter().filter_map(claim).chain(sandbox).collect()
 }

@@ -9,6 +9,7 @@ use super::world::{NodeNamespace, World};
 use crate::model::NetnsId;
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
+use crate::sys::userns;
 
 /// A process that is held, and its network namespace.
 pub(super) struct Held {
@@ -76,6 +77,8 @@ pub(super) struct Claim<'a> {
     pub(super) started: Option<Duration>,
     /// Who says so.
     pub(super) by: &'a str,
+    /// The user whose own runtime that is; `None` for the machine's, and for the kernel.
+    pub(super) owner: Option<u32>,
 }
 
 /// How long before a runtime's note of the start the process may have come into being: runtimes make it, prepare it, let it go,
@@ -98,12 +101,15 @@ pub(super) fn is_container(world: &World, claim: Claim<'_>) -> bool {
 /// namespace of its own. Without any such sign the number could be anybody's by now.
 fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<(), TargetError> {
     let Held { process, netns } = held;
+    if let Some(uid) = claim.owner.filter(|uid| !is_of_user(process, *uid, &world.proc_root)) {
+        return Err(TargetError::NotTheirs { what: who.to_owned(), pid: claim.pid, uid });
+    }
     let gone = |why: String| Err(TargetError::Gone { what: who.to_owned(), why });
     let own = std::fs::read_to_string(world.proc_root.join("self/cgroup")).unwrap_or_default();
     let began = process.started();
     // It cannot have had the number when the runtime noted it.
     let later = claim.started.is_some_and(|told| began > told);
-    let innermost = cgroup::innermost(process.cgroup()).map(|(id, _)| id);
+    let innermost = cgroup::innermost(process.cgroup());
     if innermost == Some(claim.id) {
         // One of the container's may have taken the number of its first; but where that is still the first, the clock was set.
         if later && !is_first(process) {
@@ -139,6 +145,16 @@ fn is_first(process: &Process) -> bool {
     let status = process.read("status").unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
+}
+
+/// Whether the process is the user's: by its real UID, or since it lives in a user namespace that the user made, as a rootless
+/// runtime's containers do, whatever UIDs they have there.
+fn is_of_user(process: &Process, uid: u32, proc_root: &Path) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().next()?.parse().ok());
+    let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
+    // Alive afterwards, so nobody else had its number while its namespaces were looked at.
+    (real == Some(uid) || owned()) && process.alive().is_ok()
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.

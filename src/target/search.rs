@@ -2,12 +2,12 @@
 
 use super::error::{Candidate, TargetError};
 use super::matching::{self, Hit};
+use super::near;
 use super::opening::{self, describe, id_word};
 use super::proof::Node;
-use super::query::{Query, id_prefix};
+use super::query::Query;
 use super::runtime::{Fault, Group, Runtimes};
 use super::world::{Choice, Live, Outcome, Tried, World};
-use super::{local, near};
 
 /// More hits than this are not opened one by one to see whether they share a namespace.
 const MOST_OPENED: usize = 16;
@@ -26,7 +26,7 @@ pub(super) fn find(query: &Query, choice: &Choice, world: &World) -> Result<Live
     let search = Search { query, world, runtimes };
     let hits = matching::hits(query, choice, &search.runtimes.groups);
     if hits.is_empty() {
-        return search.without_runtime().unwrap_or_else(|| Err(search.not_found()));
+        return Err(search.not_found());
     }
     let hits = search.pick_container(hits, choice.container.as_deref())?;
     let hits = matching::prefer_alive(hits, &search.runtimes.groups);
@@ -115,19 +115,6 @@ impl Search<'_> {
         }
     }
 
-    /// On a node without a runtime that answers, an ID still stands in the cgroups.
-    fn without_runtime(&self) -> Option<Result<Live, TargetError>> {
-        if self.runtimes.tried.iter().any(|tried| tried.outcome.answered()) {
-            return None;
-        }
-        let (prefix, runtime) = match self.query {
-            Query::Id { runtime, prefix } => (prefix.clone(), runtime.as_deref()),
-            Query::Name(name) => (id_prefix(name)?, None),
-            _ => return None,
-        };
-        local::container(&prefix, runtime, self.world, &self.runtimes.tried)
-    }
-
     fn not_found(&self) -> TargetError {
         let asked = self.query.to_string();
         let tried = self.runtimes.tried.clone();
@@ -142,18 +129,21 @@ impl Search<'_> {
         if let Some(foreign) = any(|outcome| *outcome == Outcome::Foreign).filter(|_| !answered) {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };
         }
-        let there = tried.iter().any(|one| one.outcome != Outcome::Absent);
+        let inferred = any(|outcome| matches!(outcome, Outcome::Inferred { .. })).is_some();
+        let there = tried.iter().any(|one| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. }));
         let failing = |one: &Tried| match one.outcome {
             Outcome::Absent => one.explicit && there,
+            Outcome::Inferred { .. } => false,
             ref outcome => !outcome.answered(),
         };
         if tried.iter().any(failing) {
             return TargetError::RuntimeFailed { asked, tried };
         }
-        if !answered {
+        let groups = &self.runtimes.groups;
+        // Where there is neither a runtime nor a container, this is hardly the node that was meant.
+        if !answered && !(inferred && (self.world.proc_alone || !groups.is_empty())) {
             return TargetError::NoRuntime { asked, tried };
         }
-        let groups = &self.runtimes.groups;
         let mut near = matching::elsewhere(self.query, groups);
         if near.is_empty() {
             let (Query::Pod { name, .. } | Query::Container(name) | Query::Name(name)) = self.query else {
@@ -195,7 +185,8 @@ impl Search<'_> {
         match &group.pod {
             Some(pod) => {
                 let container = member.map(|member| format!(" -c {}", member.name)).unwrap_or_default();
-                format!("pod/{} -n {}{container}", pod.name, pod.namespace)
+                let namespace = if pod.namespace.is_empty() { String::new() } else { format!(" -n {}", pod.namespace) };
+                format!("pod/{}{namespace}{container}", pod.name)
             }
             // `container/NAME` would also mean a pod's container of that name.
             None => id_word(group, None),

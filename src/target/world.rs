@@ -1,7 +1,7 @@
 //! Where a search takes place, what narrows it, and what comes out of it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::endpoint::RuntimeEndpoint;
@@ -35,6 +35,9 @@ pub struct World {
     pub host_root: PathBuf,
     /// No runtime is to be asked: processes, cgroups and records on disk alone.
     pub proc_alone: bool,
+    /// Where no runtime answers, processes, cgroups and records on disk are looked at instead. Not so for one who wants the
+    /// answer of a certain runtime.
+    pub proc_instead: bool,
 }
 
 impl World {
@@ -49,6 +52,18 @@ impl World {
             node: node.into(),
             host_root: PathBuf::from("/"),
             proc_alone: false,
+            proc_instead: true,
+        }
+    }
+
+    /// The same with all of the node's folders below the one in which its root is mounted. The runtimes' sockets stay as given.
+    #[must_use]
+    pub fn below(self, root: &Path) -> Self {
+        Self {
+            proc_root: root.join("proc"),
+            netns_folders: vec![root.join("run/netns")],
+            host_root: root.to_owned(),
+            ..self
         }
     }
 }
@@ -104,6 +119,13 @@ pub enum Outcome {
         /// Containers that it listed, those of pods included.
         containers: usize,
     },
+    /// No runtime was asked: so much is told by `/proc`, control groups and what lies on disk.
+    Inferred {
+        /// Pods that were found.
+        pods: usize,
+        /// Containers that were found, those of pods included.
+        containers: usize,
+    },
     /// There is no such socket.
     Absent,
     /// Connecting is not permitted.
@@ -124,6 +146,7 @@ impl Outcome {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Answered { .. } => "answered",
+            Self::Inferred { .. } => "inferred",
             Self::Absent => "absent",
             Self::Denied => "denied",
             Self::TimedOut => "timed-out",
@@ -133,7 +156,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the endpoint gave its list.
+    /// Whether the endpoint is a runtime's and gave its list.
     #[must_use]
     pub fn answered(&self) -> bool {
         matches!(self, Self::Answered { .. })
@@ -146,6 +169,7 @@ impl fmt::Display for Outcome {
             Self::Answered { runtime, pods, containers } => {
                 write!(f, "{runtime}: {pods} pods, {containers} containers")
             }
+            Self::Inferred { pods, containers } => write!(f, "{pods} pods, {containers} containers"),
             Self::Absent => f.write_str("no such socket"),
             Self::Denied => f.write_str("permission denied"),
             Self::TimedOut => f.write_str("no answer in time"),

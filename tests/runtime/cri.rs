@@ -161,9 +161,5 @@ fn processes_and_named_namespaces_need_no_runtime() {
     refused(place, &["pid/999999"], 3).said("no pid/999999");
     refused(place, &["netns/nowhere"], 3);
     refused(place, &["netns//etc/passwd"], 2).said("is not a network namespace");
-    // Told not to ask any, an ID still stands in the cgroups.
-    let found = target(place, &[&pod.ids["app"], "--runtime", "proc"]);
-    assert_eq!((&found["kind"], &found["pid"]), (&json!("container"), &json!(pid)), "{found}");
-    refused(place, &["pod/web", "--runtime", "proc"], 3).said("no container runtime");
     place.hold_daemon(false);
 }

@@ -12,10 +12,12 @@ use crate::runtimes::{CriLab, DockerLab, Node, Place, SLEEP};
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
 /// Every place where a runtime's socket usually is.
-const USUAL: [&str; 6] = [
+const USUAL: [&str; 8] = [
     CONTAINERD,
     "/run/crio/crio.sock",
     "/run/k3s/containerd/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
     "/run/cri-dockerd.sock",
     "/var/run/docker.sock",
     "/run/podman/podman.sock",
@@ -72,7 +74,7 @@ fn absent(place: &Place) {
     let mut command = place.inside("unshare");
     command.args(["--mount", "sh", "-euc", "mount -t tmpfs none /run; exec \"$0\" \"$@\"", NSLENS]);
     let begun = Instant::now();
-    let answer = Answer::of(command, &["rules", "pod/web"]).ended(3).said("no container runtime on this node");
+    let answer = Answer::of(command, &["rules", "pod/web"]).ended(3).said("no pod/web on this node");
     assert!(USUAL.iter().all(|usual| answer.stderr.contains(usual)), "{answer:#?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "absent ones cost nothing");
 }
@@ -80,14 +82,19 @@ fn absent(place: &Place) {
 /// A daemon that hangs: its socket still takes connections.
 fn silent(place: &Place) {
     place.hold_daemon(true);
-    // By default each gets a second.
-    for (options, seconds) in [(&[][..], 1.0), (&["--timeout", "200ms"], 0.2)] {
+    // Named by the user, it is the only one that is to answer. By default each gets a second.
+    for (options, seconds) in
+        [(&["--runtime-endpoint", CONTAINERD][..], 1.0), (&["--runtime", "cri", "--timeout", "200ms"], 0.2)]
+    {
         let begun = Instant::now();
         let answer = Answer::of(place.inside(NSLENS), &[&["rules", "pod/web"], options].concat());
         let answer = answer.ended(6).said(CONTAINERD).said("no answer in time").said("--timeout");
         let took = begun.elapsed().as_secs_f64();
         assert!(took >= seconds && took < seconds + 5.0, "{took} s: {answer:#?}");
     }
+    // What is not found without it may be there.
+    let answer = Answer::of(place.inside(NSLENS), &["rules", "pod/webb", "--timeout", "200ms"]);
+    answer.ended(6).said(CONTAINERD).said("no answer in time").said("(cgroups alone)");
     place.hold_daemon(false);
     assert_eq!(target(place, &["pod/web"])["name"], "web", "it goes on");
 }

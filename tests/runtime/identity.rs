@@ -222,7 +222,7 @@ fn status(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
 }
 
@@ -296,7 +296,8 @@ impl Engine {
     }
 }
 
-fn answer(mut stream: UnixStream, id: &str, state: impl FnOnce() -> Value) {
+/// What it says to one connection.
+pub(crate) fn answer(mut stream: UnixStream, id: &str, state: impl FnOnce() -> Value) {
     let mut request = [0; 4096];
     let read = stream.read(&mut request).unwrap_or(0);
     let request = String::from_utf8_lossy(&request[..read]);

@@ -5,6 +5,7 @@
 mod runtimes;
 
 mod actor;
+mod both_ways;
 mod connections;
 mod cri;
 mod docker;
@@ -14,6 +15,7 @@ mod istio;
 mod list;
 mod mesh;
 mod program;
+mod rootless;
 mod untouched;
 
 use runtimes::Place;

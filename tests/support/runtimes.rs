@@ -219,6 +219,8 @@ pub(crate) struct PodSpec<'a> {
     pub(crate) annotations: &'a [(&'a str, &'a str)],
     /// It shares the node's network namespace.
     pub(crate) host_network: bool,
+    /// Its UID, which then stands in its cgroup's path as the kubelet writes it; made up, and not there, when empty.
+    pub(crate) uid: &'a str,
     /// Its containers.
     pub(crate) containers: &'a [ContainerSpec<'a>],
 }
@@ -304,6 +306,7 @@ impl Node for CriLab {
                 (LAST_APPLIED, &manifest()),
             ],
             host_network: false,
+            uid: "",
             containers: &[
                 ContainerSpec { name: "app", uid: 1000, args: SLEEP, env: &[("DB_PASSWORD", PLANTED)] },
                 ContainerSpec { name: "istio-proxy", uid: 1337, args: PROXY, env: &PROXY_ENVIRONMENT },

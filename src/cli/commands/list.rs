@@ -69,7 +69,7 @@ enum Output {
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Failure> {
-    let world = source::world(&arguments.asking)?;
+    let world = source::world(&arguments.asking, true)?;
     let look = Look { headings: !arguments.no_headers, width: screen.width, paint: screen.paint };
     if arguments.runtimes {
         let tried = Listing::runtimes(&world)?;
@@ -106,6 +106,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
 fn answer<'a>(tried: &'a Tried, words: &'a str) -> Answer<'a> {
     let told = match &tried.outcome {
         Outcome::Answered { runtime, pods, containers } => Some((runtime.as_str(), *pods, *containers)),
+        Outcome::Inferred { pods, containers } => Some(("proc", *pods, *containers)),
         _ => None,
     };
     Answer {
@@ -173,7 +174,11 @@ fn narrowed(arguments: &List) -> &'static str {
 
 /// It is there and did not give its list.
 fn is_silent(tried: &Tried) -> bool {
-    !tried.outcome.answered() && (tried.explicit || tried.outcome != Outcome::Absent)
+    match tried.outcome {
+        Outcome::Answered { .. } | Outcome::Inferred { .. } => false,
+        Outcome::Absent => tried.explicit,
+        _ => true,
+    }
 }
 
 fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {

@@ -144,6 +144,7 @@ fn pod(sandbox: PodSandbox, runtime: &str) -> Group {
     let metadata = sandbox.metadata.unwrap_or_default();
     Group {
         endpoint: 0,
+        owner: None,
         runtime: runtime.to_owned(),
         pod: Some(PodName {
             name: metadata.name,

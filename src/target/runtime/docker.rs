@@ -169,6 +169,7 @@ fn shares(container: &ContainerSummary) -> Option<String> {
 fn empty(runtime: &str, pod: Option<PodName>) -> Group {
     Group {
         endpoint: 0,
+        owner: None,
         runtime: runtime.to_owned(),
         pod,
         sandbox: None,
@@ -180,14 +181,14 @@ fn empty(runtime: &str, pod: Option<PodName>) -> Group {
     }
 }
 
-fn describe(pod: &mut Group, labels: HashMap<String, String>) {
+pub(super) fn describe(pod: &mut Group, labels: HashMap<String, String>) {
     let (annotations, labels): (Vec<_>, Vec<_>) = labels.into_iter().partition(|(key, _)| key.starts_with(ANNOTATION));
     let annotations = annotations.into_iter().map(|(key, value)| (key[ANNOTATION.len()..].to_owned(), value));
     pod.annotations = allow::metadata(annotations);
     pod.labels = allow::metadata(labels);
 }
 
-fn is_sandbox(labels: &HashMap<String, String>) -> bool {
+pub(super) fn is_sandbox(labels: &HashMap<String, String>) -> bool {
     labels.get(CONTAINER_KIND).is_some_and(|kind| kind == "podsandbox")
         || labels.get(CONTAINER_NAME).is_some_and(|name| name == "POD")
 }

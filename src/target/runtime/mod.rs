@@ -10,9 +10,8 @@ mod message;
 mod peer;
 mod proc;
 
-pub(super) use proc::first_processes;
-
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 use super::endpoint::{RuntimeEndpoint, RuntimeKind};
 use super::proof::Claim;
 use super::world::{Outcome, Tried, World};
+pub(super) use proc::{UNKNOWN, first_processes};
 
 /// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
 pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
@@ -33,6 +33,8 @@ pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
 pub(super) struct Group {
     /// Index of the endpoint that told of it.
     pub(super) endpoint: usize,
+    /// The user whose own that runtime is; `None` for the machine's.
+    pub(super) owner: Option<u32>,
     /// What that runtime calls itself.
     pub(super) runtime: String,
     /// Kubernetes' name for it; `None` for a container that belongs to no pod.
@@ -55,6 +57,13 @@ pub(super) struct PodName {
     pub(super) namespace: String,
     /// Kubernetes' UID of it.
     pub(super) uid: Option<String>,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without a runtime a pod's UID may be all that is known of it.
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
 }
 
 /// What holds a pod's namespaces together.
@@ -93,7 +102,7 @@ pub(super) struct Detail {
 }
 
 /// What a runtime tells of one container.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inner {
     pub(super) pid: Option<u32>,
     /// When it saw the process started, after 1970-01-01 UTC.
@@ -104,8 +113,8 @@ pub(super) struct Inner {
 
 impl Inner {
     /// What the runtime claims of the container's process.
-    pub(super) fn claim<'a>(&self, id: &'a str, by: &'a str) -> Option<Claim<'a>> {
-        Some(Claim { pid: self.pid?, id, started: self.started, by })
+    pub(super) fn claim<'a>(&self, id: &'a str, group: &'a Group) -> Option<Claim<'a>> {
+        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner })
     }
 }
 
@@ -116,6 +125,8 @@ pub(super) enum Fault {
     TimedOut,
     TooOld,
     Foreign,
+    /// Nobody listens on the socket.
+    Deaf,
     /// It answered: what was asked for is not there (any more).
     Missing,
     Failed(String),
@@ -128,6 +139,7 @@ impl From<Fault> for Outcome {
             Fault::TimedOut => Self::TimedOut,
             Fault::TooOld => Self::TooOld,
             Fault::Foreign => Self::Foreign,
+            Fault::Deaf => Self::Failed("nobody listens there".to_owned()),
             Fault::Missing => Self::Failed("not there any more".to_owned()),
             Fault::Failed(words) => Self::Failed(words),
         }
@@ -139,7 +151,7 @@ impl From<io::Error> for Fault {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::ConnectionRefused => Self::Failed("nobody listens there".to_owned()),
+            io::ErrorKind::ConnectionRefused => Self::Deaf,
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -165,8 +177,10 @@ pub(super) struct Runtimes {
     timeout: Duration,
     /// What they listed.
     pub(super) groups: Vec<Group>,
-    /// What came of each endpoint.
+    /// What came of each endpoint, and of `/proc` where none of them answered.
     pub(super) tried: Vec<Tried>,
+    /// What `/proc` and records on disk tell of containers, by ID; no runtime is asked for them.
+    recorded: BTreeMap<String, Inner>,
 }
 
 impl Runtimes {
@@ -181,8 +195,9 @@ impl Runtimes {
             timeout: world.timeout,
             groups: Vec::new(),
             tried: Vec::new(),
+            recorded: BTreeMap::new(),
         };
-        let present = all.look(&world.endpoints);
+        let present = if world.proc_alone { Vec::new() } else { all.look(&world.endpoints) };
         if !present.is_empty() {
             let machinery = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let answers = machinery.block_on(list_all(present, &world.proc_root, world.timeout));
@@ -192,8 +207,12 @@ impl Runtimes {
             drop_repeated(&mut all.groups);
             all.machinery = Some(machinery);
         }
-        if !all.tried.iter().any(|tried| tried.outcome.answered()) {
-            all.groups = proc::list(world);
+        let answered = all.tried.iter().any(|tried| tried.outcome.answered());
+        if world.proc_alone || world.proc_instead && !answered {
+            let proc::Answer { groups, recorded, tried } = proc::list(world);
+            all.groups = groups;
+            all.recorded = recorded;
+            all.tried.push(tried);
         }
         Ok(all)
     }
@@ -209,17 +228,18 @@ impl Runtimes {
     /// The same for several at once, in their order.
     pub(super) fn details(&self, groups: &[&Group]) -> Vec<Result<Detail, Fault>> {
         let Some(machinery) = &self.machinery else {
-            return groups.iter().map(|group| Ok(listed(group))).collect();
+            return groups.iter().map(|group| Ok(self.listed(group))).collect();
         };
         let timeout = self.timeout;
         let tasks = groups.iter().enumerate().map(|(index, group)| {
             let (client, group) = (self.clients.get(&group.endpoint).cloned(), (*group).clone());
+            let listed = self.listed(&group);
             async move {
                 let answer = async {
                     match client {
                         Some(Client::Docker(client)) => client.detail(&group).await,
                         Some(Client::Cri(client)) => client.detail(&group).await,
-                        None => Ok(listed(&group)),
+                        None => Ok(listed),
                     }
                 };
                 (index, tokio::time::timeout(timeout, answer).await.unwrap_or(Err(Fault::TimedOut)))
@@ -228,6 +248,24 @@ impl Runtimes {
         let mut answers = machinery.block_on(together(tasks));
         answers.sort_by_key(|(index, _)| *index);
         answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// What is known of a container without asking a runtime for it.
+    pub(super) fn recorded(&self, id: &str) -> Inner {
+        self.recorded.get(id).cloned().unwrap_or_default()
+    }
+
+    /// What the listing alone told of a group's processes.
+    fn listed(&self, group: &Group) -> Detail {
+        let members = group
+            .members
+            .iter()
+            .map(|member| (member.id.clone(), Inner { pid: member.pid, ..self.recorded(&member.id) }));
+        Detail {
+            members: members.collect(),
+            sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
+            netns_path: None,
+        }
     }
 
     /// Notes the endpoints whose sockets are absent and returns the others, each socket once.
@@ -242,6 +280,7 @@ impl Runtimes {
                     present.push((self.tried.len(), endpoint.clone()));
                     Outcome::TimedOut
                 }
+                Ok(found) if is_litter(endpoint.explicit, &found) => Outcome::Absent,
                 Ok(_) => Outcome::Failed("not a socket".to_owned()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::Absent,
@@ -255,7 +294,10 @@ impl Runtimes {
     }
 
     fn take(&mut self, index: usize, milliseconds: u64, answer: Result<Listing, Fault>) {
+        let litter =
+            |tried: &Tried| std::fs::metadata(&tried.endpoint).is_ok_and(|found| is_litter(tried.explicit, &found));
         let outcome = match answer {
+            Err(Fault::Deaf) if self.tried.get(index).is_some_and(litter) => Outcome::Absent,
             Ok(listing) => {
                 let pods = listing.groups.iter().filter(|group| group.pod.is_some()).count();
                 let containers = listing.groups.iter().map(|group| group.members.len()).sum();
@@ -270,6 +312,11 @@ impl Runtimes {
             tried.milliseconds = milliseconds;
         }
     }
+}
+
+/// Whether a file that is no runtime is only what some user left in a default place: nothing of the node's is wrong then.
+fn is_litter(explicit: bool, found: &std::fs::Metadata) -> bool {
+    !explicit && found.uid() != 0
 }
 
 async fn list_all(
@@ -292,7 +339,7 @@ async fn list_all(
 }
 
 async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout: Duration) -> Result<Listing, Fault> {
-    peer::check(&endpoint.path, proc_root).await?;
+    let owner = peer::check(&endpoint.path, proc_root).await?;
     let (client, runtime, mut groups) = match endpoint.kind {
         RuntimeKind::Docker | RuntimeKind::Podman => {
             let client = docker::Client::new(&endpoint, timeout)?;
@@ -307,6 +354,7 @@ async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout
     };
     for group in &mut groups {
         group.endpoint = index;
+        group.owner = owner;
         group.members = newest_of_each_name(std::mem::take(&mut group.members));
     }
     Ok(Listing { client, runtime, groups })
@@ -337,19 +385,6 @@ fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
     }
     kept.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     kept
-}
-
-/// What the listing alone told of a group's processes.
-fn listed(group: &Group) -> Detail {
-    let members = group.members.iter().map(|member| {
-        let inner = Inner { pid: member.pid, ..Inner::default() };
-        (member.id.clone(), inner)
-    });
-    Detail {
-        members: members.collect(),
-        sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
-        netns_path: None,
-    }
 }
 
 /// cri-dockerd and Docker tell of the same pods; Docker knows the processes, cri-dockerd does not.

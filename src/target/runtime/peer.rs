@@ -1,4 +1,5 @@
-//! Who listens on a runtime's socket: one that counts processes in another PID namespace would answer with foreign numbers.
+//! Who listens on a runtime's socket: one that counts processes in another PID namespace would answer with foreign numbers, and
+//! one that is a user's own may name that user's processes only.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -7,24 +8,25 @@ use tokio::net::UnixStream;
 
 use super::Fault;
 
-/// Connects once and compares the listener's PID namespace with our own.
+/// Connects once and compares the listener's PID namespace with our own. Returns the user who listens, unless that is root.
 ///
-/// SO_PEERCRED (unix(7)) gives the listener's number as this process counts, 0 when it has none here. What cannot be read is
-/// no reason to refuse: the namespace is compared again when the process is held.
-pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<(), Fault> {
+/// SO_PEERCRED (unix(7)) gives the listener's number as this process counts, 0 when it has none here, and its user. What cannot
+/// be read is no reason to refuse: the namespace is compared again when the process is held.
+pub(super) async fn check(socket: &Path, proc_root: &Path) -> Result<Option<u32>, Fault> {
     let stream = UnixStream::connect(socket).await?;
-    let Ok(credentials) = stream.peer_cred() else { return Ok(()) };
+    let Ok(credentials) = stream.peer_cred() else { return Ok(None) };
+    let user = Some(credentials.uid()).filter(|uid| *uid != 0);
     match credentials.pid() {
         Some(pid) if pid > 0 => {
             let theirs = identity(&proc_root.join(pid.to_string()).join("ns/pid"));
             let ours = identity(&proc_root.join("self/ns/pid"));
             match (theirs, ours) {
                 (Some(theirs), Some(ours)) if theirs != ours => Err(Fault::Foreign),
-                _ => Ok(()),
+                _ => Ok(user),
             }
         }
         Some(0) => Err(Fault::Foreign),
-        _ => Ok(()),
+        _ => Ok(user),
     }
 }
 

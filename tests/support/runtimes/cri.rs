@@ -104,16 +104,16 @@ impl Client {
 }
 
 fn sandbox_config(pod: &PodSpec<'_>, cgroup: &str) -> PodSandboxConfig {
+    let (uid, cgroup_parent) = match pod.uid {
+        "" => (format!("uid-{}-{}", pod.namespace, pod.name), format!("/{cgroup}")),
+        uid => (uid.to_owned(), format!("/{cgroup}/kubepods/burstable/pod{uid}")),
+    };
     PodSandboxConfig {
-        metadata: Some(PodSandboxMetadata {
-            name: pod.name.to_owned(),
-            uid: format!("uid-{}-{}", pod.namespace, pod.name),
-            namespace: pod.namespace.to_owned(),
-        }),
+        metadata: Some(PodSandboxMetadata { name: pod.name.to_owned(), uid, namespace: pod.namespace.to_owned() }),
         labels: owned(pod.labels).chain(kubelet_labels(pod)).collect(),
         annotations: owned(pod.annotations).collect(),
         linux: Some(LinuxPodSandboxConfig {
-            cgroup_parent: format!("/{cgroup}"),
+            cgroup_parent,
             security_context: Some(SandboxSecurityContext { namespace_options: Some(namespaces(pod)) }),
         }),
     }
