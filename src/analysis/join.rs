@@ -65,6 +65,10 @@ pub struct Owner {
     pub name: String,
     /// Its container, where known.
     pub container: Option<String>,
+    /// Its effective user's number, as the node counts.
+    pub uid: u32,
+    /// That user's name below its own root (hostile), where known.
+    pub user: Option<String>,
 }
 
 /// One socket and all that is known of its connection.
@@ -103,6 +107,13 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The name of the socket's user, where the process that holds it runs as that user.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        let owner = self.process().filter(|owner| Some(owner.uid) == self.uid)?;
+        owner.user.as_deref()
+    }
+
     /// The process that stands for all that hold the socket: the oldest by number.
     #[must_use]
     pub fn process(&self) -> Option<&Owner> {
@@ -203,6 +214,8 @@ fn connection(index: &Index<'_>, socket: &Socket, rulebook: &dyn Rulebook) -> Co
         pid: process.pid,
         name: process.name.clone(),
         container: process.container.clone(),
+        uid: process.uid,
+        user: process.user.clone(),
     };
     Connection {
         protocol: socket.protocol,

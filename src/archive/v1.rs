@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeRule, Policy, Process, Rule, Ruleset,
-    Snapshot, Socket, Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeRule, Policy, Process, Resolver, Rule,
+    Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -36,6 +36,8 @@ struct File {
     flows: Option<Vec<Flow>>,
     processes: Option<Vec<Process>>,
     interfaces: Option<Vec<Interface>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolver: Option<Resolver>,
     unread: Vec<Unread>,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         flows: snapshot.flows.clone(),
         processes: snapshot.processes.clone(),
         interfaces: snapshot.interfaces.clone(),
+        resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
     };
     serde_json::to_writer_pretty(out, &file).map_err(Into::into)
@@ -120,6 +123,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         flows: file.flows,
         processes: file.processes,
         interfaces: file.interfaces,
+        resolver: file.resolver,
         unread: file.unread,
     })
 }

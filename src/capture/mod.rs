@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod owners;
+mod root_files;
 pub mod rules;
 pub mod sweep;
 
@@ -18,7 +19,7 @@ use crate::sys::process::Process;
 pub struct Parts {
     /// Rules, and which of them.
     pub rules: Option<rules::Wanted>,
-    /// Sockets, flows, processes and interfaces.
+    /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
     /// Sockets, even without the rest of connections.
     pub sockets: bool,
@@ -85,6 +86,11 @@ pub fn take(
     }
     if parts.connections {
         connections::read_into(&mut snapshot, netns, proc_root);
+        if let Some(process) = process {
+            let (resolver, unread) = root_files::read_resolver(process);
+            snapshot.resolver = resolver;
+            snapshot.unread.extend(unread);
+        }
     } else {
         if parts.sockets {
             connections::read_sockets_into(&mut snapshot, netns, proc_root);

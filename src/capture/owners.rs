@@ -11,6 +11,7 @@ use std::path::Path;
 use procfs::process::{Stat, Status};
 use procfs::{FromBufRead, FromRead, ProcError};
 
+use super::root_files::Users;
 use crate::model::{Cause, Container, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
 
@@ -19,7 +20,7 @@ use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
 ///
 /// `netns` is the namespace's device and inode. Kernel threads, which hold no descriptors, are left out. A process that ends
 /// meanwhile is left out too; those that may not be looked at are counted in one
-/// [`Unread`], if some socket was left without an owner.
+/// [`Unread`], if some socket was left without an owner; roots in which users' names could not be looked up in another.
 #[must_use]
 pub fn read_processes(
     proc_root: &Path,
@@ -27,8 +28,16 @@ pub fn read_processes(
     containers: &[Container],
     wanted: &HashSet<u32>,
 ) -> (Vec<Process>, Vec<Unread>) {
-    let mut search =
-        Search { containers, wanted, ownerless: wanted.clone(), found: Vec::new(), seen: 0, refused: 0, failure: None };
+    let mut search = Search {
+        containers,
+        wanted,
+        ownerless: wanted.clone(),
+        found: Vec::new(),
+        users: Users::default(),
+        seen: 0,
+        refused: 0,
+        failure: None,
+    };
     let walked = Proc::open(proc_root).and_then(|folder| search.walk(&folder, netns));
     let mut unread = Vec::new();
     if let Err(error) = walked {
@@ -40,6 +49,7 @@ pub fn read_processes(
         unread.push(search.unread(cause(failure), error));
     }
     search.found.sort_by_key(|process| process.pid);
+    unread.extend(search.users.name(&mut search.found));
     (search.found, unread)
 }
 
@@ -58,6 +68,7 @@ struct Search<'a> {
     wanted: &'a HashSet<u32>,
     ownerless: HashSet<u32>,
     found: Vec<Process>,
+    users: Users,
     seen: usize,
     refused: usize,
     failure: Option<io::Error>,
@@ -131,7 +142,7 @@ impl Search<'_> {
     }
 
     /// Who a process is; `None` for a kernel thread.
-    fn describe(&self, pid: u32, process: &ProcessFolder) -> io::Result<Option<Process>> {
+    fn describe(&mut self, pid: u32, process: &ProcessFolder) -> io::Result<Option<Process>> {
         // `include/linux/sched.h`
         const PF_KTHREAD: u32 = 0x0020_0000;
         let stat = stat(&process.read("stat")?)?;
@@ -141,11 +152,13 @@ impl Search<'_> {
         let status = text(process.read("status")?);
         let status = Status::from_buf_read(status.as_bytes()).map_err(unreadable)?;
         let cgroup = text(process.read("cgroup")?);
+        self.users.note(pid, status.euid, process);
         Ok(Some(Process {
             pid,
             start_time: stat.starttime,
             name: stat.comm,
             uid: status.euid,
+            user: None,
             gid: status.egid,
             groups: status.groups,
             container: container_of(&cgroup, self.containers).map(str::to_owned),

@@ -119,6 +119,9 @@ pub struct Process {
     pub name: String,
     /// Effective UID as the node counts.
     pub uid: u32,
+    /// That user's name in `etc/passwd` below the process's own root (hostile); `None` where it has none or it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Effective GID as the node counts.
     pub gid: u32,
     /// Supplementary groups.

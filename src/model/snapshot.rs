@@ -1,6 +1,18 @@
 //! All that was read, and the only thing that analysis sees.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Flow, Interface, Process, Ruleset, Socket, Subject, Unread, Workload};
+
+/// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
+/// and hostile.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Name servers, in order. The C library asks its own machine when there is none.
+    pub nameservers: Vec<String>,
+    /// Domains in which short names are looked up, in order.
+    pub search: Vec<String>,
+}
 
 /// Everything known of one workload at one moment.
 ///
@@ -25,6 +37,8 @@ pub struct Snapshot {
     pub processes: Option<Vec<Process>>,
     /// Interfaces and addresses.
     pub interfaces: Option<Vec<Interface>>,
+    /// The resolver of the process through which the namespace was entered.
+    pub resolver: Option<Resolver>,
     /// What could not be read.
     pub unread: Vec<Unread>,
 }
@@ -43,6 +57,7 @@ impl Snapshot {
             flows: None,
             processes: None,
             interfaces: None,
+            resolver: None,
             unread: Vec::new(),
         }
     }

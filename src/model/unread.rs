@@ -16,7 +16,7 @@ pub enum Subject {
     Processes,
     /// Interfaces and addresses.
     Interfaces,
-    /// What the runtime knows of the workload.
+    /// What gives the rest its names: what the runtime knows of the workload, its users' names, its resolver.
     Metadata,
 }
 

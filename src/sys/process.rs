@@ -190,3 +190,39 @@ fn missing_io(error: io::Error) -> io::Error {
     }
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_process_started_when_it_was_made() {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let before = now();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep can be run");
+        let after = now();
+        let started = Process::hold(Path::new("/proc"), child.id()).map(|held| held.started());
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        let started = started.expect("it lived");
+        // Cut off to a tick, at least the hundredth part of a second.
+        let tick = Duration::from_millis(11);
+        assert!(started + tick >= before && started <= after, "{started:?} is not in {before:?}..{after:?}");
+    }
+
+    #[test]
+    fn numbers_that_no_process_has_are_not_found() {
+        for pid in [0, 1 << 23, u32::MAX] {
+            let error = Process::hold(Path::new("/proc"), pid).expect_err("no such process");
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{pid}");
+        }
+    }
+
+    #[test]
+    fn the_start_time_stands_behind_the_last_bracket() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(parse_start_time(&format!("7 (a) S 1 (b) {rest}")), Some(4711));
+        assert_eq!(parse_start_time("7 (a) S 1"), None);
+    }
+}

@@ -106,8 +106,15 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     }
     let gone = |why: String| Err(TargetError::Gone { what: who.to_owned(), why });
     let own = std::fs::read_to_string(world.proc_root.join("self/cgroup")).unwrap_or_default();
+    let began = process.started();
+    // It cannot have had the number when the runtime noted it.
+    let later = claim.started.is_some_and(|told| began > told);
     let innermost = cgroup::innermost(process.cgroup());
     if innermost == Some(claim.id) {
+        // One of the container's may have taken the number of its first; but where that is still the first, the clock was set.
+        if later && !is_first(process) {
+            return gone(format!("process {} started later than the container", claim.pid));
+        }
         return Ok(());
     }
     // An ID that stands in our own path too is a container around us, and says nothing.
@@ -116,9 +123,7 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     }
     let unproven =
         |why| Err(TargetError::Unproven { what: who.to_owned(), pid: claim.pid, runtime: claim.by.to_owned(), why });
-    let began = process.started();
-    if claim.started.is_some_and(|told| began > told) {
-        // It cannot have had the number when the runtime noted it.
+    if later {
         return gone(format!("process {} started later than the container, it has taken the number over", claim.pid));
     }
     if claim.pid == 1 {
@@ -143,6 +148,13 @@ fn is_of_user(process: &Process, uid: u32, proc_root: &Path) -> bool {
     let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
     // Alive afterwards, so nobody else had its number while its namespaces were looked at.
     (real == Some(uid) || owned()) && process.alive().is_ok()
+}
+
+/// Whether it is process 1 of a PID namespace of its own (the last number of `NSpid`, proc_pid_status(5)).
+fn is_first(process: &Process) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.

@@ -49,6 +49,24 @@ fn what_is_not_understood_is_kept_and_named() {
 }
 
 #[test]
+fn names_of_users_and_the_resolver_travel_along() {
+    let resolver = json!({"nameservers": ["10.96.0.10"], "search": ["shop.svc.cluster.local"]});
+    let file = changed(|snapshot| {
+        let processes = snapshot["processes"].as_array_mut().expect("processes");
+        let app = processes.iter_mut().find(|process| process["pid"] == 4711).expect("the process");
+        app["user"] = json!("ap\u{1b}[2J");
+        snapshot["resolver"] = resolver.clone();
+    });
+    let conns = with_input(&["conns", "-"], file.as_bytes()).ended(0);
+    assert!(conns.out.contains("app/4711 · app · UID 1000 (ap\\x1b[2J)"), "{}", conns.out);
+    let again = with_input(&["snapshot", "-", "-q"], file.as_bytes()).ended(0).json();
+    assert_eq!(again["resolver"], resolver);
+    // Files that were written before these keys came have neither.
+    let old = with_input(&["snapshot", "-", "-q"], plain().to_string().as_bytes()).ended(0).json();
+    assert_eq!((&old["resolver"], &old["processes"][0]["user"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn connections_have_every_key() {
     let json = nslens(&["conns", &fixture("snapshot/plain.json"), "--all", "-o", "json"]).ended(0).json();
     assert_eq!(json["schema"], "nslens.conns/v1");
@@ -88,7 +106,7 @@ fn connections_have_every_key() {
     assert_eq!(redirected["original_destination"], "10.0.0.5:80");
     assert_eq!(redirected["actual_destination"], "127.0.0.1:15001");
     assert_eq!(redirected["twin"], 103);
-    assert_eq!(redirected["process"], json!({"pid": 4711, "name": "app", "container": "app"}));
+    assert_eq!(redirected["process"], json!({"pid": 4711, "name": "app", "container": "app", "user": null}));
     let by = json!({"backend": "legacy", "family": "ip", "table": "nat", "chain": "ISTIO_OUTPUT", "number": 2});
     assert_eq!(redirected["rule"], by);
     let listener = of(101);

@@ -4,6 +4,7 @@
 #[path = "../support/netns.rs"]
 mod support;
 
+mod below;
 mod demo;
 mod flows;
 mod interfaces;

@@ -65,4 +65,7 @@ fn owner<N: Node>(mesh: &Mesh<'_, N>, row: &Value) {
     assert!(cgroup.contains(mesh.pod.ids[container].as_str()), "{row:#}\n{cgroup}");
     let name = read(&format!("cat /proc/{pid}/comm"));
     assert_eq!(process["name"], json!(name.trim()));
+    // By the container's own list of users; the machine's knows neither.
+    let user = if container == "istio-proxy" { "proxy" } else { "app" };
+    assert_eq!(process["user"], json!(user));
 }

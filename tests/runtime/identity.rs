@@ -41,6 +41,19 @@ fn a_number_that_another_container_took_over_is_an_error() {
             "its own process"
         );
     }
+    // Another process of the container, which could live in yet another namespace, has not taken the number either.
+    let started = now();
+    lab.start_in(id, 0, &["/bin/sleep", "7331"]);
+    let mut latecomer = None;
+    wait_until("it sleeps", || {
+        latecomer = sleeper(id);
+        latecomer.is_some()
+    });
+    let state = json!({"Pid": latecomer, "StartedAt": started});
+    Engine::new(folder.path(), id).tells(&state).ended(3).said("started later than the container");
+    let state = json!({"Pid": latecomer, "StartedAt": now()});
+    Engine::new(folder.path(), id).tells(&state).ended(0);
+
     let state = json!({"Pid": pid, "StartedAt": now()});
     let other = "b".repeat(64);
     Engine::new(folder.path(), &other).tells(&state).ended(3).said("now belongs to another container");
@@ -195,6 +208,14 @@ fn private() -> Command {
     command.args(["--net", "setpriv", "--pdeathsig", "KILL", "sleep", "1000"]);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
+}
+
+/// The process that sleeps for 7331 seconds in a container, as the machine counts.
+fn sleeper(id: &str) -> Option<u32> {
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let text = |pid: u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    pids.find(|pid| text(*pid, "cgroup").contains(id) && text(*pid, "cmdline").ends_with("\x007331\0"))
 }
 
 fn status(pid: u32) -> String {

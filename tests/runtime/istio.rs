@@ -39,6 +39,7 @@ fn whole_road(lab: &impl Node) {
         identity(&mesh, &conns);
         connections::check(&mesh, &conns);
         let file = snapshot(&mesh);
+        resolver(&mesh, &file);
         the_same_from_a_file(&mesh, &file, &rules, &conns);
         differences(&mesh, &file);
     }
@@ -172,6 +173,14 @@ fn snapshot<N: Node>(mesh: &Mesh<'_, N>) -> PathBuf {
     assert_eq!(document["workload"]["labels"]["app"], json!(mesh.name));
     assert!(document["workload"]["annotations"]["sidecar.istio.io/status"].is_string());
     folder.join(packed)
+}
+
+/// The name servers that the snapshot has are those of the container's own file.
+fn resolver<N: Node>(mesh: &Mesh<'_, N>, file: &Path) {
+    let snapshot = outside(&["snapshot", file.to_str().expect("a path")]).ended(0).json();
+    let own = mesh.place().sh(&format!("cat /proc/{}/root/etc/resolv.conf", mesh.pod.pids["app"]));
+    let servers: Vec<&str> = own.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::trim).collect();
+    assert_eq!(snapshot["resolver"]["nameservers"], json!(servers), "{own}");
 }
 
 /// On another machine, without the pod and without its runtime.

@@ -91,6 +91,7 @@ impl Pod {
             start_time: 0,
             name: name.into(),
             uid: ids.0,
+            user: None,
             gid: ids.1,
             groups: vec![ids.1],
             container: None,

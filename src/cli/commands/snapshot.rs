@@ -18,8 +18,8 @@ use crate::model::Subject;
 
 /// Save everything about a workload to a file that all commands read.
 ///
-/// Rules, sockets, tracked connections, processes and interfaces, and what could not be read. The file is versioned JSON, readable
-/// by its owner only. Of the environment only a few named variables of meshes are ever captured.
+/// Rules, sockets, tracked connections, processes, interfaces, the resolver, and what could not be read. The file is versioned
+/// JSON, readable by its owner only. Of the environment only a few named variables of meshes are ever captured.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  nslens rules ./before.json.gz\n"

@@ -35,6 +35,7 @@ struct Holder<'a> {
     pid: u32,
     name: &'a str,
     container: Option<&'a str>,
+    user: Option<&'a str>,
 }
 
 /// The list of connections, the value of the document's key `connections`.
@@ -71,5 +72,5 @@ fn row(connection: &Connection) -> Row<'_> {
 }
 
 fn holder(owner: &Owner) -> Holder<'_> {
-    Holder { pid: owner.pid, name: &owner.name, container: owner.container.as_deref() }
+    Holder { pid: owner.pid, name: &owner.name, container: owner.container.as_deref(), user: owner.user.as_deref() }
 }

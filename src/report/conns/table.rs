@@ -46,7 +46,7 @@ fn is_ordinary(connection: &Connection) -> bool {
     connection.protocol == Protocol::Tcp && connection.state == SocketState::Established
 }
 
-/// `envoy/4720 · istio-proxy · UID 1337`, and how many others hold the socket too.
+/// `envoy/4720 · istio-proxy · UID 1337 (istio-proxy)`, and how many others hold the socket too.
 fn holder(connection: &Connection) -> String {
     let mut parts = match connection.process() {
         Some(owner) => {
@@ -56,7 +56,10 @@ fn holder(connection: &Connection) -> String {
         }
         None => vec![ownerless(connection).to_owned()],
     };
-    parts.extend(connection.uid.map(|uid| format!("UID {uid}")));
+    parts.extend(connection.uid.map(|uid| match connection.user() {
+        Some(user) => format!("UID {uid} ({})", escape(user)),
+        None => format!("UID {uid}"),
+    }));
     match connection.processes.len() {
         0 | 1 => {}
         many => parts.push(format!("and {} more", many - 1)),

@@ -19,7 +19,13 @@ fn connection(owner: (u32, &str, &str, u32), ends: (&str, &str), way: Way, went:
         peer: Some(end(ends.1)),
         uid: Some(owner.3),
         inode: owner.0,
-        processes: vec![Owner { pid: owner.0, name: owner.1.into(), container: Some(owner.2.into()) }],
+        processes: vec![Owner {
+            pid: owner.0,
+            name: owner.1.into(),
+            container: Some(owner.2.into()),
+            uid: owner.3,
+            user: None,
+        }],
         direction: Some(if way == Way::Intercepted { Direction::In } else { Direction::Out }),
         original_destination: Some(end(went.0)),
         actual_destination: Some(end(went.1)),
@@ -109,10 +115,10 @@ envoy/4720 · istio-proxy · UID 1337
 fn the_wide_form_has_one_line_each_and_names_the_twin() {
     let text = wide(&pod(), Look::plain());
     let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0].len(), 14);
+    assert_eq!(lines[0].len(), 15);
     assert_eq!(
         lines[1].join(" "),
-        "curl/4711 productpage 1000 tcp established 10.244.1.12:45716 10.96.14.7:9080 10.96.14.7:9080 127.0.0.1:15001 \
+        "curl/4711 productpage 1000 - tcp established 10.244.1.12:45716 10.96.14.7:9080 10.96.14.7:9080 127.0.0.1:15001 \
          redirected envoy/4720 4711 1 nft ip nat ISTIO_REDIRECT 1"
     );
     assert_eq!(lines[2].last(), Some(&"-"));
@@ -136,11 +142,24 @@ fn who_holds_a_socket_is_said_also_when_nobody_does() {
     connections[0].processes.clear();
     (connections[1].inode, connections[1].uid) = (0, None);
     connections[1].processes.clear();
-    connections[2].processes.push(Owner { pid: 9, name: "worker".into(), container: None });
+    connections[2].processes.push(Owner { pid: 9, name: "worker".into(), container: None, uid: 0, user: None });
     let text = table(&connections, Look::plain());
     assert!(text.contains("\n(owner not found) · UID 1000\n"), "{text}");
     assert!(text.contains("\n(no process)\n"), "{text}");
     assert!(text.contains("\nenvoy/4720 · istio-proxy · UID 1337 · and 1 more\n"), "{text}");
+}
+
+#[test]
+fn a_user_has_a_name_where_the_process_runs_as_the_socket_s_user() {
+    let mut connections = pod();
+    connections[0].processes[0].user = Some("\u{1b}[2Ja b".into());
+    connections[2].processes[0].user = Some("proxy".into());
+    connections[2].processes[0].uid = 0;
+    let (text, lines) = (table(&connections, Look::plain()), wide(&connections, Look::plain()));
+    assert!(text.contains("\ncurl/4711 · productpage · UID 1000 (\\x1b[2Ja b)\n"), "{text}");
+    assert!(lines.contains(" 1000  \\x1b[2Ja_b  tcp "), "{lines}");
+    assert!(!text.contains("proxy)") && !lines.contains(" proxy "), "{text}{lines}");
+    assert_eq!(rows_json(&connections)[0]["process"]["user"], "\u{1b}[2Ja b");
 }
 
 #[test]
@@ -167,8 +186,8 @@ fn the_json_keys_are_those_of_the_schema() {
         serde_json::json!([{
             "protocol": "tcp", "family": "ip", "mapped": false, "state": "established", "direction": "out",
             "local": "10.244.1.12:45716", "peer": "10.96.14.7:9080", "uid": 1000, "inode": 4711,
-            "process": {"pid": 4711, "name": "curl", "container": "productpage"},
-            "processes": [{"pid": 4711, "name": "curl", "container": "productpage"}],
+            "process": {"pid": 4711, "name": "curl", "container": "productpage", "user": null},
+            "processes": [{"pid": 4711, "name": "curl", "container": "productpage", "user": null}],
             "original_destination": "10.96.14.7:9080", "actual_destination": "127.0.0.1:15001", "way": "redirected",
             "rule": {"backend": "nft", "family": "ip", "table": "nat", "chain": "ISTIO_REDIRECT", "number": 1},
             "twin": 4720, "evidence": null,

@@ -10,10 +10,11 @@ use super::{Look, Part, named, ownerless};
 use crate::analysis::join::Connection;
 use crate::report::escape::escape;
 
-const HEADING: [&str; 14] = [
+const HEADING: [&str; 15] = [
     "PROCESS",
     "CONTAINER",
     "UID",
+    "USER",
     "PROTO",
     "STATE",
     "LOCAL",
@@ -54,7 +55,7 @@ pub fn wide(connections: &[Connection], look: Look<'_>) -> String {
     text
 }
 
-fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 14] {
+fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 15] {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let owner = connection.process();
     let twin = connection.twin.map(|inode| {
@@ -65,6 +66,7 @@ fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String
         owner.map_or_else(|| ownerless(connection).replace(' ', "-"), named),
         or_dash(owner.and_then(|owner| Some(escape(owner.container.as_deref()?).into_owned()))),
         or_dash(connection.uid.map(|uid| uid.to_string())),
+        or_dash(connection.user().map(|user| escape(user).replace(char::is_whitespace, "_"))),
         connection.protocol.to_string(),
         connection.state.to_string(),
         connection.local.to_string(),
