@@ -140,13 +140,6 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     }
 }
 
-/// Whether it is process 1 of a PID namespace of its own (the last number of `NSpid`, proc_pid_status(5)).
-fn is_first(process: &Process) -> bool {
-    let status = process.read("status").unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
-}
-
 /// Whether the process is the user's: by its real UID, or since it lives in a user namespace that the user made, as a rootless
 /// runtime's containers do, whatever UIDs they have there.
 fn is_of_user(process: &Process, uid: u32, proc_root: &Path) -> bool {
@@ -155,6 +148,13 @@ fn is_of_user(process: &Process, uid: u32, proc_root: &Path) -> bool {
     let owned = || userns::owners(proc_root, process.pid()).is_ok_and(|owners| owners.contains(&uid));
     // Alive afterwards, so nobody else had its number while its namespaces were looked at.
     (real == Some(uid) || owned()) && process.alive().is_ok()
+}
+
+/// Whether it is process 1 of a PID namespace of its own (the last number of `NSpid`, proc_pid_status(5)).
+fn is_first(process: &Process) -> bool {
+    let status = process.read("status").unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.
