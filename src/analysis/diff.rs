@@ -90,7 +90,10 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
             for chain in &table.chains {
                 let untouched = chain.hook.is_some() && chain.rules.is_empty() && chain.policy != Some(Policy::Drop);
                 if !untouched {
-                    found.insert(place(ruleset, table, chain, as_backend), (chain.syntax, lines(chain)));
+                    found.insert(
+                        place(ruleset, table, chain, as_backend),
+                        (chain.syntax, lines(ruleset.family, table, chain)),
+                    );
                 }
             }
         }
@@ -103,7 +106,7 @@ fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Bac
 }
 
 /// First the chain's own line, then its rules.
-fn lines(chain: &Chain) -> Vec<String> {
+fn lines(family: Family, table: &Table, chain: &Chain) -> Vec<String> {
     let base = match (chain.hook, chain.priority) {
         (Some(hook), Some(priority)) => {
             let policy = if chain.policy == Some(Policy::Drop) { "DROP" } else { "ACCEPT" };
@@ -111,7 +114,7 @@ fn lines(chain: &Chain) -> Vec<String> {
         }
         _ => format!(":{} -", chain.name),
     };
-    std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(chain, rule))).collect()
+    std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(family, table, chain, rule))).collect()
 }
 
 fn compare(place: &Place, syntax: Syntax, left: &[String], right: &[String], changes: &mut Vec<RuleChange>) {

@@ -60,7 +60,7 @@ fn survives(rulesets: Vec<Ruleset>) -> Result<(), TestCaseError> {
         for table in &ruleset.tables {
             for (chain, rule) in table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| (chain, rule)))
             {
-                let _ = print_rule(chain, rule);
+                let _ = print_rule(ruleset.family, table, chain, rule);
                 if let Body::Xt(rule) = &rule.body {
                     reads_back(&rule.options(), ruleset.family == Family::Ip6, &|name| table.chain(name).is_some())?;
                 }

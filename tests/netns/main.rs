@@ -7,6 +7,7 @@ mod support;
 mod demo;
 mod flows;
 mod interfaces;
+mod listed;
 mod owners;
 mod permission;
 mod rules;

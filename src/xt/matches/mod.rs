@@ -8,6 +8,7 @@ mod mark;
 mod multiport;
 mod owner;
 mod socket;
+mod statistic;
 mod tcp;
 mod udp;
 
@@ -23,6 +24,7 @@ pub use mark::Mark;
 pub use multiport::Multiport;
 pub use owner::Owner;
 pub use socket::Socket;
+pub use statistic::Statistic;
 pub use tcp::{Ports, Tcp};
 pub use udp::Udp;
 
@@ -32,6 +34,11 @@ trait Matching: Extension {
     fn condition(&self) -> Condition;
     /// Its part of the rule's plain words.
     fn explain(&self, words: &mut Words);
+    /// What `nft list ruleset` makes of it; `None` where it makes nothing, or less or another thing than the match says. The
+    /// protocol is the one that the rule asked for.
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! all_matches {
@@ -92,6 +99,20 @@ macro_rules! all_matches {
                 }
             }
 
+            /// In nft's words, else whole as `xt match NAME OPTIONS`.
+            #[must_use]
+            pub fn nft(&self, protocol: Option<u8>) -> String {
+                let words = match self {
+                    $(Self::$known(known) => known.nft(protocol),)+
+                    Self::Unknown(_) => None,
+                };
+                words.unwrap_or_else(|| {
+                    let mut options = String::new();
+                    self.save(&mut options);
+                    format!("xt match {}", options.trim_start_matches(" -m ").trim_start())
+                })
+            }
+
             /// What it asks of a packet.
             #[must_use]
             pub fn condition(&self) -> Condition {
@@ -115,4 +136,4 @@ macro_rules! all_matches {
     };
 }
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Tcp, Udp);
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);

@@ -75,6 +75,10 @@ trait Targeting: Extension {
     fn effect(&self) -> Effect;
     /// What it does, in plain words: `proxy at 15001`.
     fn explain(&self) -> String;
+    /// What `nft list ruleset` makes of it; `None` where it makes nothing, or less or another thing than the target does.
+    fn nft(&self) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! all_targets {
@@ -133,6 +137,20 @@ macro_rules! all_targets {
                         out.push_str(&unknown.save("target"));
                     }
                 }
+            }
+
+            /// In nft's words, else whole as `xt target NAME OPTIONS`.
+            #[must_use]
+            pub fn nft(&self) -> String {
+                let words = match self {
+                    $(Self::$known(known) => known.nft(),)+
+                    Self::Unknown(_) => None,
+                };
+                words.unwrap_or_else(|| {
+                    let mut options = String::new();
+                    self.save(&mut options);
+                    format!("xt target {}", options.trim_start_matches(" -j ").trim_start())
+                })
             }
 
             /// What it does to a packet.
