@@ -234,6 +234,7 @@ pub(super) fn text(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, Stri
         Kind::Mark => format!("0x{value:08x}"),
         Kind::TcpFlag | Kind::CtState | Kind::CtStatus | Kind::CtEvent => format!("0x{value:x}"),
         Kind::Hexadecimal => format!("0x{value:x}"),
+        Kind::DeviceGroup | Kind::Realm => named.map_or_else(|| value.to_string(), |name| format!("\"{name}\"")),
         Kind::EtherType => named.unwrap_or_else(|| format!("0x{value:04x}")),
         Kind::Dscp | Kind::Ecn => named.unwrap_or_else(|| format!("0x{value:02x}")),
         Kind::Day => format!("\"{}\"", named?),
@@ -302,10 +303,12 @@ pub(super) fn range(kind: Kind, from: &[u8], to: &[u8], order: Order, devices: &
         return one(from);
     }
     if kind.is_text() {
-        // Everything that begins so.
-        let start: Vec<u8> = from.iter().zip(to).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect();
-        let start = String::from_utf8_lossy(&start).into_owned();
-        return Some(format!("\"{}*\"", start.trim_end_matches('\0')));
+        // Everything that begins so; other ranges of texts have no words.
+        let start = from.iter().position(|byte| *byte == 0)?;
+        let (beginning, free) = to.split_at_checked(start)?;
+        let all = from.starts_with(beginning) && free.iter().all(|byte| *byte == 0xff);
+        let plain = from.iter().skip(start).all(|byte| *byte == 0);
+        return (all && plain).then(|| format!("\"{}*\"", String::from_utf8_lossy(beginning)));
     }
     let bits = u32::try_from(from.len()).ok()? * 8;
     let (low, high) = (number(from, order)?, number(to, order)?);

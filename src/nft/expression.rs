@@ -98,6 +98,21 @@ pub enum Load {
     },
 }
 
+/// A part of an option of TCP or IPv4, or of an extension header of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderOption {
+    /// `NFT_EXTHDR_OP_*`
+    pub of: u32,
+    /// Number of the option or header.
+    pub number: u8,
+    /// Bytes from its start.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+    /// Only whether it is there.
+    pub present: bool,
+}
+
 /// What a packet's address or port is changed to: the registers that hold the first and the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Span {
@@ -185,6 +200,46 @@ pub enum Expression {
         bits: u32,
         /// Where it is, and stays.
         register: u32,
+    },
+    /// A hash of what was loaded (kind 0) or of both ends (kind 1), below the modulus, plus an offset.
+    Hash {
+        /// `NFT_HASH_*`
+        kind: u32,
+        /// Where it is, and how many bytes.
+        source: Option<(u32, u32)>,
+        /// Modulus.
+        modulus: u32,
+        /// Seed, where it is given.
+        seed: Option<u32>,
+        /// Added.
+        offset: u32,
+        /// Where to.
+        register: u32,
+    },
+    /// Loads from an option or extension header.
+    Option {
+        /// From which.
+        from: HeaderOption,
+        /// Where to.
+        register: u32,
+    },
+    /// Changes an option.
+    SetOption {
+        /// Which.
+        to: HeaderOption,
+        /// Where the value is.
+        register: u32,
+    },
+    /// Sends a copy (`dup`), or the packet itself (`fwd`), elsewhere.
+    Send {
+        /// It is a copy.
+        copy: bool,
+        /// Register of the address.
+        address: Option<u32>,
+        /// Register of the device.
+        device: Option<u32>,
+        /// `NFPROTO_*` of the address.
+        family: Option<u32>,
     },
     /// Turns the order of bytes round.
     ByteOrder {

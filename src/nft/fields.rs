@@ -4,7 +4,7 @@ use super::Term;
 use super::header::{self, Field, LINK, NETWORK, TRANSPORT};
 use super::kind::{Order, number};
 use super::reading::{Reader, VLAN};
-use super::statement::Right;
+use super::statement::{Right, Statement};
 
 impl Reader<'_> {
     /// A field is named: nobody need be told any more that its header is there.
@@ -92,8 +92,29 @@ impl Reader<'_> {
         }
     }
 
+    /// Bytes of the packet are written; a field that does not fill its bytes comes with the rest of them as it was.
+    pub(super) fn set_field(&mut self, bytes: Term, register: u32) -> Option<Statement> {
+        let to = self.take(register)?;
+        if let Term::Binary { of: masked, sign: "|", with: or } = &to
+            && let Term::Binary { of, sign: "&", with: kept } = &**masked
+            && **of == bytes
+        {
+            let mask: Vec<u8> = kept.iter().zip(or).map(|(kept, or)| !kept | or).collect();
+            let (field, shift) = self.masked_field(&bytes, &mask)?;
+            let value = number(or, Order::Big)?.checked_shr(shift)?.to_be_bytes();
+            let from = value.len() - (field.bits as usize).div_ceil(8);
+            let to = Term::Value(value.get(from..)?.to_vec());
+            return Some(Statement::Set { what: Term::Field(field), to });
+        }
+        let what = self.resolved(bytes);
+        Some(Statement::Set { what, to: self.resolved(to) })
+    }
+
     /// nft compares fields that lie side by side in one go.
     pub(super) fn split(&mut self, base: u32, offset: u32, bits: u32, value: &[u8]) -> Option<()> {
+        if base == TRANSPORT && self.protocol.is_none() {
+            return None;
+        }
         let mut parts = Vec::new();
         let mut at = offset;
         while at < offset + bits {

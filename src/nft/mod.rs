@@ -17,7 +17,7 @@ mod statement;
 mod term;
 mod user_data;
 
-pub use expression::{Comparison, Expression, Load, Span, Verdict};
+pub use expression::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 pub use family::Family;
 pub use kind::Kind;
 pub use print::{Xtables, rule_text};

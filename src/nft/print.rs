@@ -96,6 +96,9 @@ fn statement(
             }
             format!("{text} }}")
         }
+        Statement::Send { word, family, address, device } => {
+            send(word, *family, address.as_ref(), device.as_ref(), place)?
+        }
         Statement::Xtables { expression, protocol } => {
             let ipv6 = place.family == Family::Ip6;
             let part = match expression {
@@ -118,6 +121,31 @@ fn statement(
     })
 }
 
+/// `dup to 10.0.0.1 device "eth0"`, `fwd to "eth0"`, `fwd ip to 10.0.0.1 device "eth0"`
+fn send(
+    word: &str,
+    family: Option<u32>,
+    address: Option<&Term>,
+    device: Option<&Term>,
+    place: &Place<'_>,
+) -> Option<String> {
+    let ipv6 = family == Some(10) || place.family == Family::Ip6;
+    let kind = if ipv6 { Kind::Ipv6 } else { Kind::Ipv4 };
+    let device = match device {
+        Some(device) => Some(device.text_as(Kind::Index, Order::Host, place)?),
+        None => None,
+    };
+    let family = family_word(family.filter(|_| address.is_some()))?;
+    Some(match (address, device) {
+        (Some(address), Some(device)) => {
+            format!("{word}{family} to {} device {device}", address.text_as(kind, Order::Big, place)?)
+        }
+        (Some(address), None) => format!("{word}{family} to {}", address.text_as(kind, Order::Big, place)?),
+        (None, Some(device)) => format!("{word} to {device}"),
+        (None, None) => return None,
+    })
+}
+
 fn family_word(family: Option<u32>) -> Option<&'static str> {
     Some(match family {
         None => "",
@@ -135,8 +163,7 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
         Right::Value(value) => match left {
             Term::Concat(_) => super::set_text::concatenation(&left.kinds(place), value, None, place)?,
             // An exact comparison of several flags at once.
-            _ if kind.is_flags() => constant::flags(kind, number(value, order)?)
-                .map_or_else(|| one(value), |names| Some(names.join(" | ")))?,
+            _ if kind.is_flags() && number(value, order)?.count_ones() != 1 => format!("0x{:x}", number(value, order)?),
             _ => one(value)?,
         },
         Right::Prefix(value, bits) => format!("{}/{bits}", one(value)?),

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::header::{LINK, NETWORK, TRANSPORT};
-use super::kind::{Order, number};
+use super::kind::{Kind, Order, number};
 use super::statement::{Ends, Right, Statement};
-use super::{Comparison, Expression, Family, Place, Rule, Span, Term};
+use super::{Comparison, Expression, Family, Load, Place, Rule, Span, Term};
 
 /// `NFT_META_*` that say which protocol follows.
 const PROTOCOL: u32 = 1;
@@ -27,8 +27,6 @@ pub(super) struct Reader<'a> {
     pub(super) protocol: Option<u8>,
     /// For each header the statement that asks that it is there: nft leaves it out where a field of the header is named.
     asked: [Option<usize>; 4],
-    /// The register that was just asked to be no less than something.
-    begun: Option<u32>,
 }
 
 /// Four-byte registers in one of `NFT_REG_1` to `NFT_REG_4`.
@@ -48,15 +46,8 @@ pub(super) fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
         Family::Arp => Some("arp"),
         Family::Inet | Family::Bridge | Family::Netdev => None,
     };
-    let mut reader = Reader {
-        place,
-        registers: HashMap::new(),
-        statements: Vec::new(),
-        network,
-        protocol: None,
-        asked: [None; 4],
-        begun: None,
-    };
+    let mut reader =
+        Reader { place, registers: HashMap::new(), statements: Vec::new(), network, protocol: None, asked: [None; 4] };
     for expression in &rule.expressions {
         reader.read(expression)?;
     }
@@ -67,10 +58,19 @@ impl Reader<'_> {
     fn read(&mut self, expression: &Expression) -> Option<()> {
         match expression {
             Expression::Meta { key, register } => self.put(*register, Term::Meta(*key)),
-            Expression::Load { from, register } => self.put(*register, Term::Load(*from)),
+            Expression::Load { from, register } => self.put(*register, Term::Load(self.by_family(*from))),
             Expression::Payload { base, offset, length, register } => {
                 self.put(*register, Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?));
             }
+            Expression::Hash { kind: 0, source: Some((source, length)), modulus, seed, offset, register } => {
+                let of = self.take_bytes(*source, *length as usize)?;
+                let of = Some(Box::new(self.resolved(of)));
+                self.put(*register, Term::Hash(of, *modulus, *seed, *offset));
+            }
+            Expression::Hash { kind: 1, source: None, modulus, seed, offset, register } => {
+                self.put(*register, Term::Hash(None, *modulus, *seed, *offset));
+            }
+            Expression::Option { from, register } => self.put(*register, Term::Option(*from)),
             Expression::Value { value, register } => self.put(*register, Term::Value(value.clone())),
             Expression::Bitwise { mask, xor, register } => self.bitwise(mask, xor, *register)?,
             Expression::Shift { left, bits, register } => {
@@ -83,13 +83,11 @@ impl Reader<'_> {
                 self.put(*register, Term::Turned(of));
             }
             Expression::Cmp { comparison, value, register } => {
-                if *comparison == Comparison::Lte && self.ends_range(*register, value) {
+                let left = self.take_bytes(*register, value.len())?;
+                if *comparison == Comparison::Lte && self.ends_range(&left, value) {
                     return Some(());
                 }
-                let left = self.take_bytes(*register, value.len())?;
                 self.compare(left, *comparison, value)?;
-                self.begun = (*comparison == Comparison::Gte).then_some(*register);
-                return Some(());
             }
             Expression::Range { negated, from, to, register } => {
                 let left = self.take_bytes(*register, from.len())?;
@@ -105,39 +103,73 @@ impl Reader<'_> {
             }
             other => self.act(other)?,
         }
-        self.begun = None;
         Some(())
     }
 
-    /// nft writes a range as two comparisons of one register, one behind the other.
-    fn ends_range(&mut self, register: u32, to: &[u8]) -> bool {
-        let begun = self.begun.take() == Some(register);
-        let Some(Some(Statement::Match { right, sign, .. })) = self.statements.last_mut().filter(|_| begun) else {
+    /// nft writes a range as two comparisons, one behind the other.
+    fn ends_range(&mut self, term: &Term, to: &[u8]) -> bool {
+        let term = self.resolved(term.clone());
+        let Some(Some(Statement::Match { left, right: right @ Right::Value(_), sign: sign @ ">=" })) =
+            self.statements.last_mut()
+        else {
             return false;
         };
         let Right::Value(from) = right else { return false };
+        if *left != term {
+            return false;
+        }
         (*right, *sign) = (Right::Range(std::mem::take(from), to.to_vec()), "");
         true
     }
 
+    /// `NFT_CT_SRC` and `NFT_CT_DST` are addresses of the table's family; the later keys name theirs.
+    fn by_family(&self, from: Load) -> Load {
+        match (from, self.place.family) {
+            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip) => Load::Ct { key: key + 11, direction },
+            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip6) => Load::Ct { key: key + 13, direction },
+            _ => from,
+        }
+    }
+
     fn act(&mut self, expression: &Expression) -> Option<()> {
         let both = !matches!(self.place.family, Family::Ip | Family::Ip6);
+        if let Expression::Immediate(verdict) = expression {
+            self.push(Statement::Verdict(verdict.clone()));
+            return Some(());
+        }
         let statement = match expression {
             Expression::SetMeta { key, register } => {
                 Statement::Set { what: Term::Meta(*key), to: self.value(*register)? }
             }
             Expression::SetCt { key, direction, register } => {
-                let what = Term::Load(super::Load::Ct { key: *key, direction: *direction });
+                let what = Term::Load(Load::Ct { key: *key, direction: *direction });
                 Statement::Set { what, to: self.value(*register)? }
             }
             Expression::SetPayload { base, offset, length, register } => {
-                let what = self.resolved(Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?));
-                Statement::Set { what, to: self.value(*register)? }
+                self.set_field(Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?), *register)?
             }
-            Expression::Immediate(verdict) => Statement::Verdict(verdict.clone()),
+            Expression::SetOption { to, register } => {
+                let value = match self.value(*register)? {
+                    Term::Turned(value) => *value,
+                    value => value,
+                };
+                Statement::Set { what: Term::Option(*to), to: value }
+            }
+            Expression::Send { copy, address, device, family } => {
+                let mut term = |register: &Option<u32>| match register {
+                    Some(register) => self.value(*register).map(Some),
+                    None => Some(None),
+                };
+                Statement::Send {
+                    word: if *copy { "dup" } else { "fwd" },
+                    family: *family,
+                    address: term(address)?,
+                    device: term(device)?,
+                }
+            }
             Expression::Nat { kind, family, address, port, flags } => Statement::Nat {
                 word: if *kind == 0 { "snat" } else { "dnat" },
-                family: (both && address.from.is_some()).then_some(*family),
+                family: self.nat_family(*family, *address, both),
                 to: self.ends(*address, *port)?,
                 flags: *flags,
             },
@@ -171,14 +203,24 @@ impl Reader<'_> {
                 }
             }
             Expression::Match { .. } | Expression::Target { .. } => {
-                // nft leaves what stands before an xtables part as it is.
-                self.asked = [None; 4];
                 Statement::Xtables { expression: expression.clone(), protocol: self.protocol }
             }
             other => Statement::Plain(other.clone()),
         };
+        // nft leaves what stands before such a statement as it is.
+        self.asked = [None; 4];
         self.push(statement);
         Some(())
+    }
+
+    /// The word of the family: where both pass, and before a map that gives address and port.
+    fn nat_family(&self, family: u32, address: Span, both: bool) -> Option<u32> {
+        let term = self.registers.get(&word_of(address.from?))?;
+        let pairs = match term {
+            Term::Map(_, set) => Kind::of_key(self.place.set(set)?.data?).is_some_and(|kinds| kinds.len() > 1),
+            _ => false,
+        };
+        (both || pairs).then_some(family)
     }
 
     fn push(&mut self, statement: Statement) {
@@ -189,7 +231,7 @@ impl Reader<'_> {
         self.registers.insert(word_of(register), term);
     }
 
-    fn take(&self, register: u32) -> Option<Term> {
+    pub(super) fn take(&self, register: u32) -> Option<Term> {
         self.registers.get(&word_of(register)).cloned()
     }
 
@@ -204,7 +246,7 @@ impl Reader<'_> {
         let padded = |bytes: usize| bytes.next_multiple_of(4).max(4);
         let (mut at, mut rest) = (word_of(register), padded(bytes));
         let first = self.registers.get(&at)?.clone();
-        if first.kind(&self.place).0.is_text() || padded(first.bytes(&self.place)) >= rest {
+        if first.kind(&self.place).0 == Kind::Text || padded(first.bytes(&self.place)) >= rest {
             return Some(first);
         }
         let mut parts = Vec::new();
@@ -266,7 +308,11 @@ impl Reader<'_> {
         let key = self.resolved(key);
         match into {
             None => {
-                let sign = if negated { "!=" } else { "" };
+                let sign = match (negated, &key) {
+                    (true, _) => "!=",
+                    (false, Term::Binary { .. }) => "==",
+                    (false, _) => "",
+                };
                 self.push(Statement::Match { left: key, sign, right: Right::Set(set.to_owned()) });
             }
             Some(0) => self.push(Statement::VerdictMap { key, set: set.to_owned() }),
@@ -282,8 +328,12 @@ impl Reader<'_> {
 
     fn reject(&mut self, kind: u32, code: u8, both: bool) -> Statement {
         const UNREACHABLE: u32 = 0;
+        const RESET: u32 = 1;
         if both && kind == UNREACHABLE {
             self.drop_asked(NETWORK as usize);
+        }
+        if !both && kind == RESET {
+            self.drop_asked(TRANSPORT as usize);
         }
         Statement::Reject { kind, code, ipv6: self.network == Some("ip6"), both }
     }
@@ -318,6 +368,12 @@ impl Reader<'_> {
         let left = self.resolved(left);
         let (kind, order) = left.kind(&self.place);
         let right = Right::Value(value.to_vec());
+        if equal && kind.has_prefixes() && value.len() < kind.bytes() && order == Order::Big {
+            let mut whole = value.to_vec();
+            whole.resize(kind.bytes(), 0);
+            let bits = u32::try_from(value.len()).ok()?.checked_mul(8)?;
+            return self.compared(left, sign, Right::Prefix(whole, bits));
+        }
         match &left {
             Term::Binary { of, sign: "&", with } if equal && kind.is_flags() => {
                 let (of, mask) = ((**of).clone(), with.clone());

@@ -109,6 +109,17 @@ pub enum Statement {
         /// What is asked for each element.
         expressions: Vec<Expression>,
     },
+    /// A copy (`dup`), or the packet itself (`fwd`), goes elsewhere.
+    Send {
+        /// nft's word.
+        word: &'static str,
+        /// `NFPROTO_*` of the address, where the word needs it.
+        family: Option<u32>,
+        /// Address.
+        address: Option<Term>,
+        /// Index of the device.
+        device: Option<Term>,
+    },
     /// An xtables match or target, with what stands before it: whether IPv6 and which protocol.
     Xtables {
         /// It.

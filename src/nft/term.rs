@@ -3,7 +3,7 @@
 use super::constant;
 use super::header::Field;
 use super::kind::{Kind, Order};
-use super::{Load, Place};
+use super::{HeaderOption, Load, Place};
 
 /// A value of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub enum Term {
     },
     /// The same with its bytes in the other order, as nft keeps ranges of them.
     Turned(Box<Term>),
+    /// A hash: of what, modulus, seed, added.
+    Hash(Option<Box<Term>>, u32, Option<u32>, u32),
+    /// A part of an option, or whether it is there.
+    Option(HeaderOption),
     /// Several, one behind the other.
     Concat(Vec<Term>),
     /// A constant.
@@ -145,7 +149,7 @@ impl Load {
                 format!("ct {direction}{}", ct(key)?.0)
             }
             Self::Route { key } => {
-                let words = ["rt classid", "rt nexthop", "rt nexthop", "rt mtu"];
+                let words = ["rt classid", "rt ip nexthop", "rt ip6 nexthop", "rt mtu"];
                 (*words.get(usize::try_from(key).ok()?)?).to_owned()
             }
             Self::Fib { result, flags } => {
@@ -168,6 +172,38 @@ impl Load {
     }
 }
 
+impl HeaderOption {
+    /// `tcp option maxseg size`
+    fn text(self) -> Option<String> {
+        const TCP: [(u8, &str); 7] =
+            [(0, "eol"), (1, "nop"), (2, "maxseg"), (3, "window"), (4, "sack-perm"), (5, "sack"), (8, "timestamp")];
+        const IPV4: [(u8, &str); 4] = [(7, "rr"), (131, "lsrr"), (137, "ssrr"), (148, "ra")];
+        const IPV6: [(u8, &str); 5] = [(0, "hbh"), (43, "rt"), (44, "frag"), (60, "dst"), (135, "mh")];
+        let named = |names: &[(u8, &'static str)]| {
+            names.iter().find(|(number, _)| *number == self.number).map(|(_, name)| *name)
+        };
+        match self.of {
+            0 if self.present => Some(format!("exthdr {}", named(&IPV6)?)),
+            1 if self.present => {
+                Some(format!("tcp option {}", named(&TCP).map_or_else(|| self.number.to_string(), str::to_owned)))
+            }
+            2 if self.present => Some(format!("ip option {}", named(&IPV4)?)),
+            1 => {
+                let field = match (self.number, self.offset, self.length) {
+                    (2, 2, 2) => "size",
+                    (3, 2, 1) => "count",
+                    (8, 2, 4) => "tsval",
+                    (8, 6, 4) => "tsecr",
+                    (_, 1, 1) => "length",
+                    _ => return None,
+                };
+                Some(format!("tcp option {} {field}", named(&TCP)?))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Term {
     /// What it is, and in which order its bytes stand.
     #[must_use]
@@ -182,6 +218,9 @@ impl Term {
                 (kind, Order::Big) => (kind, Order::Host),
                 (kind, Order::Host) => (kind, Order::Big),
             },
+            Self::Hash(..) => (Kind::Integer, Order::Host),
+            Self::Option(option) if option.present => (Kind::Boolean, Order::Big),
+            Self::Option(_) => (Kind::Integer, Order::Big),
             Self::Concat(_) | Self::Value(_) => (Kind::Invalid, Order::Big),
             Self::Map(_, set) => {
                 let data = place.set(set).and_then(|set| Kind::from_number(set.data?));
@@ -207,6 +246,7 @@ impl Term {
             Self::Raw(_, _, bits) => (*bits as usize).div_ceil(8),
             Self::Binary { of, .. } | Self::Turned(of) => of.bytes(place),
             Self::Load(Load::Ct { key: 14..=16, .. }) => 8,
+            Self::Option(option) => option.length as usize,
             Self::Value(value) => value.len(),
             other => match other.kind(place).0.bytes() {
                 0 => 4,
@@ -245,6 +285,16 @@ impl Term {
                 format!("{} {sign} {with}", of.text(place)?)
             }
             Self::Turned(of) => of.text(place)?,
+            Self::Option(option) => option.text()?,
+            Self::Hash(of, modulus, seed, offset) => {
+                let of = match of {
+                    Some(of) => format!("jhash {}", of.text(place)?),
+                    None => "symhash".to_owned(),
+                };
+                let seed = seed.map_or(String::new(), |seed| format!(" seed 0x{seed:x}"));
+                let offset = if *offset == 0 { String::new() } else { format!(" offset {offset}") };
+                format!("{of} mod {modulus}{seed}{offset}")
+            }
             Self::Concat(parts) => parts.iter().map(|part| part.text(place)).collect::<Option<Vec<_>>>()?.join(" . "),
             Self::Value(_) => return None,
             Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.set_text(set, &key.kinds(place))?),

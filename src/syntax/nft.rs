@@ -80,8 +80,7 @@ fn print_chain(chain: &Chain, place: &Place<'_>) -> (String, bool) {
             [] => String::new(),
             [one] => format!(" device \"{one}\""),
             several => {
-                let names: Vec<String> = several.iter().map(|name| format!("\"{name}\"")).collect();
-                format!(" devices = {{ {} }}", names.join(", "))
+                format!(" devices = {{ {} }}", several.join(", "))
             }
         };
         let policy = match chain.policy {

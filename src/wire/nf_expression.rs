@@ -4,7 +4,7 @@
 
 use super::attribute::{Attribute, Attributes, CutAttribute, attributes};
 use crate::model::Counters;
-use crate::nft::{Comparison, Expression, Load, Span, Verdict};
+use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 
 /// The attributes of an expression, looked up by number.
 struct Fields<'a>(&'a [u8]);
@@ -93,6 +93,15 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
     let fields = Fields(data);
     let typed = match name.as_str() {
         "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(&name, &fields),
+        "exthdr" => option(&fields),
+        "hash" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => hash(&fields),
+        "dup" if fields.only(&[1, 2]) => {
+            Some(Expression::Send { copy: true, address: fields.be32(1), device: fields.be32(2), family: None })
+        }
+        "fwd" if fields.only(&[1, 2, 3]) => {
+            let (device, address, family) = (fields.be32(1), fields.be32(2), fields.be32(3));
+            Some(Expression::Send { copy: false, address, device, family })
+        }
         "bitwise" | "byteorder" | "immediate" => changes(&name, &fields),
         "cmp" | "range" | "lookup" => asks(&name, &fields),
         "nat" | "masq" | "redir" | "tproxy" => translates(&name, &fields),
@@ -284,6 +293,38 @@ fn update(fields: &Fields<'_>) -> Option<Expression> {
         data: fields.be32(5),
         timeout: fields.be64(6),
         expressions,
+    })
+}
+
+fn option(fields: &Fields<'_>) -> Option<Expression> {
+    const PRESENT: u32 = 1;
+    let flags = fields.be32(5).unwrap_or_default();
+    let option = HeaderOption {
+        of: fields.be32(6).unwrap_or_default(),
+        number: fields.get(2)?.u8()?,
+        offset: fields.be32(3)?,
+        length: fields.be32(4)?,
+        present: flags & PRESENT != 0,
+    };
+    match (fields.be32(1), fields.be32(7)) {
+        (Some(register), None) if fields.only(&[1, 2, 3, 4, 5, 6]) => {
+            Some(Expression::Option { from: option, register })
+        }
+        (None, Some(register)) if fields.only(&[2, 3, 4, 5, 6, 7]) => {
+            Some(Expression::SetOption { to: option, register })
+        }
+        _ => None,
+    }
+}
+
+fn hash(fields: &Fields<'_>) -> Option<Expression> {
+    Some(Expression::Hash {
+        kind: fields.be32(7).unwrap_or_default(),
+        source: fields.be32(1).zip(fields.be32(3)),
+        modulus: fields.be32(4)?,
+        seed: fields.be32(5),
+        offset: fields.be32(6).unwrap_or_default(),
+        register: fields.be32(2)?,
     })
 }
 

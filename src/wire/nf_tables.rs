@@ -228,7 +228,7 @@ fn hook(attribute: &Attribute<'_>) -> Result<HookAndDevices, CutAttribute> {
         match part.kind {
             1 => number = part.be32(),
             2 => priority = part.be32().map(u32::cast_signed),
-            3 => devices.push(part.text()),
+            3 if devices.is_empty() => devices.push(part.text()),
             4 => {
                 for device in part.nested() {
                     let name = device?.text();

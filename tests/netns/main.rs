@@ -8,6 +8,7 @@ mod demo;
 mod flows;
 mod interfaces;
 mod listed;
+mod native;
 mod owners;
 mod permission;
 mod rules;

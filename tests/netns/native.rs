@@ -1,0 +1,123 @@
+//! nft's own rules, sets and objects, beyond those of the corpus: listed as nft lists them, in every family.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::rules::{nslens, printed};
+use crate::support::{Lab, require_root};
+
+/// Hands a text to `nft -f -`; whether it was taken.
+fn load(lab: &Lab, text: &str) -> bool {
+    let mut nft = lab
+        .command("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nft can be run");
+    nft.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("written");
+    nft.wait().expect("nft ends").success()
+}
+
+fn assert_listed(lab: &Lab, what: &str) {
+    let (ours, theirs) = (printed(lab, &["rules", "-o", "nft"]), lab.sh("nft list ruleset"));
+    for (line, wanted) in ours.lines().zip(theirs.lines()) {
+        assert_eq!(line, wanted, "{what}");
+    }
+    assert_eq!(ours.lines().count(), theirs.lines().count(), "{what}");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are wanted, with --nocapture")]
+fn rules_of_every_kind_and_family_are_listed_as_nft_lists_them() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let (mut chains, mut taken, mut refused) = (BTreeMap::new(), 0, Vec::new());
+    for line in include_str!("../fixtures/nft/rules.txt").lines().filter(|line| !line.starts_with('#')) {
+        let parts: Vec<&str> = line.splitn(3, '|').collect();
+        let [family, hook, rule] = parts.as_slice() else { panic!("{line:?} is no line of three parts") };
+        let number = chains.len();
+        let chain = chains.entry((*family, *hook)).or_insert(number);
+        let text = format!("table {family} t {{\n chain c{chain} {{\n {hook};\n {rule}\n }}\n}}\n");
+        if load(&lab, &text) { taken += 1 } else { refused.push(line) }
+    }
+    assert_listed(&lab, "rules.txt");
+    println!("{taken} rules compared; not taken by this kernel or nft: {refused:?}");
+    assert!(taken >= 370, "only {taken} rules were taken; not {refused:?}");
+}
+
+#[test]
+fn sets_maps_and_objects_are_listed_as_nft_lists_them() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // Line by line as far as it goes, so that what one kernel does not have takes nothing else with it.
+    assert!(load(&lab, include_str!("../fixtures/nft/sets.nft")), "the sets could not be loaded");
+    assert_listed(&lab, "sets.nft");
+    let document: serde_json::Value = serde_json::from_str(&printed(&lab, &["rules", "-o", "json"])).expect("JSON");
+    let sets = document["sets"].as_array().expect("sets");
+    let one = |name: &str| sets.iter().find(|set| set["name"] == name).expect(name);
+    assert_eq!(one("s1")["elements"], serde_json::json!(["10.0.0.0/8", "172.16.0.1", "192.168.1.1-192.168.1.77"]));
+    assert_eq!(one("m1")["map"], "verdict");
+    assert_eq!(one("s1")["flags"], serde_json::json!(["interval"]));
+    assert!(sets.iter().all(|set| !set["name"].as_str().expect("a name").starts_with("__")), "{sets:?}");
+}
+
+#[test]
+fn an_expression_that_is_not_understood_is_said_and_stands_by_its_name() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // Hours hang on the time zone of whoever asks.
+    assert!(load(&lab, "table ip t {\n chain c {\n tcp dport 80 meta hour \"10:00\" drop\n tcp dport 81\n }\n}\n"));
+    let output = nslens(&lab, &["rules", "-o", "nft"]);
+    assert_eq!(output.status.code(), Some(5));
+    let (text, note) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("[ meta load key 32") && text.contains("\t\ttcp dport 81\n"), "{text}");
+    assert!(note.contains("ip t chain c"), "{note}");
+}
+
+#[test]
+fn changes_of_sets_are_seen_in_one_piece() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    assert!(load(&lab, "table ip t {\n set s { type inet_service; }\n}\n"));
+    let whole = |from: u32| {
+        let list: Vec<String> = (from..from + 200).map(|port| port.to_string()).collect();
+        format!("flush set ip t s\nadd element ip t s {{ {} }}\n", list.join(", "))
+    };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for from in [1, 5000].into_iter().cycle() {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                assert!(load(&lab, &whole(from)));
+            }
+        });
+        let mut seen = 0;
+        for _ in 0..40 {
+            let text = printed(&lab, &["rules", "-o", "json"]);
+            let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            let elements = document["sets"][0]["elements"].as_array().expect("elements").clone();
+            if elements.is_empty() {
+                continue;
+            }
+            seen += 1;
+            let ports: Vec<u32> =
+                elements.iter().map(|port| port.as_str().expect("text").parse().expect("a port")).collect();
+            assert_eq!(ports.len(), 200, "half a set");
+            assert!(ports.iter().all(|port| (*port < 5000) == (ports[0] < 5000)), "two sets in one");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(seen > 5, "the set was seen {seen} times only");
+    });
+}
