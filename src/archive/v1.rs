@@ -60,6 +60,8 @@ struct FileTable {
     sets: Vec<NativeSet>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     objects: Vec<NativeObject>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    flow_tables: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,6 +151,7 @@ fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
         chains: table.chains.iter().map(file_chain).collect(),
         sets: table.sets.clone(),
         objects: table.objects.clone(),
+        flow_tables: table.flow_tables.clone(),
     };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
@@ -214,6 +217,6 @@ fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             rules,
         });
     }
-    let FileTable { name, dormant, handle, comment, sets, objects, .. } = stored;
-    Ok(Table { name, handle, comment, dormant, chains, sets, objects })
+    let FileTable { name, dormant, handle, comment, sets, objects, flow_tables, .. } = stored;
+    Ok(Table { name, handle, comment, dormant, chains, sets, objects, flow_tables })
 }

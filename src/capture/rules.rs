@@ -307,6 +307,18 @@ fn read_table(
         let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
         set.elements = parts.into_iter().flatten().collect();
     }
-    decoded.objects = collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object)?;
+    // Kernels older than such things do not know the question, and hold none.
+    let known = |error: NftReadError| match error {
+        NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+        other => Err(other),
+    };
+    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object) {
+        Ok(objects) => decoded.objects = objects,
+        Err(error) => known(error)?,
+    }
+    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_tables::flow_table) {
+        Ok(names) => decoded.flow_tables = names,
+        Err(error) => known(error)?,
+    }
     Ok(decoded)
 }

@@ -136,6 +136,8 @@ pub struct Table {
     pub sets: Vec<nft::Set>,
     /// Its counters, quotas and the like under names.
     pub objects: Vec<nft::Object>,
+    /// Names of its flow tables: they take packets of connections that are already there past the rules.
+    pub flow_tables: Vec<String>,
 }
 
 /// A chain.

@@ -2,60 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::is_first;
+use super::{Comparison, Verdict, is_first};
 use crate::packet::{hex, hexadecimal};
-
-/// What a verdict says (`enum nft_verdicts`, `include/uapi/linux/netfilter/nf_tables.h`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// `NF_ACCEPT`
-    Accept,
-    /// `NF_DROP`
-    Drop,
-    /// `NFT_RETURN`
-    Return,
-    /// `NFT_CONTINUE`
-    Continue,
-    /// `NFT_JUMP`
-    Jump(String),
-    /// `NFT_GOTO`
-    Goto(String),
-    /// Another, by its number.
-    Other(i32),
-}
-
-/// How a comparison compares (`enum nft_cmp_ops`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the kernel's own")]
-pub enum Comparison {
-    Eq,
-    Neq,
-    Lt,
-    Lte,
-    Gt,
-    Gte,
-}
-
-impl Comparison {
-    /// From the kernel's number.
-    #[must_use]
-    pub fn from_number(number: u32) -> Option<Self> {
-        [Self::Eq, Self::Neq, Self::Lt, Self::Lte, Self::Gt, Self::Gte].get(number as usize).copied()
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Eq => "eq",
-            Self::Neq => "neq",
-            Self::Lt => "lt",
-            Self::Lte => "lte",
-            Self::Gt => "gt",
-            Self::Gte => "gte",
-        }
-    }
-}
 
 /// What a value is loaded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -389,6 +337,13 @@ pub enum Expression {
         /// Name.
         name: String,
     },
+    /// A named object, looked up in a map.
+    ObjectMap {
+        /// The map's name.
+        set: String,
+        /// Register of the key.
+        register: u32,
+    },
     /// Writes an element to a set.
     Update {
         /// Its name.
@@ -491,20 +446,4 @@ fn debug(expression: &Expression) -> String {
         .collect::<Vec<_>>()
         .join(" ")
         .to_lowercase()
-}
-
-impl Verdict {
-    /// nft's word.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            Self::Accept => "accept".to_owned(),
-            Self::Drop => "drop".to_owned(),
-            Self::Return => "return".to_owned(),
-            Self::Continue => "continue".to_owned(),
-            Self::Jump(chain) => format!("jump {chain}"),
-            Self::Goto(chain) => format!("goto {chain}"),
-            Self::Other(number) => format!("verdict {number}"),
-        }
-    }
 }

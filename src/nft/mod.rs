@@ -16,8 +16,9 @@ mod set_text;
 mod statement;
 mod term;
 mod user_data;
+mod verdict;
 
-pub use expression::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
+pub use expression::{Expression, HeaderOption, Load, Span};
 pub use family::Family;
 pub use kind::Kind;
 pub use print::{Xtables, rule_text};
@@ -27,6 +28,7 @@ pub use set_text::{elements_text, object_text, set_text, set_types};
 pub use statement::Statement;
 pub use term::Term;
 pub use user_data::comment_of;
+pub use verdict::{Comparison, Verdict};
 
 /// The first register, which most rules use alone.
 fn first() -> u32 {

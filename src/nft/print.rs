@@ -66,6 +66,10 @@ fn statement(
         Statement::VerdictMap { key, set } => {
             format!("{} vmap {}", key.text(place)?, place.set_text(set, &key.kinds(place))?)
         }
+        Statement::ObjectMap(kind, key, set) => {
+            let word = object_word(*kind)?;
+            format!("{word} {} map {}", key.text(place)?, place.set_text(set, &key.kinds(place))?)
+        }
         Statement::Verdict(super::Verdict::Other(_)) => return None,
         Statement::Verdict(verdict) => verdict.text(),
         Statement::Set { what, to } => {
@@ -256,18 +260,22 @@ pub(super) fn plain(expression: &Expression) -> Option<String> {
             format!("queue{flags} to {number}{last}")
         }
         Expression::Object { kind, name } => {
-            let word = match kind {
-                1 => "counter name",
-                2 => "quota name",
-                3 => "ct helper set",
-                4 => "limit name",
-                7 => "ct timeout set",
-                9 => "ct expectation set",
-                10 => "synproxy name",
-                _ => return None,
-            };
-            format!("{word} \"{name}\"")
+            format!("{} \"{name}\"", object_word(*kind)?)
         }
+        _ => return None,
+    })
+}
+
+/// How a named object is used.
+fn object_word(kind: u32) -> Option<&'static str> {
+    Some(match kind {
+        1 => "counter name",
+        2 => "quota name",
+        3 => "ct helper set",
+        4 => "limit name",
+        7 => "ct timeout set",
+        9 => "ct expectation set",
+        10 => "synproxy name",
         _ => return None,
     })
 }

@@ -186,6 +186,12 @@ impl Reader<'_> {
                 let family = (both && *family != 0).then_some(*family);
                 Statement::Tproxy { family, to: self.ends(span(address), span(port))? }
             }
+            Expression::ObjectMap { set, register } => {
+                let found = self.place.set(set)?;
+                let (kind, length) = (found.object?, found.key_length as usize);
+                let key = self.take_bytes(*register, length)?;
+                Statement::ObjectMap(kind, self.resolved(key), set.clone())
+            }
             Expression::Reject { kind, code } => self.reject(*kind, *code, both),
             Expression::Update { set, operation, key, data, timeout, expressions } => {
                 let length = self.place.set(set)?.key_length as usize;

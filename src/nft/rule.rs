@@ -57,7 +57,7 @@ impl Rule {
     #[must_use]
     pub fn asks_sets(&self) -> bool {
         self.expressions.iter().any(|expression| match expression {
-            Expression::Lookup { .. } | Expression::Update { .. } => true,
+            Expression::Lookup { .. } | Expression::Update { .. } | Expression::ObjectMap { .. } => true,
             Expression::Unknown { name, .. } => matches!(name.as_str(), "lookup" | "dynset" | "objref"),
             _ => false,
         })

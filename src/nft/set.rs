@@ -127,6 +127,12 @@ impl Set {
         self.flags & Self::INTERVAL != 0
     }
 
+    /// Nobody may change it any more.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
     /// nft's words for its flags.
     #[must_use]
     pub fn flag_words(&self) -> Vec<&'static str> {

@@ -217,14 +217,16 @@ fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
 fn properties(set: &Set) -> Vec<String> {
     const MEMORY: u32 = 1;
     let mut lines = Vec::new();
-    if set.policy == Some(MEMORY) {
+    if set.policy == Some(MEMORY) && !set.is_constant() {
         lines.push("policy memory".to_owned());
     }
-    if let Some(size) = set.size.filter(|size| *size != 0) {
+    if let Some(size) = set.size.filter(|size| *size != 0 && !set.is_constant()) {
         lines.push(format!("size {size}"));
     }
     let flags = set.flag_words();
-    if !flags.is_empty() {
+    // That elements have a time is seen from the usual one.
+    let said = flags.iter().any(|flag| *flag != "timeout" || set.timeout.is_none());
+    if said {
         lines.push(format!("flags {}", flags.join(",")));
     }
     lines.extend(set.expressions.iter().map(|part| stateless(part).unwrap_or_else(|| part.text())));

@@ -56,6 +56,8 @@ pub enum Statement {
         /// The map's name.
         set: String,
     },
+    /// A named object looked up in a map: what kind of object, the key, the map's name.
+    ObjectMap(u32, Term, String),
     /// A verdict.
     Verdict(Verdict),
     /// Something is set.

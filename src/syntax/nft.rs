@@ -49,6 +49,10 @@ fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &m
         missing("set", &set.name, whole);
         blocks.push(text);
     }
+    for name in &table.flow_tables {
+        missing("flow table", name, false);
+        blocks.push(format!("\t[ flow table {name} ]\n"));
+    }
     let mut chains: Vec<_> = table.chains.iter().collect();
     chains.sort_by_key(|chain| chain.handle);
     for chain in chains {
@@ -57,11 +61,14 @@ fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &m
         blocks.push(text);
     }
     let mut head = format!("table {} {} {{\n", family.word(), table.name);
+    if table.dormant {
+        head.push_str("\tflags dormant\n");
+    }
     if let Some(comment) = &table.comment {
         head.push_str(&format!("\tcomment \"{comment}\"\n"));
     }
-    if table.dormant {
-        head.push_str("\tflags dormant\n");
+    if table.dormant && !blocks.is_empty() {
+        head.push('\n');
     }
     out.text.push_str(&head);
     out.text.push_str(&blocks.join("\n"));

@@ -114,6 +114,9 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
         "notrack" if data.is_empty() => Some(Expression::Notrack),
         "queue" if fields.only(&[1, 2, 3]) => queue(&fields),
         "objref" if fields.only(&[1, 2]) => object(&fields),
+        "objref" if fields.only(&[3, 4, 5]) => {
+            fields.be32(3).zip(fields.get(4)).map(|(register, set)| Expression::ObjectMap { set: set.text(), register })
+        }
         "match" => xt_part(&fields).map(|(name, revision, data)| Expression::Match { name, revision, data }),
         "target" => xt_part(&fields).map(|(name, revision, data)| Expression::Target { name, revision, data }),
         "log" if fields.only(&[1, 2, 3, 4, 5, 6]) => Some(log(&fields)),
