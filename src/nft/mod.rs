@@ -20,12 +20,14 @@ mod verdict;
 
 pub use expression::{Expression, HeaderOption, Load, Span};
 pub use family::Family;
+pub use header::Field;
 pub use kind::Kind;
-pub use print::{Xtables, rule_text};
+pub use print::{Xtables, rule_text, statement_text};
+pub use reading::read as statements;
 pub use rule::Rule;
 pub use set::{Data, Element, KeyEnd, Object, Set};
-pub use set_text::{elements_text, object_text, set_text, set_types};
-pub use statement::Statement;
+pub use set_text::{elements_text, object_text, ranges, set_text, set_types};
+pub use statement::{Ends, Right, Statement};
 pub use term::Term;
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};

@@ -55,6 +55,12 @@ pub fn rule_text(rule: &Rule, place: &Place<'_>, xtables: &dyn Fn(&Xtables<'_>) 
     (text, whole)
 }
 
+/// A part of a rule in nft's words; `None` where it has none.
+#[must_use]
+pub fn statement_text(part: &Statement, place: &Place<'_>) -> Option<String> {
+    statement(part, place, &|_| String::new(), &mut true)
+}
+
 fn statement(
     statement: &Statement,
     place: &Place<'_>,

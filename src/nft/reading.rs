@@ -39,7 +39,8 @@ fn word_of(register: u32) -> u32 {
 }
 
 /// The statements of a rule; `None` where a value cannot be followed.
-pub(super) fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
+#[must_use]
+pub fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
     let network = match place.family {
         Family::Ip => Some("ip"),
         Family::Ip6 => Some("ip6"),

@@ -121,6 +121,20 @@ fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
     Some(found)
 }
 
+/// The ranges of a set of single keys, ends included, most significant byte first where they are numbers of packets; `None` for
+/// sets of other keys, and for those whose elements come and go.
+#[must_use]
+pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    const CHANGING: u32 = 0x30;
+    if set.flags & CHANGING != 0 || set.elements.iter().any(Element::catches_all) {
+        return None;
+    }
+    if set.is_interval() {
+        return Some(intervals(set)?.into_iter().map(|(element, to)| (element.key.clone(), to)).collect());
+    }
+    Some(set.elements.iter().map(|element| (element.key.clone(), element.key.clone())).collect())
+}
+
 /// The key before this one.
 fn before(key: &[u8]) -> Option<Vec<u8>> {
     let mut key = key.to_vec();

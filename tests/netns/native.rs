@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::rules::{nslens, printed};
+use crate::rules::{cases, corpus, nslens, printed};
 use crate::support::{Lab, require_root};
 
 /// Hands a text to `nft -f -`; whether it was taken.
@@ -120,4 +120,40 @@ fn changes_of_sets_are_seen_in_one_piece() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(seen > 5, "the set was seen {seen} times only");
     });
+}
+
+/// The sentence at the end of `rules -4`, names of chains in one spelling, on one line.
+fn sentence(lab: &Lab) -> String {
+    let document: serde_json::Value =
+        serde_json::from_str(&printed(lab, &["rules", "-4", "-o", "json"])).expect("JSON");
+    document["summary"].as_str().expect("a sentence").to_lowercase().replace('_', "-")
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the count is wanted, with --nocapture")]
+fn native_rules_of_istio_end_in_the_sentence_of_its_iptables_rules() {
+    if !require_root() {
+        return;
+    }
+    let Some(folder) = corpus() else { return };
+    let (mut compared, mut telling) = (0, 0);
+    for native in cases(&folder, "nft") {
+        let path = native.to_string_lossy().into_owned();
+        let twin = path.replace("istio-nft-", "istio-").replace(".nft", ".rules");
+        if !path.contains("istio-nft-") || !std::path::Path::new(&twin).is_file() {
+            continue;
+        }
+        let (ours, theirs) = (Lab::new(), Lab::new());
+        let loaded = ours.command("nft").arg("-f").arg(&native).output().expect("nft").status.success();
+        let restored = theirs.command("iptables-nft-restore").arg(&twin).output().expect("restore").status.success();
+        if !(loaded && restored) {
+            continue;
+        }
+        let (ours, theirs) = (sentence(&ours), sentence(&theirs));
+        assert_eq!(ours, theirs, "{path}");
+        compared += 1;
+        telling += usize::from(theirs.contains("1500"));
+    }
+    println!("{compared} native cases end as their iptables twins, {telling} of them with a port");
+    assert!(compared >= 12 && telling >= 6, "{compared}, {telling}");
 }

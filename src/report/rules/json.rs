@@ -76,7 +76,7 @@ fn rule(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: 
         "text": print_rule(family, table, chain, rule),
         "packets": rule.counters.map(|counters| counters.packets),
         "bytes": rule.counters.map(|counters| counters.bytes),
-        "means": describe::means(paths, chain, index),
+        "means": describe::means(family, table, paths, chain, index),
         "unknown": describe::unknown(rule),
     }))
 }

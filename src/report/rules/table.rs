@@ -115,7 +115,7 @@ fn rule(
     out: &mut String,
 ) {
     let text = escape(&print_rule(block.ruleset.family, block.table, chain, rule)).into_owned();
-    let words = describe::means(paths, chain, index);
+    let words = describe::means(block.ruleset.family, block.table, paths, chain, index);
     let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words)));
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);

@@ -16,13 +16,13 @@ use super::extension::{Extension, Given, Unknown};
 use super::words::Words;
 use crate::packet::Condition;
 
-pub use addrtype::Addrtype;
+pub use addrtype::{Addrtype, Types};
 pub use comment::Comment;
 pub use connmark::Connmark;
 pub use conntrack::Conntrack;
 pub use mark::Mark;
-pub use multiport::Multiport;
-pub use owner::Owner;
+pub use multiport::{Multiport, Side};
+pub use owner::{Ids, Owner};
 pub use socket::Socket;
 pub use statistic::Statistic;
 pub use tcp::{Ports, Tcp};

@@ -17,8 +17,8 @@ use std::net::IpAddr;
 
 use super::extension::{Extension, Given, Unknown};
 
-pub use connmark::ConnmarkTarget;
-pub use ct::Ct;
+pub use connmark::{ConnmarkTarget, Mode};
+pub use ct::{Ct, Direction};
 pub use dnat::Dnat;
 pub use log::Log;
 pub use mark::MarkTarget;
