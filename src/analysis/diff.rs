@@ -6,8 +6,8 @@ use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::join::{Connection, Direction, Way};
-use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
-use crate::syntax::print_rule;
+use crate::model::{Backend, Chain, Family, Kind, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
+use crate::syntax::{elements_text, place_of, print_rule, set_types};
 
 /// How a rule differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -96,9 +96,29 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
                     );
                 }
             }
+            for set in table.sets.iter().filter(|set| !set.is_anonymous()) {
+                let place = (
+                    as_backend.unwrap_or(ruleset.backend),
+                    ruleset.family,
+                    table.name.clone(),
+                    format!("@{}", set.name),
+                );
+                found.insert(place, (Syntax::Nft, set_lines(ruleset.family, table, set)));
+            }
         }
     }
     found
+}
+
+/// First what kind of set it is, then its elements, unless they come and go by themselves.
+fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
+    let place = place_of(family, table, &[], false);
+    let (key, data) = set_types(set, &place);
+    let data = data.map_or(String::new(), |data| format!(" : {data}"));
+    let head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
+    let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
+    std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
 }
 
 fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Backend>) -> Place {

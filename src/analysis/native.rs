@@ -146,8 +146,8 @@ impl Translator<'_> {
 
     /// A comparison that is kept in nft's words: whether it holds is not known.
     fn unmodelled(&mut self, statement: &Statement) -> Option<()> {
-        let name = nft::statement_text(statement, &self.place)?;
-        self.rule.matches.push(Match::Unknown(Unknown::Text { name, words: Vec::new() }));
+        let text = nft::statement_text(statement, &self.place)?;
+        self.rule.matches.push(Match::Unknown(Unknown::Native(text)));
         Some(())
     }
 

@@ -133,6 +133,12 @@ impl Set {
         self.flags & 2 != 0
     }
 
+    /// Rules or time change its elements: they are state, not what somebody wrote.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.flags & 0x30 != 0
+    }
+
     /// nft's words for its flags.
     #[must_use]
     pub fn flag_words(&self) -> Vec<&'static str> {

@@ -125,8 +125,7 @@ fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
 /// sets of other keys, and for those whose elements come and go.
 #[must_use]
 pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    const CHANGING: u32 = 0x30;
-    if set.flags & CHANGING != 0 || set.elements.iter().any(Element::catches_all) {
+    if set.changes() || set.elements.iter().any(Element::catches_all) {
         return None;
     }
     if set.is_interval() {
@@ -151,9 +150,10 @@ fn before(key: &[u8]) -> Option<Vec<u8>> {
 /// An element behind its key: what it counts, how long it stays, what it leads to.
 fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> Option<String> {
     for expression in &element.expressions {
-        text.push_str(&format!(" {}", plain(expression)?));
+        let words = if place.counted { plain(expression) } else { stateless(expression) };
+        text.push_str(&format!(" {}", words?));
     }
-    for (word, time) in [("timeout", element.timeout), ("expires", element.expiration)] {
+    for (word, time) in [("timeout", element.timeout), ("expires", element.expiration.filter(|_| place.counted))] {
         if let Some(time) = time.filter(|time| *time != 0) {
             text.push_str(&format!(" {word} {}", constant::time(time)));
         }

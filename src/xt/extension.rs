@@ -83,6 +83,8 @@ pub enum Unknown {
         /// The words behind it as they are written, each in its quotation marks if it needs them.
         words: Vec<String>,
     },
+    /// A comparison of nft's own, in nft's words: shown, and not modelled.
+    Native(String),
 }
 
 impl Unknown {
@@ -90,7 +92,7 @@ impl Unknown {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Bytes { name, .. } | Self::Text { name, .. } => name,
+            Self::Bytes { name, .. } | Self::Text { name, .. } | Self::Native(name) => name,
         }
     }
 
@@ -100,6 +102,7 @@ impl Unknown {
         match self {
             Self::Bytes { name, revision, .. } => format!("{role} {name} revision {revision}"),
             Self::Text { name, .. } => format!("{role} {name}"),
+            Self::Native(text) => format!("{role} {text}"),
         }
     }
 
@@ -110,6 +113,7 @@ impl Unknown {
             Self::Bytes { name, revision, data } => {
                 format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
             }
+            Self::Native(text) => format!("[nft {role} {}]", quote(text)),
             Self::Text { name, words } => {
                 let mut text = word(name);
                 for word in words {

@@ -157,3 +157,24 @@ fn native_rules_of_istio_end_in_the_sentence_of_its_iptables_rules() {
     println!("{compared} native cases end as their iptables twins, {telling} of them with a port");
     assert!(compared >= 12 && telling >= 6, "{compared}, {telling}");
 }
+
+#[test]
+fn a_changed_set_is_a_difference_and_one_that_changes_by_itself_is_none() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let sets = "set s { type inet_service; elements = { 80, 443 }; }\n set d { type ipv4_addr; flags dynamic; }";
+    assert!(load(&lab, &format!("table ip t {{\n {sets}\n chain c {{\n tcp dport @s counter drop\n }}\n}}\n")));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let before = format!("file/{}", file.path().display());
+    printed(&lab, &["snapshot", "-f", file.path().to_str().expect("a path")]);
+    assert!(load(&lab, "add element ip t d { 10.0.0.1 }"));
+    let same = nslens(&lab, &["diff", &before]);
+    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
+    assert!(load(&lab, "add element ip t s { 8080 }"));
+    let changed = nslens(&lab, &["diff", &before]);
+    assert_eq!(changed.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&changed.stdout);
+    assert!(text.contains("@s") && text.contains("8080"), "{text}");
+}

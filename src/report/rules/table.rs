@@ -40,7 +40,7 @@ pub fn table(snapshot: &Snapshot, form: Form) -> String {
     }
     for block in unreached(snapshot, form.all) {
         let Some(first) = block.chains.first() else { continue };
-        // A map of verdicts leads to chains as well, and maps are not read.
+        // A map of verdicts leads to chains as well, and maps are not followed.
         let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
         let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
         heading(&format!("{} · {why}", place(&block, first)), "", form, &mut out);

@@ -128,6 +128,7 @@ macro_rules! all_matches {
                     $(Self::$known(known) => known.explain(words),)+
                     Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
                         Unknown::Bytes { .. } => unknown.save("match"),
+                        Unknown::Native(text) => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
                     })),
                 }
