@@ -362,8 +362,8 @@ impl Translator<'_> {
                     _ => return None,
                 };
                 let mask = match field.bits {
-                    32 => IpAddr::from(Ipv4Addr::from(u32::MAX.checked_shl(32 - bits).unwrap_or(0))),
-                    _ => IpAddr::from(Ipv6Addr::from(u128::MAX.checked_shl(128 - bits).unwrap_or(0))),
+                    32 => IpAddr::from(Ipv4Addr::from(u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0))),
+                    _ => IpAddr::from(Ipv6Addr::from(u128::MAX.checked_shl(128_u32.checked_sub(bits)?).unwrap_or(0))),
                 };
                 let part = AddressMatch { negated, address: address(value)?, mask };
                 let ip = &mut self.rule.ip;

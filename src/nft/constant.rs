@@ -313,7 +313,7 @@ pub(super) fn range(kind: Kind, from: &[u8], to: &[u8], order: Order, devices: &
     let bits = u32::try_from(from.len()).ok()? * 8;
     let (low, high) = (number(from, order)?, number(to, order)?);
     let differ = low ^ high;
-    let whole = (differ & (differ + 1)) == 0 && low & differ == 0;
+    let whole = (differ & differ.wrapping_add(1)) == 0 && low & differ == 0;
     if kind.has_prefixes() && whole {
         let free = u128::BITS - differ.leading_zeros();
         return Some(format!("{}/{}", one(from)?, bits.checked_sub(free)?));

@@ -66,7 +66,7 @@ impl Reader<'_> {
         let (low, ones) = (mask.trailing_zeros(), mask.count_ones());
         let contiguous = mask != 0 && mask.checked_shr(low)?.trailing_ones() == ones;
         let start = width.checked_sub(low + ones).filter(|_| contiguous && ones < width)?;
-        let field = header::field(self.header(base, offset)?, offset + start, ones)?;
+        let field = header::field(self.header(base, offset)?, offset.checked_add(start)?, ones)?;
         Some((field, low))
     }
 
@@ -116,15 +116,15 @@ impl Reader<'_> {
             return None;
         }
         let mut parts = Vec::new();
-        let mut at = offset;
-        while at < offset + bits {
+        let (mut at, end) = (offset, offset.checked_add(bits)?);
+        while at < end {
             let field = header::field_at(self.header(base, at)?, at)?;
             let from = ((at - offset) / 8) as usize;
             let bytes = value.get(from..from + field.bits as usize / 8).filter(|_| field.bits % 8 == 0)?;
             parts.push((field, bytes.to_vec()));
             at += field.bits;
         }
-        if parts.len() < 2 || at != offset + bits {
+        if parts.len() < 2 || at != end {
             return None;
         }
         for (field, bytes) in parts {

@@ -261,7 +261,7 @@ impl Reader<'_> {
             let part = self.registers.get(&at)?.clone();
             let length = padded(part.bytes(&self.place));
             rest = rest.checked_sub(length)?;
-            at += u32::try_from(length).ok()? / WORDS;
+            at = at.checked_add(u32::try_from(length).ok()? / WORDS)?;
             parts.push(part);
         }
         Some(Term::Concat(parts))
@@ -326,7 +326,7 @@ impl Reader<'_> {
             Some(into) => {
                 // What lay in the registers behind it is gone.
                 let at = word_of(into);
-                self.registers.retain(|word, _| !(at..at + 2 * WORDS).contains(word));
+                self.registers.retain(|word, _| !(at..at.saturating_add(2 * WORDS)).contains(word));
                 self.put(into, Term::Map(Box::new(key), set.to_owned()));
             }
         }
