@@ -178,3 +178,64 @@ fn a_changed_set_is_a_difference_and_one_that_changes_by_itself_is_none() {
     let text = String::from_utf8_lossy(&changed.stdout);
     assert!(text.contains("@s") && text.contains("8080"), "{text}");
 }
+
+#[test]
+fn connections_under_native_rules_are_told_with_the_rule_that_sent_them() {
+    if !require_root() {
+        return;
+    }
+    let (pod, world) = Lab::pod_and_world();
+    assert!(load(
+        &pod,
+        "table inet mesh {
+ chain to-proxy { meta l4proto tcp counter redirect to :15001
+ }
+ chain leave {
+  oifname \"lo\" return
+  meta skuid 1337 counter return
+  ip daddr 127.0.0.1 return
+  tcp dport { 22, 9000-9009 } return
+  jump to-proxy
+ }
+ chain out { type nat hook output priority -100;
+  meta nfproto ipv4 meta l4proto tcp jump leave
+ }
+}
+"
+    ));
+    let each = "-e busybox sleep 100";
+    let servers = [
+        pod.nc(1337, 1337, &format!("-ll -p 15001 {each}")),
+        world.nc(0, 0, &format!("-ll -p 80 {each}")),
+        world.nc(0, 0, &format!("-ll -p 9005 {each}")),
+    ];
+    pod.wait_for_sockets(1, "state listening");
+    world.wait_for_sockets(2, "state listening");
+    let programs = [
+        (pod.nc(1000, 1000, "10.0.0.5 80"), "redirected", Some(("to-proxy", 1))),
+        (pod.nc(1337, 1337, "10.0.0.5 80"), "exempt", Some(("leave", 2))),
+        (pod.nc(1000, 1000, "10.0.0.5 9005"), "direct", None),
+    ];
+    // The redirected one has its other half in the pod.
+    pod.wait_for_connections(4);
+    let document: serde_json::Value = serde_json::from_str(&printed(&pod, &["conns", "-o", "json"])).expect("JSON");
+    let connections = document["connections"].as_array().expect("connections");
+    for (program, way, rule) in &programs {
+        let held = |one: &&serde_json::Value| one["process"]["pid"] == program.pid();
+        let connection = connections.iter().find(held).unwrap_or_else(|| panic!("{way}: {connections:#?}"));
+        assert_eq!(connection["way"], *way, "{connection:#}");
+        match rule {
+            Some((chain, number)) => {
+                let named = &connection["rule"];
+                assert_eq!((named["family"].as_str(), named["table"].as_str()), (Some("inet"), Some("mesh")));
+                assert_eq!((named["chain"].as_str(), named["number"].as_u64()), (Some(*chain), Some(*number)));
+            }
+            None => assert!(connection["rule"].is_null(), "{connection:#}"),
+        }
+    }
+    let listed = pod.sh("nft list ruleset");
+    assert!(listed.contains("meta l4proto tcp counter packets 1 "), "the kernel redirected one: {listed}");
+    let text = printed(&pod, &["rules"]);
+    assert!(text.contains("Outbound TCP goes to 15001") && text.contains("except from UID 1337"), "{text}");
+    drop(servers);
+}
