@@ -2,6 +2,8 @@
 //!
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
+mod sets;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -144,10 +146,15 @@ impl Translator<'_> {
         Some(())
     }
 
-    /// A comparison that is kept in nft's words: whether it holds is not known.
+    /// A comparison that is kept in nft's words.
     fn unmodelled(&mut self, statement: &Statement) -> Option<()> {
         let text = nft::statement_text(statement, &self.place)?;
-        self.rule.matches.push(Match::Unknown(Unknown::Native(text)));
+        let known = match statement {
+            Statement::Match { left, sign, right } => self.sets(left, sign, right),
+            _ => None,
+        };
+        let condition = known.unwrap_or_else(|| Condition::Opaque(text.clone()));
+        self.rule.matches.push(Match::Unknown(Unknown::Native { text, condition }));
         Some(())
     }
 
@@ -251,16 +258,11 @@ impl Translator<'_> {
             }
             (Term::Meta(NFPROTO), Right::Value(value)) if !negated => self.family(value.first()? == &10),
             (Term::Meta(L4PROTO), Right::Value(value)) => self.protocol(negated, *value.first()?),
-            (Term::Meta(key @ (SKUID | SKGID)), right) => {
-                let (from, to) = match right {
-                    Right::Value(value) => (host(value)?, host(value)?),
-                    // Ranges of them are kept most significant byte first.
-                    Right::Range(from, to) => self.turned_range(from, to)?,
-                    _ => return None,
-                };
-                self.owner(*key == SKUID, Ids { negated, from, to });
+            (Term::Meta(key @ (SKUID | SKGID)), Right::Value(value)) => {
+                self.owner(*key == SKUID, Ids { negated, from: host(value)?, to: host(value)? });
                 Some(())
             }
+            // Ranges of them are kept most significant byte first.
             (Term::Turned(of), Right::Range(from, to)) => {
                 let Term::Meta(key @ (SKUID | SKGID)) = **of else { return None };
                 let (from, to) = self.turned_range(from, to)?;

@@ -239,3 +239,30 @@ fn connections_under_native_rules_are_told_with_the_rule_that_sent_them() {
     assert!(text.contains("Outbound TCP goes to 15001") && text.contains("except from UID 1337"), "{text}");
     drop(servers);
 }
+
+#[test]
+fn sets_of_addresses_users_and_protocols_are_followed() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    assert!(load(
+        &lab,
+        "table inet mesh {
+ set proxies { type uid; elements = { 1337, 2000 }; }
+ set nets { type ipv4_addr; flags interval; elements = { 10.96.0.0/12, 127.0.0.1 }; }
+ chain out { type nat hook output priority -100;
+  meta skuid @proxies return
+  ip daddr @nets return
+  meta l4proto { tcp, udp } th dport 25-29 return
+  meta l4proto tcp redirect to :15001
+ }
+}
+"
+    ));
+    let text = printed(&lab, &["rules", "-4"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("everything if ip daddr @nets → left alone"), "{text}");
+    assert!(text.contains("Outbound TCP goes to 15001") && text.contains("except from UID 1337 and 2000"), "{text}");
+    assert!(text.contains("outbound to ports 25–29"), "{text}");
+    assert!(!text.contains("hangs"), "{text}");
+}

@@ -118,6 +118,7 @@ macro_rules! all_matches {
             pub fn condition(&self) -> Condition {
                 match self {
                     $(Self::$known(known) => known.condition(),)+
+                    Self::Unknown(Unknown::Native { condition, .. }) => condition.clone(),
                     Self::Unknown(unknown) => Condition::Opaque(unknown.describe("match")),
                 }
             }
@@ -128,7 +129,7 @@ macro_rules! all_matches {
                     $(Self::$known(known) => known.explain(words),)+
                     Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
                         Unknown::Bytes { .. } => unknown.save("match"),
-                        Unknown::Native(text) => text.clone(),
+                        Unknown::Native { text, .. } => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
                     })),
                 }

@@ -167,7 +167,7 @@ macro_rules! all_targets {
             pub fn explain(&self) -> String {
                 match self {
                     $(Self::$known(known) => known.explain(),)+
-                    Self::Unknown(unknown @ (Unknown::Bytes { .. } | Unknown::Native(_))) => unknown.save("target"),
+                    Self::Unknown(unknown @ (Unknown::Bytes { .. } | Unknown::Native { .. })) => unknown.save("target"),
                     Self::Unknown(unknown) => format!("[unknown target {}]", unknown.save("target")),
                 }
             }
