@@ -432,11 +432,11 @@ _nslens() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json save" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json save nft" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json save" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json save nft" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)

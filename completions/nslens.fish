@@ -56,10 +56,11 @@ complete -c nslens -n "__fish_nslens_using_subcommand list" -s h -l help -d 'Pri
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' text), json, save' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' text), json, save, nft' -r -f -a "table\t''
 wide\t''
 json\t''
-save\t''"
+save\t''
+nft\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r

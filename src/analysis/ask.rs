@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::eval::{End, Rulebase, Target};
-use crate::model::{Body, Hook, Rule, RuleRef, Snapshot};
+use crate::model::{Hook, RuleRef, Snapshot};
 use crate::packet::{Condition, Device, Field, Known, Packet, number};
-use crate::xt::AddressMatch;
+use crate::xt::{self, AddressMatch};
 
 /// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
 const MOST: usize = 200;
@@ -45,7 +45,7 @@ impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
         let rules = Rulebase::of(snapshot.rulesets());
         let mut named = Named::default();
-        rules.each(ipv6, |_, rule, _| named.gather(rule));
+        rules.each(ipv6, |rule| named.gather(rule));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
         let own = interface.and_then(|interface| {
             let own = interface.addresses.iter().map(|(address, _)| *address);
@@ -196,8 +196,7 @@ fn set(field: Field, value: u128, packet: &mut Packet) {
 }
 
 impl Named {
-    fn gather(&mut self, rule: &Rule) {
-        let Body::Xt(rule) = &rule.body else { return };
+    fn gather(&mut self, rule: &xt::Rule) {
         let network = |part: &AddressMatch| (part.address, part.words());
         for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
             if let Some(part) = part {

@@ -1,22 +1,22 @@
 //! What a rule means, in plain words: who, and what happens to them.
 
+use super::native::reading;
 use super::paths::Paths;
-use crate::model::{Body, Chain, Rule};
-use crate::xt::{Action, Match};
+use crate::model::{Body, Chain, Family, Rule, Table};
+use crate::xt::{self, Action, Match};
 
 /// The rule in plain words: `TCP to port 15008 → left alone`. `None` for rules that are not understood that far.
 #[must_use]
-pub fn means(paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<String> {
+pub fn means(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<String> {
     let rule = chain.rules.get(index)?;
-    let Body::Xt(body) = &rule.body else { return None };
+    let body = reading(family, table, rule)?.rule;
     // The last rule of a chain gets what the ones before it left over.
-    let rest = index > 0 && index + 1 == chain.rules.len() && takes_all(rule);
+    let rest = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
     Some(format!("{} → {}", body.subject(rest), action(paths, chain, &body.action)))
 }
 
 /// Whether the rule asks for nothing but a protocol.
-fn takes_all(rule: &Rule) -> bool {
-    let Body::Xt(body) = &rule.body else { return false };
+fn takes_all(body: &xt::Rule) -> bool {
     let ip = &body.ip;
     let plain = ip.source.is_none() && ip.destination.is_none() && ip.input.is_none() && ip.output.is_none();
     plain && body.matches.iter().all(|part| matches!(part, Match::Comment(_)))

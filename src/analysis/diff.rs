@@ -6,8 +6,8 @@ use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::join::{Connection, Direction, Way};
-use crate::model::{Backend, Chain, Family, Kind, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
-use crate::syntax::print_rule;
+use crate::model::{Backend, Chain, Family, Kind, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
+use crate::syntax::{elements_text, place_of, print_rule, set_types};
 
 /// How a rule differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -90,12 +90,35 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
             for chain in &table.chains {
                 let untouched = chain.hook.is_some() && chain.rules.is_empty() && chain.policy != Some(Policy::Drop);
                 if !untouched {
-                    found.insert(place(ruleset, table, chain, as_backend), (chain.syntax, lines(chain)));
+                    found.insert(
+                        place(ruleset, table, chain, as_backend),
+                        (chain.syntax, lines(ruleset.family, table, chain)),
+                    );
                 }
+            }
+            for set in table.sets.iter().filter(|set| !set.is_anonymous()) {
+                let place = (
+                    as_backend.unwrap_or(ruleset.backend),
+                    ruleset.family,
+                    table.name.clone(),
+                    format!("@{}", set.name),
+                );
+                found.insert(place, (Syntax::Nft, set_lines(ruleset.family, table, set)));
             }
         }
     }
     found
+}
+
+/// First what kind of set it is, then its elements, unless they come and go by themselves.
+fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
+    let place = place_of(family, table, &[], false);
+    let (key, data) = set_types(set, &place);
+    let data = data.map_or(String::new(), |data| format!(" : {data}"));
+    let head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
+    let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
+    std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
 }
 
 fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Backend>) -> Place {
@@ -103,7 +126,7 @@ fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Bac
 }
 
 /// First the chain's own line, then its rules.
-fn lines(chain: &Chain) -> Vec<String> {
+fn lines(family: Family, table: &Table, chain: &Chain) -> Vec<String> {
     let base = match (chain.hook, chain.priority) {
         (Some(hook), Some(priority)) => {
             let policy = if chain.policy == Some(Policy::Drop) { "DROP" } else { "ACCEPT" };
@@ -111,7 +134,7 @@ fn lines(chain: &Chain) -> Vec<String> {
         }
         _ => format!(":{} -", chain.name),
     };
-    std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(chain, rule))).collect()
+    std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(family, table, chain, rule))).collect()
 }
 
 fn compare(place: &Place, syntax: Syntax, left: &[String], right: &[String], changes: &mut Vec<RuleChange>) {

@@ -7,10 +7,11 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::native::{Reading, reading};
 use super::paths::Paths;
-use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
+use crate::model::{Chain, Hook, Policy, Rule, RuleRef, Ruleset, Table};
 use crate::packet::{Answer, Condition, Known, Packet};
-use crate::xt::{Action, Effect, PortRange};
+use crate::xt::{self, Action, Effect, PortRange};
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +82,12 @@ struct Prepared<'a> {
     table: &'a Table,
     by_name: HashMap<&'a str, usize>,
     paths: Paths<'a>,
-    /// For each chain, for each rule, what it asks; `None` for what is not understood.
-    conditions: Vec<Vec<Option<Condition>>>,
+    /// For each chain, for each rule, its reading and what it asks; `None` for what is not understood.
+    readings: Vec<Vec<Option<Asking<'a>>>>,
 }
+
+/// A rule that is understood, and what it asks.
+type Asking<'a> = (Reading<'a>, Condition);
 
 /// A base chain to run through.
 #[derive(Clone, Copy)]
@@ -131,29 +135,31 @@ impl<'a> Rulebase<'a> {
     #[must_use]
     pub fn of(rulesets: &'a [Ruleset]) -> Self {
         let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
-        let ask = |rule: &Rule| match &rule.body {
-            Body::Xt(body) => Some(body.condition()),
-            Body::Nft(_) => None,
+        let ask = |ruleset: &Ruleset, table: &Table, rule: &'a Rule| {
+            let reading = reading(ruleset.family, table, rule)?;
+            let condition = reading.condition();
+            Some((reading, condition))
         };
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
             ruleset,
             table,
             paths: Paths::of(table),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
-            conditions: table.chains.iter().map(|chain| chain.rules.iter().map(ask).collect()).collect(),
+            readings: table
+                .chains
+                .iter()
+                .map(|chain| chain.rules.iter().map(|rule| ask(ruleset, table, rule)).collect())
+                .collect(),
         };
         Self { tables: tables.map(prepare).collect() }
     }
 
-    /// Calls `each` with the name of every rule that packets of the family can meet, the rule, and what it asks.
-    pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&RuleRef, &Rule, &Condition)) {
+    /// Calls `each` with every rule that packets of the family can meet and that is understood.
+    pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule)) {
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
-            for (chain, (own, conditions)) in prepared.table.chains.iter().zip(&prepared.conditions).enumerate() {
-                let base = Base { table: prepared, chain: own, index: chain };
-                for (at, (rule, condition)) in own.rules.iter().zip(conditions).enumerate() {
-                    if let Some(condition) = condition {
-                        each(&Reached { base, chain, at }.name(), rule, condition);
-                    }
+            for (reading, _) in prepared.readings.iter().flatten().flatten() {
+                if reading.ipv6.is_none_or(|only| only == ipv6) {
+                    each(&reading.rule);
                 }
             }
         }
@@ -177,17 +183,15 @@ impl<'a> Rulebase<'a> {
                 let mut waiting = vec![(index, packet.clone(), 0)];
                 while let Some((chain, packet, depth)) = waiting.pop() {
                     let reached = (0..).map(|at| Reached { base, chain, at });
-                    for (reached, rule, condition) in
-                        reached.map_while(|it| it.rule().map(|(rule, ask)| (it, rule, ask)))
-                    {
+                    for (reached, asking) in reached.map_while(|it| it.asking().map(|asking| (it, asking))) {
                         if steps == 0 {
                             return;
                         }
                         steps -= 1;
-                        let Some(made) = condition.as_ref().and_then(|condition| fit(condition, &packet)) else {
-                            continue;
-                        };
-                        match rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
+                        let made =
+                            asking.as_ref().and_then(|(reading, condition)| Some((reading, fit(condition, &packet)?)));
+                        let Some((reading, made)) = made else { continue };
+                        match reading.rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
                             Some(to) if depth < DEPTH => waiting.push((*to, made, depth + 1)),
                             Some(_) => {}
                             None => each(&reached.name(), &made),
@@ -277,7 +281,7 @@ impl Evaluator {
                 return self.run(later, walk.traveller);
             };
             let reached = Reached { base, chain: *chain, at: *at };
-            let Some((rule, condition)) = reached.rule() else {
+            let Some(asking) = reached.asking() else {
                 walk.stack.pop();
                 continue;
             };
@@ -286,23 +290,23 @@ impl Evaluator {
                 return End::Undecided { because: TOO_MUCH.to_owned() };
             }
             self.budget.set(self.budget.get() - 1);
-            let Some(condition) = condition else {
+            let Some((reading, condition)) = asking else {
                 return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
             };
             match condition.ask(&walk.traveller.packet) {
                 Answer::No => {}
                 Answer::Yes => {
-                    if let Some(end) = self.matched(reached, later, &mut walk, rule) {
+                    if let Some(end) = self.matched(reached, later, &mut walk, &reading.rule) {
                         return end;
                     }
                 }
-                Answer::CannotKnow => return self.both(reached, later, walk, rule),
+                Answer::CannotKnow => return self.both(reached, later, walk, &reading.rule),
             }
         }
     }
 
     /// Follows the packet as if the rule matched, and as if it did not.
-    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], walk: Walk, rule: &Rule) -> End {
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], walk: Walk, rule: &xt::Rule) -> End {
         let mut matching = walk.clone();
         let yes = self.matched(reached, later, &mut matching, rule);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
@@ -323,11 +327,8 @@ impl Evaluator {
     }
 
     /// What a match does; `None`: the packet goes on at the walk's place.
-    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, rule: &Rule) -> Option<End> {
-        let Body::Xt(body) = &rule.body else {
-            return Some(End::Undecided { because: format!("rule {} is not understood", reached.name()) });
-        };
-        match &body.action {
+    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, rule: &xt::Rule) -> Option<End> {
+        match &rule.action {
             Action::None => None,
             Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
             Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
@@ -341,7 +342,7 @@ impl Evaluator {
                 None
             }
             Action::Jump(to) | Action::Goto(to) => {
-                if matches!(body.action, Action::Goto(_)) {
+                if matches!(rule.action, Action::Goto(_)) {
                     walk.stack.pop();
                 }
                 let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
@@ -415,10 +416,9 @@ impl Evaluator {
 const TOO_MUCH: &str = "more unknowns than can be followed";
 
 impl<'r> Reached<'r> {
-    /// The rule and what it asks.
-    fn rule(self) -> Option<(&'r Rule, &'r Option<Condition>)> {
-        let Prepared { table, conditions, .. } = self.base.table;
-        Some((table.chains.get(self.chain)?.rules.get(self.at)?, conditions.get(self.chain)?.get(self.at)?))
+    /// The rule, if there is one, and its reading, if it has one.
+    fn asking(self) -> Option<&'r Option<Asking<'r>>> {
+        self.base.table.readings.get(self.chain)?.get(self.at)
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
@@ -480,9 +480,10 @@ fn set_mark(packet: &mut Packet, value: u32, mask: u32) {
     };
 }
 
-/// The rule of this name.
+/// The rule of this name, and its table.
 #[must_use]
-pub fn find<'a>(rulesets: &'a [Ruleset], name: &RuleRef) -> Option<&'a Rule> {
+pub fn find<'a>(rulesets: &'a [Ruleset], name: &RuleRef) -> Option<(&'a Table, &'a Rule)> {
     let ruleset = rulesets.iter().find(|ruleset| ruleset.backend == name.backend && ruleset.family == name.family)?;
-    ruleset.table(&name.table)?.chain(&name.chain)?.rules.get(name.number.checked_sub(1)?)
+    let table = ruleset.table(&name.table)?;
+    Some((table, table.chain(&name.chain)?.rules.get(name.number.checked_sub(1)?)?))
 }

@@ -6,6 +6,7 @@ pub mod describe;
 pub mod diff;
 pub mod eval;
 pub mod join;
+pub mod native;
 pub mod overview;
 pub mod paths;
 pub mod rulebook;

@@ -2,9 +2,10 @@
 
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
-use crate::model::{Body, Hook, Interface, Rule, RuleRef, Snapshot};
+use super::native::reading;
+use crate::model::{Hook, Interface, RuleRef, Snapshot};
 use crate::packet::{Condition, Field, Known, Packet};
-use crate::xt::{Action, Effect, Match};
+use crate::xt::{self, Action, Effect, Match};
 
 /// Asks a snapshot's rules.
 #[derive(Debug)]
@@ -76,8 +77,8 @@ impl Rulebook for SnapshotRules<'_> {
 
     fn exempting(&self, packet: &Dialled) -> Option<RuleRef> {
         let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
-        let Body::Xt(rule) = &find(self.snapshot.rulesets(), &by)?.body else { return None };
-        let condition = rule.condition();
+        let (table, rule) = find(self.snapshot.rulesets(), &by)?;
+        let condition = reading(by.family, table, rule)?.condition();
         names_owner(&condition, false).then_some(by)
     }
 
@@ -90,8 +91,12 @@ impl Rulebook for SnapshotRules<'_> {
         let mut unknown = false;
         for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
             let tables = ruleset.tables.iter().filter(|table| !table.dormant);
-            for rule in tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
-                match wakes_tracking(rule) {
+            let rules = tables.flat_map(|table| {
+                table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
+            });
+            for (table, rule) in rules {
+                let reading = reading(ruleset.family, table, rule);
+                match reading.and_then(|reading| wakes_tracking(&reading.rule)) {
                     Some(true) => return Some(true),
                     Some(false) => {}
                     None => unknown = true,
@@ -112,8 +117,7 @@ fn names_owner(condition: &Condition, negated: bool) -> bool {
 }
 
 /// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
-fn wakes_tracking(rule: &Rule) -> Option<bool> {
-    let Body::Xt(body) = &rule.body else { return None };
+fn wakes_tracking(body: &xt::Rule) -> Option<bool> {
     let matches = body.matches.iter().any(|part| matches!(part, Match::Conntrack(_) | Match::Connmark(_)));
     let unknown = body.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
     let target = match &body.action {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeRule, Policy, Process, Resolver, Rule,
-    Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeObject, NativeRule, NativeSet, Policy,
+    Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -53,7 +53,17 @@ struct FileTable {
     name: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     dormant: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handle: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
     chains: Vec<FileChain>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sets: Vec<NativeSet>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    objects: Vec<NativeObject>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    flow_tables: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,16 +75,24 @@ struct FileChain {
     priority: Option<i32>,
     policy: Option<Policy>,
     counters: Option<Counters>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handle: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
     rules: Vec<FileRule>,
 }
 
-/// Either `text` or `nft` is there.
+/// Either `text` or `nft` is there; beside `text` may stand what nf_tables holds for it.
 #[derive(Serialize, Deserialize)]
 struct FileRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nft: Option<NativeRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<Box<NativeRule>>,
     counters: Option<Counters>,
     handle: Option<u64>,
 }
@@ -132,7 +150,12 @@ fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
     let table = |table: &Table| FileTable {
         name: table.name.clone(),
         dormant: table.dormant,
+        handle: table.handle,
+        comment: table.comment.clone(),
         chains: table.chains.iter().map(file_chain).collect(),
+        sets: table.sets.clone(),
+        objects: table.objects.clone(),
+        flow_tables: table.flow_tables.clone(),
     };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
@@ -143,7 +166,7 @@ fn file_chain(chain: &Chain) -> FileChain {
             Body::Xt(body) => (Some(body.options()), None),
             Body::Nft(body) => (None, Some(body.clone())),
         };
-        FileRule { text, nft, counters: rule.counters, handle: rule.handle }
+        FileRule { text, nft, native: rule.native.clone(), counters: rule.counters, handle: rule.handle }
     };
     FileChain {
         name: chain.name.clone(),
@@ -153,6 +176,9 @@ fn file_chain(chain: &Chain) -> FileChain {
         priority: chain.priority,
         policy: chain.policy,
         counters: chain.counters,
+        handle: chain.handle,
+        devices: chain.devices.clone(),
+        comment: chain.comment.clone(),
         rules: chain.rules.iter().map(rule).collect(),
     }
 }
@@ -164,10 +190,10 @@ fn ruleset(stored: FileRuleset) -> Result<Ruleset, ArchiveError> {
     Ok(Ruleset { backend: stored.backend, family: stored.family, tables: tables? })
 }
 
-fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
+fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
     let names: HashSet<String> = stored.chains.iter().map(|chain| chain.name.clone()).collect();
     let mut chains = Vec::with_capacity(stored.chains.len());
-    for chain in stored.chains {
+    for chain in std::mem::take(&mut stored.chains) {
         let mut rules = Vec::with_capacity(chain.rules.len());
         for (index, stored) in chain.rules.into_iter().enumerate() {
             let damaged =
@@ -179,7 +205,7 @@ fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
                 (None, Some(rule)) => Body::Nft(rule),
                 _ => return Err(damaged("it says nothing, or two things")),
             };
-            rules.push(Rule { counters: stored.counters, handle: stored.handle, body });
+            rules.push(Rule { counters: stored.counters, handle: stored.handle, body, native: stored.native });
         }
         chains.push(Chain {
             name: chain.name,
@@ -189,8 +215,12 @@ fn table(stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             priority: chain.priority,
             policy: chain.policy,
             counters: chain.counters,
+            handle: chain.handle,
+            devices: chain.devices,
+            comment: chain.comment,
             rules,
         });
     }
-    Ok(Table { name: stored.name, dormant: stored.dormant, chains })
+    let FileTable { name, dormant, handle, comment, sets, objects, flow_tables, .. } = stored;
+    Ok(Table { name, handle, comment, dormant, chains, sets, objects, flow_tables })
 }

@@ -207,12 +207,6 @@ impl NftReadError {
     }
 }
 
-/// Whether some rule looks into a set or a map.
-fn asks_sets(ruleset: &Ruleset) -> bool {
-    let rules = ruleset.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-    rules.into_iter().any(|rule| rule.asks_sets())
-}
-
 /// Rule sets, and tables of families that nobody knew when this was written.
 type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
 
@@ -289,14 +283,6 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
         }
     }
     rulesets.sort_by_key(|ruleset| ruleset.family);
-    if rulesets.iter().any(asks_sets) {
-        foreign.push(Unread {
-            source: "nft sets".to_owned(),
-            means: "which packets the rules that look into sets match is not known".to_owned(),
-            cause: Cause::Unsupported,
-            ..nft_unread("this version does not read the elements of sets", None)
-        });
-    }
     Ok((rulesets, foreign))
 }
 
@@ -313,5 +299,26 @@ fn read_table(
         let rules = collect(socket, nf_tables::GET_RULE, netlink::DUMP, &request, nf_tables::rule)?;
         found.push((chain, rules));
     }
-    Ok(nf_table::assemble(family, table, found))
+    let (mut decoded, request) =
+        (nf_table::assemble(family, table, found), nf_tables::of_table(table.family, &table.name));
+    decoded.sets = collect(socket, nf_tables::GET_SET, netlink::DUMP, &request, nf_tables::set)?;
+    for set in &mut decoded.sets {
+        let request = nf_tables::elements_of(table.family, &table.name, &set.name);
+        let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
+        set.elements = parts.into_iter().flatten().collect();
+    }
+    // Kernels older than such things do not know the question, and hold none.
+    let known = |error: NftReadError| match error {
+        NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+        other => Err(other),
+    };
+    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object) {
+        Ok(objects) => decoded.objects = objects,
+        Err(error) => known(error)?,
+    }
+    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_tables::flow_table) {
+        Ok(names) => decoded.flow_tables = names,
+        Err(error) => known(error)?,
+    }
+    Ok(decoded)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::nft;
+pub use crate::nft::Family;
 use crate::xt;
 
 /// Which kernel subsystem holds the rules.
@@ -24,64 +25,6 @@ impl Backend {
         match self {
             Self::Legacy => "legacy",
             Self::Nft => "nft",
-        }
-    }
-}
-
-/// Address family, in nft's words (for legacy too).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// IPv4.
-    Ip,
-    /// IPv6.
-    Ip6,
-    /// IPv4 and IPv6 in one.
-    Inet,
-    /// ARP.
-    Arp,
-    /// Bridged frames.
-    Bridge,
-    /// Ingress and egress of a device.
-    Netdev,
-}
-
-impl Family {
-    /// From nf_tables' number (`NFPROTO_*`, `include/uapi/linux/netfilter.h`).
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Inet,
-            2 => Self::Ip,
-            3 => Self::Arp,
-            5 => Self::Netdev,
-            7 => Self::Bridge,
-            10 => Self::Ip6,
-            _ => return None,
-        })
-    }
-
-    /// nft's word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ip => "ip",
-            Self::Ip6 => "ip6",
-            Self::Inet => "inet",
-            Self::Arp => "arp",
-            Self::Bridge => "bridge",
-            Self::Netdev => "netdev",
-        }
-    }
-
-    /// Whether rules of this family see packets of IPv4 (`false`) or IPv6 (`true`).
-    #[must_use]
-    pub fn sees(self, ipv6: bool) -> bool {
-        match self {
-            Self::Ip => !ipv6,
-            Self::Ip6 => ipv6,
-            Self::Inet | Self::Netdev => true,
-            Self::Arp | Self::Bridge => false,
         }
     }
 }
@@ -177,14 +120,24 @@ pub struct Ruleset {
 }
 
 /// A table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     /// Name.
     pub name: String,
+    /// nf_tables' handle: tables were made in the order of theirs.
+    pub handle: Option<u64>,
+    /// nf_tables' comment (hostile text).
+    pub comment: Option<String>,
     /// It is switched off (nf_tables' `dormant`): no packet meets its chains.
     pub dormant: bool,
     /// Chains, base chains first.
     pub chains: Vec<Chain>,
+    /// Sets and maps of nf_tables.
+    pub sets: Vec<nft::Set>,
+    /// Its counters, quotas and the like under names.
+    pub objects: Vec<nft::Object>,
+    /// Names of its flow tables: they take packets of connections that are already there past the rules.
+    pub flow_tables: Vec<String>,
 }
 
 /// A chain.
@@ -204,6 +157,12 @@ pub struct Chain {
     pub policy: Option<Policy>,
     /// Counters of the policy, where the kernel keeps them.
     pub counters: Option<Counters>,
+    /// nf_tables' handle: chains were made in the order of theirs.
+    pub handle: Option<u64>,
+    /// Devices whose packets it sees, where it is bound to some.
+    pub devices: Vec<String>,
+    /// nf_tables' comment (hostile text).
+    pub comment: Option<String>,
     /// Rules in order.
     pub rules: Vec<Rule>,
 }
@@ -217,6 +176,8 @@ pub struct Rule {
     pub handle: Option<u64>,
     /// What it says.
     pub body: Body,
+    /// The kernel's expressions of a rule that is read as one of iptables.
+    pub native: Option<Box<nft::Rule>>,
 }
 
 /// What a rule says, in the form it was decoded to.
@@ -284,6 +245,9 @@ impl Chain {
             priority: None,
             policy: None,
             counters: None,
+            handle: None,
+            devices: Vec::new(),
+            comment: None,
             rules: Vec::new(),
         }
     }

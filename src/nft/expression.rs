@@ -1,60 +1,76 @@
-//! Expressions, typed as far as iptables-nft and redirect detection need them; every other one is kept as name and bytes.
+//! Expressions as the kernel holds them, each typed; one that is not understood is kept as name and bytes.
 
 use serde::{Deserialize, Serialize};
 
+use super::{Comparison, Verdict, is_first};
 use crate::packet::{hex, hexadecimal};
 
-/// What a verdict says (`enum nft_verdicts`, `include/uapi/linux/netfilter/nf_tables.h`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// `NF_ACCEPT`
-    Accept,
-    /// `NF_DROP`
-    Drop,
-    /// `NFT_RETURN`
-    Return,
-    /// `NFT_JUMP`
-    Jump(String),
-    /// `NFT_GOTO`
-    Goto(String),
-    /// Another, by its number.
-    Other(i32),
-}
-
-/// How a comparison compares (`enum nft_cmp_ops`).
+/// What a value is loaded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the kernel's own")]
-pub enum Comparison {
-    Eq,
-    Neq,
-    Lt,
-    Lte,
-    Gt,
-    Gte,
+pub enum Load {
+    /// The tracked connection: `NFT_CT_*` key, 0 for the original and 1 for the reply direction.
+    Ct {
+        /// Key.
+        key: u32,
+        /// Direction.
+        direction: Option<u8>,
+    },
+    /// The route: `NFT_RT_*` key.
+    Route {
+        /// Key.
+        key: u32,
+    },
+    /// The routing tables: `NFT_FIB_RESULT_*`, `NFTA_FIB_F_*`.
+    Fib {
+        /// What is wanted.
+        result: u32,
+        /// Of which address and device.
+        flags: u32,
+    },
+    /// The socket: `NFT_SOCKET_*` key.
+    Socket {
+        /// Key.
+        key: u32,
+        /// Level of the control group.
+        level: Option<u32>,
+    },
+    /// A number that counts up (kind 0) or is random (kind 1), below the modulus, plus an offset.
+    Number {
+        /// `NFT_NG_*`
+        kind: u32,
+        /// Modulus.
+        modulus: u32,
+        /// Added.
+        offset: u32,
+    },
 }
 
-impl Comparison {
-    /// From the kernel's number.
-    #[must_use]
-    pub fn from_number(number: u32) -> Option<Self> {
-        [Self::Eq, Self::Neq, Self::Lt, Self::Lte, Self::Gt, Self::Gte].get(number as usize).copied()
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Eq => "eq",
-            Self::Neq => "neq",
-            Self::Lt => "lt",
-            Self::Lte => "lte",
-            Self::Gt => "gt",
-            Self::Gte => "gte",
-        }
-    }
+/// A part of an option of TCP or IPv4, or of an extension header of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderOption {
+    /// `NFT_EXTHDR_OP_*`
+    pub of: u32,
+    /// Number of the option or header.
+    pub number: u8,
+    /// Bytes from its start.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+    /// Only whether it is there.
+    pub present: bool,
 }
 
-/// One expression.
+/// What a packet's address or port is changed to: the registers that hold the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Span {
+    /// First.
+    pub from: Option<u32>,
+    /// Last, where it is another.
+    pub to: Option<u32>,
+}
+
+/// One expression. Registers are the kernel's numbers (`NFT_REG_1` is 1, `NFT_REG32_00` is 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expression {
@@ -62,6 +78,16 @@ pub enum Expression {
     Meta {
         /// Key.
         key: u32,
+        /// Where to.
+        #[serde(default = "super::first", skip_serializing_if = "is_first")]
+        register: u32,
+    },
+    /// Sets a property of the packet.
+    SetMeta {
+        /// Key.
+        key: u32,
+        /// Where the value is.
+        register: u32,
     },
     /// Loads bytes of the packet.
     Payload {
@@ -71,6 +97,36 @@ pub enum Expression {
         offset: u32,
         /// Bytes loaded.
         length: u32,
+        /// Where to.
+        #[serde(default = "super::first", skip_serializing_if = "is_first")]
+        register: u32,
+    },
+    /// Changes bytes of the packet.
+    SetPayload {
+        /// As above.
+        base: u32,
+        /// As above.
+        offset: u32,
+        /// Bytes written.
+        length: u32,
+        /// Where the value is.
+        register: u32,
+    },
+    /// Loads something else.
+    Load {
+        /// What.
+        from: Load,
+        /// Where to.
+        register: u32,
+    },
+    /// Sets a property of the connection (`NFT_CT_*` key).
+    SetCt {
+        /// Key.
+        key: u32,
+        /// Direction.
+        direction: Option<u8>,
+        /// Where the value is.
+        register: u32,
     },
     /// Masks what was loaded.
     Bitwise {
@@ -80,6 +136,71 @@ pub enum Expression {
         /// Bits flipped then.
         #[serde(with = "hexadecimal::text")]
         xor: Vec<u8>,
+        /// Where it is, and stays.
+        #[serde(default = "super::first", skip_serializing_if = "is_first")]
+        register: u32,
+    },
+    /// Shifts what was loaded.
+    Shift {
+        /// To the left.
+        left: bool,
+        /// By so many bits.
+        bits: u32,
+        /// Where it is, and stays.
+        register: u32,
+    },
+    /// A hash of what was loaded (kind 0) or of both ends (kind 1), below the modulus, plus an offset.
+    Hash {
+        /// `NFT_HASH_*`
+        kind: u32,
+        /// Where it is, and how many bytes.
+        source: Option<(u32, u32)>,
+        /// Modulus.
+        modulus: u32,
+        /// Seed, where it is given.
+        seed: Option<u32>,
+        /// Added.
+        offset: u32,
+        /// Where to.
+        register: u32,
+    },
+    /// Loads from an option or extension header.
+    Option {
+        /// From which.
+        from: HeaderOption,
+        /// Where to.
+        register: u32,
+    },
+    /// Changes an option.
+    SetOption {
+        /// Which.
+        to: HeaderOption,
+        /// Where the value is.
+        register: u32,
+    },
+    /// Sends a copy (`dup`), or the packet itself (`fwd`), elsewhere.
+    Send {
+        /// It is a copy.
+        copy: bool,
+        /// Register of the address.
+        address: Option<u32>,
+        /// Register of the device.
+        device: Option<u32>,
+        /// `NFPROTO_*` of the address.
+        family: Option<u32>,
+    },
+    /// Turns the order of bytes round.
+    ByteOrder {
+        /// Where it is, and stays.
+        register: u32,
+    },
+    /// A value.
+    Value {
+        /// It.
+        #[serde(with = "hexadecimal::text")]
+        value: Vec<u8>,
+        /// Where to.
+        register: u32,
     },
     /// Compares what was loaded.
     Cmp {
@@ -88,6 +209,9 @@ pub enum Expression {
         /// With what.
         #[serde(with = "hexadecimal::text")]
         value: Vec<u8>,
+        /// Where it is.
+        #[serde(default = "super::first", skip_serializing_if = "is_first")]
+        register: u32,
     },
     /// Compares what was loaded with a range, ends included.
     Range {
@@ -99,6 +223,20 @@ pub enum Expression {
         /// Last.
         #[serde(with = "hexadecimal::text")]
         to: Vec<u8>,
+        /// Where it is.
+        #[serde(default = "super::first", skip_serializing_if = "is_first")]
+        register: u32,
+    },
+    /// Looks what was loaded up in a set, or in a map.
+    Lookup {
+        /// Its name.
+        set: String,
+        /// Must not be in it.
+        negated: bool,
+        /// Where it is.
+        register: u32,
+        /// Where the map's answer goes: 0 for a verdict; none for a set.
+        into: Option<u32>,
     },
     /// Packets and bytes.
     Counter {
@@ -109,6 +247,118 @@ pub enum Expression {
     },
     /// A verdict.
     Immediate(Verdict),
+    /// Destination (kind 1) or source (kind 0) becomes another.
+    Nat {
+        /// `NFT_NAT_SNAT`, `NFT_NAT_DNAT`
+        kind: u32,
+        /// `NFPROTO_*` of the addresses.
+        family: u32,
+        /// Addresses.
+        address: Span,
+        /// Ports.
+        port: Span,
+        /// `NF_NAT_RANGE_*`
+        flags: u32,
+    },
+    /// Destination becomes this machine.
+    Redirect {
+        /// Ports.
+        port: Span,
+        /// `NF_NAT_RANGE_*`
+        flags: u32,
+    },
+    /// Source becomes the outgoing device's address.
+    Masquerade {
+        /// Ports.
+        port: Span,
+        /// `NF_NAT_RANGE_*`
+        flags: u32,
+    },
+    /// To a transparent socket.
+    Tproxy {
+        /// `NFPROTO_*`, 0 for both.
+        family: u32,
+        /// Register of the address.
+        address: Option<u32>,
+        /// Register of the port.
+        port: Option<u32>,
+    },
+    /// So much in a time.
+    Limit {
+        /// Packets or bytes.
+        rate: u64,
+        /// In so many seconds.
+        unit: u64,
+        /// Beyond it.
+        burst: u32,
+        /// Bytes are counted.
+        bytes: bool,
+        /// Matches above the limit.
+        over: bool,
+    },
+    /// So much in all.
+    Quota {
+        /// Bytes.
+        bytes: u64,
+        /// Used up.
+        used: u64,
+        /// `NFT_QUOTA_F_*`
+        flags: u32,
+    },
+    /// So many connections at once.
+    Connections {
+        /// Count.
+        count: u32,
+        /// Matches above it.
+        over: bool,
+    },
+    /// Refuses with an answer.
+    Reject {
+        /// `NFT_REJECT_*`
+        kind: u32,
+        /// Code of the answer.
+        code: u8,
+    },
+    /// Tracking is switched off for the packet.
+    Notrack,
+    /// To a program.
+    Queue {
+        /// First queue.
+        number: u16,
+        /// How many.
+        total: u16,
+        /// `NFT_QUEUE_FLAG_*`
+        flags: u16,
+    },
+    /// A named object of the table.
+    Object {
+        /// `NFT_OBJECT_*`
+        kind: u32,
+        /// Name.
+        name: String,
+    },
+    /// A named object, looked up in a map.
+    ObjectMap {
+        /// The map's name.
+        set: String,
+        /// Register of the key.
+        register: u32,
+    },
+    /// Writes an element to a set.
+    Update {
+        /// Its name.
+        set: String,
+        /// `NFT_DYNSET_OP_*`
+        operation: u32,
+        /// Register of the key.
+        key: u32,
+        /// Register of the data.
+        data: Option<u32>,
+        /// Milliseconds.
+        timeout: Option<u64>,
+        /// What is asked for each element.
+        expressions: Vec<Expression>,
+    },
     /// An xtables match.
     Match {
         /// Name.
@@ -129,7 +379,7 @@ pub enum Expression {
         #[serde(with = "hexadecimal::text")]
         data: Vec<u8>,
     },
-    /// Logging to a netlink group.
+    /// Logging to the kernel's log, or to a netlink group.
     Log {
         /// Group, where it is given.
         group: Option<u16>,
@@ -139,6 +389,12 @@ pub enum Expression {
         length: Option<u32>,
         /// Packets gathered before they are sent.
         threshold: Option<u16>,
+        /// syslog level.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<u32>,
+        /// `NF_LOG_*`
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flags: Option<u32>,
     },
     /// One that is not understood: its name and its attributes.
     Unknown {
@@ -155,34 +411,39 @@ impl Expression {
     #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Self::Meta { key } => format!("[ meta load key {key} ]"),
-            Self::Payload { base, offset, length } => format!("[ payload load {length}b @ base {base} + {offset} ]"),
-            Self::Bitwise { mask, xor } => format!("[ bitwise & 0x{} ^ 0x{} ]", hex(mask), hex(xor)),
-            Self::Cmp { comparison, value } => format!("[ cmp {} 0x{} ]", comparison.word(), hex(value)),
-            Self::Range { negated, from, to } => {
-                format!("[ range {} 0x{} 0x{} ]", if *negated { "neq" } else { "eq" }, hex(from), hex(to))
+            Self::Meta { key, register } => format!("[ meta load key {key} => reg {register} ]"),
+            Self::Payload { base, offset, length, register } => {
+                format!("[ payload load {length}b @ base {base} + {offset} => reg {register} ]")
             }
+            Self::Bitwise { mask, xor, register } => {
+                format!("[ bitwise reg {register} & 0x{} ^ 0x{} ]", hex(mask), hex(xor))
+            }
+            Self::Cmp { comparison, value, register } => {
+                format!("[ cmp {} reg {register} 0x{} ]", comparison.word(), hex(value))
+            }
+            Self::Range { negated, from, to, register } => {
+                let word = if *negated { "neq" } else { "eq" };
+                format!("[ range {word} reg {register} 0x{} 0x{} ]", hex(from), hex(to))
+            }
+            Self::Value { value, register } => format!("[ immediate reg {register} 0x{} ]", hex(value)),
+            Self::Lookup { set, register, .. } => format!("[ lookup reg {register} set {set} ]"),
             Self::Counter { .. } => "[ counter ]".to_owned(),
             Self::Immediate(verdict) => format!("[ {} ]", verdict.text()),
             Self::Match { name, revision, data } => format!("[ xt match {name} rev {revision} 0x{} ]", hex(data)),
             Self::Target { name, revision, data } => format!("[ xt target {name} rev {revision} 0x{} ]", hex(data)),
             Self::Log { group, prefix, .. } => format!("[ log prefix {prefix:?} group {} ]", group.unwrap_or(0)),
             Self::Unknown { name, data } => format!("[ {name} 0x{} ]", hex(data)),
+            other => format!("[ {} ]", debug(other)),
         }
     }
 }
 
-impl Verdict {
-    /// nft's word.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            Self::Accept => "accept".to_owned(),
-            Self::Drop => "drop".to_owned(),
-            Self::Return => "return".to_owned(),
-            Self::Jump(chain) => format!("jump {chain}"),
-            Self::Goto(chain) => format!("goto {chain}"),
-            Self::Other(number) => format!("verdict {number}"),
-        }
-    }
+/// The rest, in the words of their fields.
+fn debug(expression: &Expression) -> String {
+    format!("{expression:?}")
+        .replace(['{', '}', ','], "")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_lowercase()
 }

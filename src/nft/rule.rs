@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expression, Verdict};
+use super::{Expression, Verdict, comment_of};
 use crate::packet::hexadecimal;
 
 /// A rule as a list of expressions.
@@ -16,19 +16,10 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The comment that nft keeps in the rule's user data (type 0, zero-terminated; hostile text).
+    /// The comment that nft keeps in the rule's user data (hostile text).
     #[must_use]
     pub fn comment(&self) -> Option<String> {
-        let mut rest = self.user_data.as_slice();
-        while let [kind, length, tail @ ..] = rest {
-            let value = tail.get(..usize::from(*length))?;
-            if *kind == 0 {
-                let text = value.strip_suffix(&[0]).unwrap_or(value);
-                return Some(String::from_utf8_lossy(text).into_owned());
-            }
-            rest = tail.get(usize::from(*length)..)?;
-        }
-        None
+        comment_of(&self.user_data, 0)
     }
 
     /// All expressions, one behind the other.
@@ -50,6 +41,8 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         self.expressions.iter().any(|expression| match expression {
+            Expression::Redirect { .. } | Expression::Tproxy { .. } => true,
+            Expression::Nat { kind, .. } => *kind == DESTINATION,
             Expression::Unknown { name, data } => match name.as_str() {
                 "redir" | "tproxy" => true,
                 "nat" => nat_kind(data) == Some(DESTINATION),
@@ -63,11 +56,11 @@ impl Rule {
     /// Whether it looks into a set, a map or a map of objects.
     #[must_use]
     pub fn asks_sets(&self) -> bool {
-        let name = |expression: &Expression| match expression {
+        self.expressions.iter().any(|expression| match expression {
+            Expression::Lookup { .. } | Expression::Update { .. } | Expression::ObjectMap { .. } => true,
             Expression::Unknown { name, .. } => matches!(name.as_str(), "lookup" | "dynset" | "objref"),
             _ => false,
-        };
-        self.expressions.iter().any(name)
+        })
     }
 
     /// Names of the expressions that are not understood.

@@ -72,6 +72,8 @@ pub enum Condition {
         /// The destination rather than the source.
         destination: bool,
     },
+    /// The packet is one of IPv6 (`true`) or IPv4: asked where rules see both.
+    Ipv6(bool),
     /// All of these.
     All(Vec<Condition>),
     /// Any of these.
@@ -155,6 +157,10 @@ impl Condition {
                 let known = if *destination { &packet.destination_local } else { &packet.source_local };
                 Answer::from_known(known, |local| *local)
             }
+            Self::Ipv6(wanted) => match (&packet.source, &packet.destination) {
+                (Known::Is(end), _) | (_, Known::Is(end)) => Answer::from(end.is_ipv6() == *wanted),
+                _ => Answer::CannotKnow,
+            },
             Self::Not(inner) => inner.ask(packet).negated(),
             Self::All(inner) => first_of(inner, packet, Answer::No, Answer::Yes),
             Self::Any(inner) => first_of(inner, packet, Answer::Yes, Answer::No),
@@ -168,7 +174,9 @@ impl Condition {
             Self::Range(field, ..) | Self::AnyBit(field, _) | Self::Masked { field, .. } => *field == wanted,
             Self::All(inner) | Self::Any(inner) => inner.iter().any(|part| part.asks_about(wanted)),
             Self::Not(inner) => inner.asks_about(wanted),
-            Self::Always | Self::Device { .. } | Self::Owned | Self::Local { .. } | Self::Opaque(_) => false,
+            Self::Always | Self::Device { .. } | Self::Owned | Self::Local { .. } | Self::Ipv6(_) | Self::Opaque(_) => {
+                false
+            }
         }
     }
 

@@ -235,7 +235,8 @@ impl<'a> Draft<'a> {
         let (base, mut user): (Vec<Chain>, Vec<Chain>) =
             self.chains.into_iter().partition(|chain| chain.hook.is_some());
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-        Ok(Table { name: self.name, dormant: false, chains: base.into_iter().chain(user).collect() })
+        let chains = base.into_iter().chain(user).collect();
+        Ok(Table { name: self.name, chains, ..Table::default() })
     }
 
     /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN [place] …`
@@ -261,7 +262,7 @@ impl<'a> Draft<'a> {
         *budget = budget.checked_sub(cost).ok_or("the text holds more rules than this program takes into memory")?;
         for rule in rules {
             let body = Body::Xt(Box::new(rule));
-            found.rules.push(Rule { counters: counters.flatten(), handle: None, body });
+            found.rules.push(Rule { counters: counters.flatten(), handle: None, body, native: None });
             found.places.push(insert.then(|| numbered.unwrap_or(1)));
         }
         Ok(())
@@ -346,7 +347,7 @@ mod tests {
         let ruleset = parse_save(text, Family::Ip).unwrap().remove(0);
         let table = ruleset.table("nat").unwrap();
         let chain = table.chain("X").unwrap();
-        assert_eq!(super::super::print_rule(chain, &chain.rules[0]), "-A X -p udp -j ACCEPT");
+        assert_eq!(super::super::print_rule(Family::Ip, table, chain, &chain.rules[0]), "-A X -p udp -j ACCEPT");
         let output = table.chain("OUTPUT").unwrap();
         assert_eq!(output.policy, Some(Policy::Drop));
         assert_eq!(output.rules[0].counters, Some(Counters { packets: 3, bytes: 180 }));

@@ -5,11 +5,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::attribute::attributes;
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Mark, Ports, Tcp, Udp};
 use crate::xt::targets::Nflog;
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target, Unknown};
+
+/// The one register that iptables-nft uses.
+const FIRST: u32 = 1;
 
 /// `NFT_META_*` keys that iptables-nft uses.
 const MARK: u32 = 3;
@@ -70,19 +72,21 @@ pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u
 impl Reader {
     fn read(&mut self, expression: &Expression) -> Option<()> {
         match expression {
-            Expression::Meta { key } => self.loaded = Some(Loaded { source: Source::Meta(*key), mask: None }),
-            Expression::Payload { base, offset, length } => {
+            Expression::Meta { key, register: FIRST } => {
+                self.loaded = Some(Loaded { source: Source::Meta(*key), mask: None })
+            }
+            Expression::Payload { base, offset, length, register: FIRST } => {
                 let source = Source::Payload { base: *base, offset: *offset, length: *length };
                 self.loaded = Some(Loaded { source, mask: None });
             }
-            Expression::Bitwise { mask, xor } => {
+            Expression::Bitwise { mask, xor, register: FIRST } => {
                 let loaded = self.loaded.as_mut()?;
                 if loaded.mask.is_some() || xor.iter().any(|byte| *byte != 0) {
                     return None;
                 }
                 loaded.mask = Some(mask.clone());
             }
-            Expression::Cmp { comparison, value } => {
+            Expression::Cmp { comparison, value, register: FIRST } => {
                 let negated = match comparison {
                     Comparison::Eq => false,
                     Comparison::Neq => true,
@@ -90,11 +94,15 @@ impl Reader {
                 };
                 self.test(&Test::Equal { negated, value })?;
             }
-            Expression::Range { negated, from, to } => self.test(&Test::Within { negated: *negated, from, to })?,
+            Expression::Range { negated, from, to, register: FIRST } => {
+                self.test(&Test::Within { negated: *negated, from, to })?
+            }
             Expression::Match { name, revision, data } => {
                 self.matches.push(Match::decode(name, *revision, data, self.ipv6));
             }
-            Expression::Unknown { name, data } if name == "limit" => self.matches.push(limit(data)?),
+            Expression::Limit { rate, unit, burst, bytes: false, over: false } => {
+                self.matches.push(limit(*rate, *unit, *burst)?);
+            }
             other => self.act(other)?,
         }
         Some(())
@@ -110,13 +118,15 @@ impl Reader {
             Expression::Target { name, revision, data } => {
                 Action::Target(Target::decode(name, *revision, data, self.ipv6))
             }
-            Expression::Log { group: Some(group), prefix, length, threshold } => Action::Target(Target::Nflog(Nflog {
-                group: *group,
-                prefix: prefix.clone(),
-                size: length.filter(|length| *length != 0),
-                range: None,
-                threshold: threshold.unwrap_or(0),
-            })),
+            Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None } => {
+                Action::Target(Target::Nflog(Nflog {
+                    group: *group,
+                    prefix: prefix.clone(),
+                    size: length.filter(|length| *length != 0),
+                    range: None,
+                    threshold: threshold.unwrap_or(0),
+                }))
+            }
             _ => return None,
         };
         Some(())
@@ -282,23 +292,11 @@ fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, va
 }
 
 /// `-m limit`, which iptables-nft writes as nf_tables' own expression. It is kept in words: whether it holds is for the moment to say.
-fn limit(data: &[u8]) -> Option<Match> {
+fn limit(rate: u64, unit: u64, burst: u32) -> Option<Match> {
     /// Periods in ten-thousandths of a second, as the match counts, by iptables' names.
     const PERIODS: [(u64, &str); 4] = [(864_000_000, "day"), (36_000_000, "hour"), (600_000, "min"), (10_000, "sec")];
     /// What iptables takes when no burst is given.
     const BURST: u32 = 5;
-    let (mut rate, mut unit, mut burst) = (0, 0, BURST);
-    for attribute in attributes(data) {
-        let attribute = attribute.ok()?;
-        match attribute.kind {
-            1 => rate = attribute.be64()?,
-            2 => unit = attribute.be64()?,
-            3 => burst = attribute.be32()?,
-            // Bytes rather than packets, or more than the limit: no match of iptables.
-            4 | 5 if attribute.be32()? != 0 => return None,
-            _ => {}
-        }
-    }
     let average = unit.checked_mul(10_000)?.checked_div(rate).filter(|average| *average > 0)?;
     // The shortest period in which the rate is still a whole number, as iptables looks for it.
     let fits = |(period, _): &&(u64, &str)| average <= *period && period / average >= period % average;

@@ -5,7 +5,7 @@ use super::nf_tables::{ChainMessage, RuleMessage, TableMessage, hook_of};
 use crate::model::{Body, Chain, Counters, Family, Rule, Syntax, Table};
 use crate::nft;
 
-/// The table of this name from its chains and their rules.
+/// The table of this name from its chains and their rules; sets and objects come from messages of their own.
 #[must_use]
 pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
     let found = chains.into_iter().map(|(message, rules)| chain_of(family, &table.name, message, rules));
@@ -16,7 +16,14 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
     base.extend(user);
-    Table { name: table.name.clone(), dormant: table.dormant, chains: base }
+    Table {
+        name: table.name.clone(),
+        handle: table.handle,
+        comment: nft::comment_of(&table.user_data, 0),
+        dormant: table.dormant,
+        chains: base,
+        ..Table::default()
+    }
 }
 
 fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
@@ -42,11 +49,13 @@ fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<Rule
             counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
             handle: Some(message.handle),
             body: Body::Xt(Box::new(reading)),
+            native: Some(Box::new(message.rule)),
         },
         None => Rule {
             counters: native_counters(&message.rule),
             handle: Some(message.handle),
             body: Body::Nft(message.rule),
+            native: None,
         },
     });
     Chain {
@@ -57,6 +66,9 @@ fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<Rule
         priority: message.hook.map(|(_, priority)| priority),
         policy: message.policy,
         counters: message.counters,
+        handle: message.handle,
+        devices: message.devices.clone(),
+        comment: nft::comment_of(&message.user_data, 0),
         rules: rules.collect(),
     }
 }

@@ -1,13 +1,12 @@
 //! nf_tables messages (`include/uapi/linux/netfilter/nf_tables.h`): requests, and tables, chains and rules from their answers.
 
 use super::attribute::{Attribute, Attributes, Builder, CutAttribute, attributes};
+use super::nf_expression::{counters, data_value, expression, list, typed, verdict};
 use crate::model::{Counters, Family, Hook, Policy};
-use crate::nft::{Comparison, Expression, Rule, Verdict};
+use crate::nft::{Data, Element, KeyEnd, Object, Rule, Set};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte of the message type.
 const SUBSYSTEM: u16 = 10 << 8;
-/// `NFT_REG_1`
-const FIRST_REGISTER: u32 = 1;
 /// Length of `struct nfgenmsg`.
 const HEAD: usize = 4;
 
@@ -17,6 +16,14 @@ pub const GET_TABLE: u16 = SUBSYSTEM | 1;
 pub const GET_CHAIN: u16 = SUBSYSTEM | 4;
 /// Lists rules.
 pub const GET_RULE: u16 = SUBSYSTEM | 7;
+/// Lists sets.
+pub const GET_SET: u16 = SUBSYSTEM | 10;
+/// Lists the elements of a set.
+pub const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
+/// Lists named objects.
+pub const GET_OBJECT: u16 = SUBSYSTEM | 19;
+/// Lists flow tables.
+pub const GET_FLOW_TABLE: u16 = SUBSYSTEM | 23;
 /// Asks for the generation.
 pub const GET_GENERATION: u16 = SUBSYSTEM | 16;
 
@@ -40,6 +47,10 @@ pub struct TableMessage {
     pub name: String,
     /// It is switched off (`NFT_TABLE_F_DORMANT`): its chains stand at no hook.
     pub dormant: bool,
+    /// Handle: tables were made in the order of theirs.
+    pub handle: Option<u64>,
+    /// What nft noted for itself.
+    pub user_data: Vec<u8>,
 }
 
 /// A chain as it is listed.
@@ -59,6 +70,12 @@ pub struct ChainMessage {
     pub policy: Option<Policy>,
     /// Counters of the policy.
     pub counters: Option<Counters>,
+    /// Handle: chains were made in the order of theirs.
+    pub handle: Option<u64>,
+    /// Devices whose packets it sees (netdev, and ingress of inet).
+    pub devices: Vec<String>,
+    /// What nft noted for itself.
+    pub user_data: Vec<u8>,
 }
 
 /// A rule as it is listed.
@@ -102,16 +119,19 @@ pub fn generation(message: &[u8]) -> Result<u32, NftablesError> {
 pub fn table(message: &[u8]) -> Result<TableMessage, NftablesError> {
     const DORMANT: u32 = 1;
     let (family, rest) = body("table", message)?;
-    let (mut name, mut dormant) = (None, false);
+    let (mut name, mut dormant, mut handle, mut user_data) = (None, false, None, Vec::new());
     for attribute in rest {
         let attribute = attribute?;
         match attribute.kind {
             1 => name = Some(attribute.text()),
             2 => dormant = attribute.be32().is_some_and(|flags| flags & DORMANT != 0),
+            4 => handle = attribute.be64(),
+            6 => user_data = attribute.value.to_vec(),
             _ => {}
         }
     }
-    Ok(TableMessage { family, name: name.ok_or(NftablesError::Lacks("table", "name"))?, dormant })
+    let name = name.ok_or(NftablesError::Lacks("table", "name"))?;
+    Ok(TableMessage { family, name, dormant, handle, user_data })
 }
 
 /// A `NFT_MSG_NEWCHAIN` message.
@@ -128,18 +148,23 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
         kind: None,
         policy: None,
         counters: None,
+        handle: None,
+        devices: Vec::new(),
+        user_data: Vec::new(),
     };
     for attribute in rest {
         let attribute = attribute?;
         match attribute.kind {
             1 => chain.table = attribute.text(),
+            2 => chain.handle = attribute.be64(),
             3 => chain.name = attribute.text(),
-            4 => chain.hook = hook(&attribute)?,
+            4 => (chain.hook, chain.devices) = hook(&attribute)?,
             5 => {
                 chain.policy = attribute.be32().map(|verdict| if verdict == 0 { Policy::Drop } else { Policy::Accept })
             }
             7 => chain.kind = Some(attribute.text()),
             8 => chain.counters = Some(counters(attribute.nested())?),
+            12 => chain.user_data = attribute.value.to_vec(),
             _ => {}
         }
     }
@@ -151,7 +176,6 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
 /// # Errors
 /// [`NftablesError`].
 pub fn rule(message: &[u8]) -> Result<RuleMessage, NftablesError> {
-    const EXPRESSION: u16 = 1;
     let (_, rest) = body("rule", message)?;
     let mut found = RuleMessage { table: String::new(), chain: String::new(), handle: 0, rule: Rule::default() };
     for attribute in rest {
@@ -160,14 +184,7 @@ pub fn rule(message: &[u8]) -> Result<RuleMessage, NftablesError> {
             1 => found.table = attribute.text(),
             2 => found.chain = attribute.text(),
             3 => found.handle = attribute.be64().unwrap_or_default(),
-            4 => {
-                for element in attribute.nested() {
-                    let element = element?;
-                    if element.kind == EXPRESSION {
-                        found.rule.expressions.push(expression(element.nested())?);
-                    }
-                }
-            }
+            4 => found.rule.expressions = list(&attribute)?,
             7 => found.rule.user_data = attribute.value.to_vec(),
             _ => {}
         }
@@ -201,131 +218,148 @@ fn find<'a>(rest: &mut Attributes<'a>, kind: u16) -> Result<Option<Attribute<'a>
     Ok(None)
 }
 
-fn hook(attribute: &Attribute<'_>) -> Result<Option<(u32, i32)>, CutAttribute> {
-    let (mut number, mut priority) = (None, None);
+/// Hook number and priority, and the devices.
+type HookAndDevices = (Option<(u32, i32)>, Vec<String>);
+
+fn hook(attribute: &Attribute<'_>) -> Result<HookAndDevices, CutAttribute> {
+    let (mut number, mut priority, mut devices) = (None, None, Vec::new());
     for part in attribute.nested() {
         let part = part?;
         match part.kind {
             1 => number = part.be32(),
             2 => priority = part.be32().map(u32::cast_signed),
+            3 if devices.is_empty() => devices.push(part.text()),
+            4 => {
+                for device in part.nested() {
+                    let name = device?.text();
+                    if !devices.contains(&name) {
+                        devices.push(name);
+                    }
+                }
+            }
             _ => {}
         }
     }
-    Ok(number.zip(priority))
+    Ok((number.zip(priority), devices))
 }
 
-fn counters(parts: Attributes<'_>) -> Result<Counters, CutAttribute> {
-    let mut counters = Counters::default();
-    for part in parts {
-        let part = part?;
-        match part.kind {
-            1 => counters.bytes = part.be64().unwrap_or_default(),
-            2 => counters.packets = part.be64().unwrap_or_default(),
-            _ => {}
-        }
-    }
-    Ok(counters)
+/// Asks for the sets, objects or flow tables of a table.
+#[must_use]
+pub fn of_table(family: u8, table: &str) -> Vec<u8> {
+    Builder::after(&head(family)).put_text(1, table).finish()
 }
 
-/// One expression: name and data. What does not have the expected shape stays as bytes.
-fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
-    let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
-    for part in parts {
-        let part = part?;
-        match part.kind {
-            1 => name = part.text(),
-            2 => data = part.value,
+/// Asks for the elements of a set.
+#[must_use]
+pub fn elements_of(family: u8, table: &str, set: &str) -> Vec<u8> {
+    Builder::after(&head(family)).put_text(1, table).put_text(2, set).finish()
+}
+
+/// A `NFT_MSG_NEWSET` message, without elements.
+///
+/// # Errors
+/// [`NftablesError`].
+pub fn set(message: &[u8]) -> Result<Set, NftablesError> {
+    let (_, rest) = body("set", message)?;
+    let mut set = Set::default();
+    for attribute in rest {
+        let attribute = attribute?;
+        let number = attribute.be32();
+        match attribute.kind {
+            2 => set.name = attribute.text(),
+            3 => set.flags = number.unwrap_or_default(),
+            4 => set.key = number.unwrap_or_default(),
+            5 => set.key_length = number.unwrap_or_default(),
+            6 => set.data = number,
+            8 => set.policy = number,
+            9 => {
+                for part in attribute.nested() {
+                    let part = part?;
+                    set.size = if part.kind == 1 { part.be32() } else { set.size };
+                }
+            }
+            11 => set.timeout = attribute.be64(),
+            12 => set.collection = number,
+            13 => set.user_data = attribute.value.to_vec(),
+            15 => set.object = number,
+            16 => set.handle = attribute.be64(),
+            17 => set.expressions.push(expression(attribute.nested())?),
+            18 => set.expressions = list(&attribute)?,
             _ => {}
         }
     }
-    let fields = Fields(data);
-    // Expressions say where a value goes and comes from; only those that pass it on by the first register are followed.
-    let first = |kinds: &[u16]| kinds.iter().all(|kind| fields.be32(*kind) == Some(FIRST_REGISTER));
-    // Attributes beyond the expected ones would change the meaning, so they make the expression unknown.
-    let typed = match name.as_str() {
-        "meta" if fields.only(&[1, 2]) && first(&[1]) => fields.be32(2).map(|key| Expression::Meta { key }),
-        "payload" if fields.only(&[1, 2, 3, 4]) && first(&[1]) => payload(&fields),
-        "bitwise" if fields.only(&[1, 2, 3, 4, 5, 6]) && fields.be32(6).unwrap_or(0) == 0 && first(&[1, 2]) => {
-            bitwise(&fields)
+    Ok(set)
+}
+
+/// The elements in a `NFT_MSG_NEWSETELEM` message.
+///
+/// # Errors
+/// [`NftablesError`].
+pub fn elements(message: &[u8]) -> Result<Vec<Element>, NftablesError> {
+    const ELEMENTS: u16 = 3;
+    let (_, mut rest) = body("set element", message)?;
+    let Some(attribute) = find(&mut rest, ELEMENTS)? else { return Ok(Vec::new()) };
+    attribute.nested().map(|part| element(&part?)).collect()
+}
+
+fn element(attribute: &Attribute<'_>) -> Result<Element, NftablesError> {
+    let mut element = Element::default();
+    for part in attribute.nested() {
+        let part = part?;
+        match part.kind {
+            1 => element.key = data_value(&part).unwrap_or_default(),
+            2 => {
+                let value = data_value(&part).map(Data::Value);
+                element.data = value.or_else(|| verdict(&part).map(Data::Verdict));
+            }
+            3 => element.flags = part.be32().unwrap_or_default(),
+            4 => element.timeout = part.be64(),
+            5 => element.expiration = part.be64(),
+            6 => element.user_data = part.value.to_vec(),
+            7 => element.expressions.push(expression(part.nested())?),
+            9 => element.data = Some(Data::Object(part.text())),
+            10 => element.end = data_value(&part).map(KeyEnd),
+            11 => element.expressions = list(&part)?,
+            _ => {}
         }
-        "cmp" if fields.only(&[1, 2, 3]) && first(&[1]) => cmp(&fields),
-        "range" if fields.only(&[1, 2, 3, 4]) && first(&[1]) => range(&fields),
-        "counter" => {
-            counters(attributes(data)).ok().map(|Counters { packets, bytes }| Expression::Counter { packets, bytes })
+    }
+    Ok(element)
+}
+
+/// A `NFT_MSG_NEWOBJ` message.
+///
+/// # Errors
+/// [`NftablesError`].
+pub fn object(message: &[u8]) -> Result<Object, NftablesError> {
+    let (_, rest) = body("object", message)?;
+    let (mut name, mut kind, mut data, mut handle, mut user_data) = (String::new(), 0, &[][..], None, Vec::new());
+    for attribute in rest {
+        let attribute = attribute?;
+        match attribute.kind {
+            2 => name = attribute.text(),
+            3 => kind = attribute.be32().unwrap_or_default(),
+            4 => data = attribute.value,
+            6 => handle = attribute.be64(),
+            8 => user_data = attribute.value.to_vec(),
+            _ => {}
         }
-        "immediate" if fields.only(&[1, 2]) => fields.get(2).and_then(|data| verdict(&data)).map(Expression::Immediate),
-        "match" => xt_part(&fields).map(|(name, revision, data)| Expression::Match { name, revision, data }),
-        "target" => xt_part(&fields).map(|(name, revision, data)| Expression::Target { name, revision, data }),
-        "log" if fields.only(&[1, 2, 3, 4]) => Some(log(&fields)),
-        _ => None,
+    }
+    // NFT_OBJECT_COUNTER, _QUOTA, _LIMIT have the attributes of the expression.
+    let word = match kind {
+        1 => "counter",
+        2 => "quota",
+        3 => "ct helper",
+        4 => "limit",
+        _ => "object",
     };
-    Ok(typed.unwrap_or_else(|| Expression::Unknown { name, data: data.to_vec() }))
+    Ok(Object { name, handle, kind, expression: typed(word.to_owned(), data), user_data })
 }
 
-/// The attributes of an expression, looked up by number.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn get(&self, kind: u16) -> Option<Attribute<'a>> {
-        attributes(self.0).filter_map(Result::ok).find(|attribute| attribute.kind == kind)
-    }
-
-    fn be32(&self, kind: u16) -> Option<u32> {
-        self.get(kind)?.be32()
-    }
-
-    /// `NFTA_DATA_VALUE` in the attribute.
-    fn value(&self, kind: u16) -> Option<Vec<u8>> {
-        let value = self.get(kind)?.nested().filter_map(Result::ok).find(|part| part.kind == 1)?;
-        Some(value.value.to_vec())
-    }
-
-    /// Whole, and of these kinds alone.
-    fn only(&self, kinds: &[u16]) -> bool {
-        attributes(self.0).all(|attribute| attribute.is_ok_and(|attribute| kinds.contains(&attribute.kind)))
-    }
-}
-
-fn payload(fields: &Fields<'_>) -> Option<Expression> {
-    Some(Expression::Payload { base: fields.be32(2)?, offset: fields.be32(3)?, length: fields.be32(4)? })
-}
-
-fn bitwise(fields: &Fields<'_>) -> Option<Expression> {
-    Some(Expression::Bitwise { mask: fields.value(4)?, xor: fields.value(5)? })
-}
-
-fn cmp(fields: &Fields<'_>) -> Option<Expression> {
-    Some(Expression::Cmp { comparison: Comparison::from_number(fields.be32(2)?)?, value: fields.value(3)? })
-}
-
-fn range(fields: &Fields<'_>) -> Option<Expression> {
-    Some(Expression::Range { negated: fields.be32(2)? == 1, from: fields.value(3)?, to: fields.value(4)? })
-}
-
-/// `NFTA_DATA_VERDICT`: code and chain.
-fn verdict(data: &Attribute<'_>) -> Option<Verdict> {
-    let verdict = data.nested().filter_map(Result::ok).find(|part| part.kind == 2)?;
-    let fields = Fields(verdict.value);
-    let chain = || fields.get(2).map(|chain| chain.text());
-    Some(match fields.be32(1)?.cast_signed() {
-        0 => Verdict::Drop,
-        1 => Verdict::Accept,
-        -3 => Verdict::Jump(chain()?),
-        -4 => Verdict::Goto(chain()?),
-        -5 => Verdict::Return,
-        other => Verdict::Other(other),
-    })
-}
-
-fn xt_part(fields: &Fields<'_>) -> Option<(String, u8, Vec<u8>)> {
-    Some((fields.get(1)?.text(), u8::try_from(fields.be32(2)?).ok()?, fields.get(3)?.value.to_vec()))
-}
-
-fn log(fields: &Fields<'_>) -> Expression {
-    Expression::Log {
-        group: fields.get(1).and_then(|group| group.be16()),
-        prefix: fields.get(2).map(|prefix| prefix.text()).unwrap_or_default(),
-        length: fields.be32(3),
-        threshold: fields.get(4).and_then(|threshold| threshold.be16()),
-    }
+/// The name of a flow table in a `NFT_MSG_NEWFLOWTABLE` message.
+///
+/// # Errors
+/// [`NftablesError`].
+pub fn flow_table(message: &[u8]) -> Result<String, NftablesError> {
+    let (_, mut rest) = body("flow table", message)?;
+    Ok(find(&mut rest, 2)?.map(|name| name.text()).unwrap_or_default())
 }

@@ -85,7 +85,7 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) ->
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
     user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     base.extend(user);
-    Ok(Table { name: name.to_owned(), dormant: false, chains: base })
+    Ok(Table { name: name.to_owned(), chains: base, ..Table::default() })
 }
 
 fn walk(ipv6: bool, entries: &[u8]) -> Result<Vec<Entry<'_>>, EntryError> {
@@ -193,7 +193,12 @@ impl Builder<'_> {
             chain.counters = Some(entry.counters);
         } else if !(implicit && action == Action::Return && entry.matches.is_empty() && entry.ip == IpPart::default()) {
             let rule = xt::Rule { ip: entry.ip.clone(), matches: entry.matches.clone(), action };
-            chain.rules.push(Rule { counters: Some(entry.counters), handle: None, body: Body::Xt(Box::new(rule)) });
+            chain.rules.push(Rule {
+                counters: Some(entry.counters),
+                handle: None,
+                body: Body::Xt(Box::new(rule)),
+                native: None,
+            });
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What every match and target has in common, and what is kept of one that is not understood.
 
 use super::text::{quote, word};
-use crate::packet::{hex, unhex};
+use crate::packet::{Condition, hex, unhex};
 
 /// An option as it was written: `! --dport 80`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,13 @@ pub enum Unknown {
         /// The words behind it as they are written, each in its quotation marks if it needs them.
         words: Vec<String>,
     },
+    /// A comparison of nft's own that iptables has no match for.
+    Native {
+        /// In nft's words.
+        text: String,
+        /// What it asks; opaque where that is not modelled.
+        condition: Condition,
+    },
 }
 
 impl Unknown {
@@ -91,6 +98,7 @@ impl Unknown {
     pub fn name(&self) -> &str {
         match self {
             Self::Bytes { name, .. } | Self::Text { name, .. } => name,
+            Self::Native { text, .. } => text,
         }
     }
 
@@ -100,6 +108,7 @@ impl Unknown {
         match self {
             Self::Bytes { name, revision, .. } => format!("{role} {name} revision {revision}"),
             Self::Text { name, .. } => format!("{role} {name}"),
+            Self::Native { text, .. } => format!("{role} {text}"),
         }
     }
 
@@ -110,6 +119,7 @@ impl Unknown {
             Self::Bytes { name, revision, data } => {
                 format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
             }
+            Self::Native { text, .. } => format!("[nft {role} {}]", quote(text)),
             Self::Text { name, words } => {
                 let mut text = word(name);
                 for word in words {

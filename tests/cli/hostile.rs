@@ -3,7 +3,7 @@
 use nslens::archive::{self, Loaded};
 use nslens::model::{Backend, Body, Family, Kind, Ruleset, Snapshot, Workload};
 use nslens::report::escape::escape;
-use nslens::syntax::{parse_body, parse_save, print_rule, print_save};
+use nslens::syntax::{parse_body, parse_save, print_nft, print_rule, print_save};
 use nslens::target::Query;
 use nslens::wire::attribute::{Attributes, attributes};
 use nslens::wire::nf_tables;
@@ -54,13 +54,19 @@ fn reads_back(text: &str, ipv6: bool, chains: &dyn Fn(&str) -> bool) -> Result<(
     Ok(())
 }
 
+/// Whatever the bytes are, every decoder of nf_tables' messages comes back.
+fn decode_all(bytes: &[u8]) {
+    let _ = (nf_tables::table(bytes), nf_tables::chain(bytes), nf_tables::rule(bytes), nf_tables::generation(bytes));
+    let _ = (nf_tables::set(bytes), nf_tables::elements(bytes), nf_tables::object(bytes), nf_tables::flow_table(bytes));
+}
+
 /// Everything in it that has a text reads back as it was, rule by rule, as a save, and in a snapshot file.
 fn survives(rulesets: Vec<Ruleset>) -> Result<(), TestCaseError> {
     for ruleset in &rulesets {
         for table in &ruleset.tables {
             for (chain, rule) in table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| (chain, rule)))
             {
-                let _ = print_rule(chain, rule);
+                let _ = print_rule(ruleset.family, table, chain, rule);
                 if let Body::Xt(rule) = &rule.body {
                     reads_back(&rule.options(), ruleset.family == Family::Ip6, &|name| table.chain(name).is_some())?;
                 }
@@ -216,13 +222,24 @@ proptest! {
     #[test]
     fn random_messages(bytes in vec(any::<u8>(), 0..300)) {
         walk(attributes(&bytes), 4);
-        let _ = (nf_tables::table(&bytes), nf_tables::chain(&bytes), nf_tables::rule(&bytes), nf_tables::generation(&bytes));
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn one_changed_message_of_a_listed_set(at in any::<proptest::sample::Index>(), seed in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut all = messages("nf-listed");
+        let message = { let at = at.index(all.len()); &mut all[at].1 };
+        for (place, byte) in seed {
+            let place = place.index(message.len());
+            message[place] = byte;
+        }
+        let _ = print_nft(&assembled(&all), &[(1, "lo".to_owned())]);
     }
 
     #[test]
     fn changed_messages(bytes in recorded_message()) {
         walk(attributes(&bytes), 4);
-        let _ = (nf_tables::table(&bytes), nf_tables::chain(&bytes), nf_tables::rule(&bytes), nf_tables::generation(&bytes));
+        decode_all(&bytes);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use nslens::model::{Backend, Family, Ruleset, Table};
-use nslens::syntax::{parse_save, print_save};
+use nslens::syntax::{parse_save, print_nft, print_save};
+use nslens::wire::attribute::attributes;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, TableInfo, decode_table};
@@ -58,6 +59,9 @@ pub(crate) enum Kind {
     Table,
     Chain,
     Rule,
+    Set,
+    Elements,
+    Object,
 }
 
 /// The recorded messages of nf_tables in the order in which they came.
@@ -66,7 +70,9 @@ pub(crate) fn messages(name: &str) -> Vec<(Kind, Vec<u8>)> {
     let (mut rest, mut found) = (bytes.as_slice(), Vec::new());
     while let Some((head, tail)) = rest.split_at_checked(8) {
         let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes")) as usize;
-        let kind = [Kind::Generation, Kind::Table, Kind::Chain, Kind::Rule][word(0)];
+        const KINDS: [Kind; 7] =
+            [Kind::Generation, Kind::Table, Kind::Chain, Kind::Rule, Kind::Set, Kind::Elements, Kind::Object];
+        let kind = KINDS[word(0)];
         let (payload, after) = tail.split_at(word(4));
         found.push((kind, payload.to_vec()));
         rest = after;
@@ -93,13 +99,36 @@ pub(crate) fn assembled(messages: &[(Kind, Vec<u8>)]) -> Vec<Ruleset> {
             });
             (chain, rules.map(|(_, rule)| rule.clone()).collect())
         });
-        let table = assemble(family, table, with_rules.collect());
+        let mut made = assemble(family, table, with_rules.collect());
+        add_sets(&mut made, table, messages);
         match rulesets.iter_mut().find(|ruleset| ruleset.family == family) {
-            Some(ruleset) => ruleset.tables.push(table),
-            None => rulesets.push(Ruleset { backend: Backend::Nft, family, tables: vec![table] }),
+            Some(ruleset) => ruleset.tables.push(made),
+            None => rulesets.push(Ruleset { backend: Backend::Nft, family, tables: vec![made] }),
         }
     }
     rulesets
+}
+
+/// Sets with their elements, and objects. Each of their messages begins with the family and the table's name.
+fn add_sets(made: &mut Table, table: &TableMessage, messages: &[(Kind, Vec<u8>)]) {
+    let named = |payload: &[u8], kind: u16| {
+        let found = attributes(payload.get(4..)?).filter_map(Result::ok).find(|attribute| attribute.kind == kind)?;
+        Some(found.text())
+    };
+    let own = |wanted: Kind| {
+        messages.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, payload)| payload.as_slice()).filter(
+            move |payload| payload.first() == Some(&table.family) && named(payload, 1).as_ref() == Some(&table.name),
+        )
+    };
+    made.sets = own(Kind::Set).filter_map(|payload| nf_tables::set(payload).ok()).collect();
+    for payload in own(Kind::Elements) {
+        let name = named(payload, 2);
+        let set = made.sets.iter_mut().find(|set| Some(&set.name) == name.as_ref());
+        if let (Some(set), Ok(elements)) = (set, nf_tables::elements(payload)) {
+            set.elements.extend(elements);
+        }
+    }
+    made.objects = own(Kind::Object).filter_map(|payload| nf_tables::object(payload).ok()).collect();
 }
 
 fn rules_of(text: &str) -> Vec<String> {
@@ -141,6 +170,17 @@ fn nf_tables_messages_are_what_the_save_program_printed() {
         assert_eq!(missing, Vec::<&String>::new(), "lines that the tool does not print");
         assert!(known.count() * 2 > saved.iter().filter(|line| line.starts_with("-A")).count());
     }
+}
+
+#[test]
+fn nf_tables_messages_are_what_nft_listed() {
+    let listed = print_nft(&assembled(&messages("nf-listed")), &[]);
+    let wanted = text_of("nft/listed.txt");
+    for (line, wanted) in listed.text.lines().zip(wanted.lines()) {
+        assert_eq!(line, wanted);
+    }
+    assert_eq!(listed.text.len(), wanted.len());
+    assert_eq!(listed.missing, Vec::<String>::new());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod damaged;
 mod diff;
 mod docs;
 mod entries;
+mod expressions;
 mod hostile;
 mod house;
 mod kernel;

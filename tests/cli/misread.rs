@@ -7,15 +7,15 @@ use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage};
 
 fn load_protocol() -> Expression {
-    Expression::Meta { key: 16 }
+    Expression::Meta { key: 16, register: 1 }
 }
 
 fn load_port() -> Expression {
-    Expression::Payload { base: 2, offset: 2, length: 2 }
+    Expression::Payload { base: 2, offset: 2, length: 2, register: 1 }
 }
 
 fn equals(value: &[u8]) -> Expression {
-    Expression::Cmp { comparison: Comparison::Eq, value: value.to_vec() }
+    Expression::Cmp { comparison: Comparison::Eq, value: value.to_vec(), register: 1 }
 }
 
 /// The text of a rule in a chain of iptables-nft; `None` when it is read as nft's own.
@@ -28,6 +28,9 @@ fn as_iptables(expressions: Vec<Expression>) -> Option<String> {
         kind: Some("nat".into()),
         policy: None,
         counters: None,
+        handle: None,
+        devices: Vec::new(),
+        user_data: Vec::new(),
     };
     let rule = Rule { expressions, user_data: Vec::new() };
     let message = RuleMessage { table: "nat".into(), chain: "OUTPUT".into(), handle: 1, rule };
@@ -67,7 +70,7 @@ fn no_test_stands_twice() {
         let rule = vec![load_protocol(), equals(first), load_protocol(), equals(second)];
         assert_eq!(as_iptables(rule), None);
     }
-    let address = Expression::Payload { base: 1, offset: 16, length: 4 };
+    let address = Expression::Payload { base: 1, offset: 16, length: 4, register: 1 };
     let rule = vec![address.clone(), equals(&[10, 0, 0, 1]), address, equals(&[10, 0, 0, 2])];
     assert_eq!(as_iptables(rule), None, "no packet goes to both");
 }
@@ -79,11 +82,11 @@ fn values_have_the_length_of_what_is_loaded() {
         assert_eq!(as_iptables([tcp(), vec![load_port(), equals(value)]].concat()), None, "{value:?}");
     }
     assert_eq!(as_iptables(vec![load_protocol(), equals(&[6, 0])]), None);
-    assert_eq!(as_iptables(vec![Expression::Meta { key: 3 }, equals(&[1, 0, 0, 0, 0])]), None);
-    assert_eq!(as_iptables(vec![Expression::Meta { key: 7 }, equals(b"lo\0x")]), None);
+    assert_eq!(as_iptables(vec![Expression::Meta { key: 3, register: 1 }, equals(&[1, 0, 0, 0, 0])]), None);
+    assert_eq!(as_iptables(vec![Expression::Meta { key: 7, register: 1 }, equals(b"lo\0x")]), None);
     let masked = vec![
-        Expression::Payload { base: 1, offset: 12, length: 4 },
-        Expression::Bitwise { mask: vec![255, 0, 0, 0], xor: vec![0; 4] },
+        Expression::Payload { base: 1, offset: 12, length: 4, register: 1 },
+        Expression::Bitwise { mask: vec![255, 0, 0, 0], xor: vec![0; 4], register: 1 },
         equals(&[10, 1, 0, 0]),
     ];
     assert_eq!(as_iptables(masked), None, "no packet has bits outside of the mask");
@@ -116,5 +119,11 @@ fn a_value_from_another_register_is_not_the_one_loaded() {
 }
 
 fn nat() -> nslens::wire::nf_tables::TableMessage {
-    nslens::wire::nf_tables::TableMessage { family: 2, name: "nat".to_owned(), dormant: false }
+    nslens::wire::nf_tables::TableMessage {
+        family: 2,
+        name: "nat".to_owned(),
+        dormant: false,
+        handle: None,
+        user_data: Vec::new(),
+    }
 }

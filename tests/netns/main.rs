@@ -8,6 +8,8 @@ mod below;
 mod demo;
 mod flows;
 mod interfaces;
+mod listed;
+mod native;
 mod owners;
 mod permission;
 mod rules;

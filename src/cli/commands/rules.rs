@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
-use crate::model::{Snapshot, Subject};
+use crate::model::{Backend, Ruleset, Snapshot, Subject};
 use crate::report::rules::Form;
 use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
 
@@ -31,7 +31,7 @@ pub struct Rules {
     pub all: bool,
     #[command(flatten)]
     which: Which,
-    /// table, wide (with the rules' text), json, save
+    /// table, wide (with the rules' text), json, save, nft
     #[arg(
         short,
         long,
@@ -57,6 +57,7 @@ enum Output {
     Wide,
     Json,
     Save,
+    Nft,
 }
 
 /// Runs the command.
@@ -81,6 +82,11 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 return Ok(Exit::of([Exit::CannotTell, unread_exit(&snapshot, &[Subject::Rules])]));
             }
         }
+        Output::Nft => {
+            if let Some(exit) = nft(&snapshot, screen)? {
+                return Ok(exit);
+            }
+        }
         Output::Json => {
             let said = summary(&snapshot, arguments.which);
             screen.print(&document::print(rules::json(&snapshot, &said.text)))?;
@@ -89,6 +95,27 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
+}
+
+/// Prints as nft lists; the exit code where something of it is not in nft's words.
+fn nft(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
+    for unread in snapshot.unread_about(&[Subject::Rules]) {
+        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+    }
+    let legacy = |ruleset: &&Ruleset| ruleset.backend == Backend::Legacy && !ruleset.tables.is_empty();
+    let families: Vec<&str> = snapshot.rulesets().iter().filter(legacy).map(|ruleset| ruleset.family.word()).collect();
+    if !families.is_empty() {
+        screen
+            .note(&format!("legacy tables ({}) are none of nft's, and not printed; see -o save", families.join(", ")));
+    }
+    let listed = rules::nft(snapshot, screen.terminal);
+    screen.print(&listed.text)?;
+    if listed.missing.is_empty() {
+        return Ok(None);
+    }
+    let names = listed.missing.join(", ");
+    screen.note(&format!("could not be written in nft's syntax, so shown by name and bytes: {names}"));
+    Ok(Some(Exit::of([Exit::CannotTell, unread_exit(snapshot, &[Subject::Rules])])))
 }
 
 fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::describe;
 use crate::analysis::paths::Paths;
-use crate::model::{Chain, Ruleset, Snapshot, Syntax, Table};
+use crate::model::{Chain, Family, Ruleset, Snapshot, Table};
 use crate::report::document;
-use crate::syntax::print_rule;
+use crate::syntax::{elements_text, place_of, print_rule, set_types};
 
 /// Schema of the document.
 const SCHEMA: &str = "nslens.rules/v1";
@@ -16,27 +16,49 @@ const SCHEMA: &str = "nslens.rules/v1";
 pub fn json(snapshot: &Snapshot, summary: &str) -> Map<String, Value> {
     let mut document = document::head(SCHEMA, snapshot);
     document.insert("rulesets".to_owned(), snapshot.rulesets().iter().map(ruleset).collect());
-    // Sets are not read: only where nothing but iptables has written is it known that there are none.
-    let chains = snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables).flat_map(|table| &table.chains);
-    let native = chains.into_iter().any(|chain| chain.syntax == Syntax::Nft);
-    document.insert("sets".to_owned(), if native { Value::Null } else { json!([]) });
+    document.insert("sets".to_owned(), snapshot.rulesets().iter().flat_map(sets).collect());
     document.insert("summary".to_owned(), json!(summary));
     document
 }
 
 fn ruleset(ruleset: &Ruleset) -> Value {
-    let tables: Vec<Value> = ruleset.tables.iter().map(table).collect();
+    let tables: Vec<Value> = ruleset.tables.iter().map(|table| self::table(ruleset.family, table)).collect();
     json!({"backend": ruleset.backend, "family": ruleset.family, "tables": tables})
 }
 
-fn table(table: &Table) -> Value {
+/// Named sets and maps; those of a single rule stand in its text.
+fn sets(ruleset: &Ruleset) -> Vec<Value> {
+    let of = |table: &Table| -> Vec<Value> {
+        let place = place_of(ruleset.family, table, &[], true);
+        let named = table.sets.iter().filter(|set| !set.is_anonymous());
+        named
+            .map(|set| {
+                let (kind, data) = set_types(set, &place);
+                json!({
+                    "family": ruleset.family,
+                    "table": table.name,
+                    "name": set.name,
+                    "type": kind,
+                    "map": data,
+                    "flags": set.flag_words(),
+                    "elements": elements_text(set, &place),
+                    "comment": set.comment(),
+                })
+            })
+            .collect()
+    };
+    ruleset.tables.iter().flat_map(of).collect()
+}
+
+fn table(family: Family, table: &Table) -> Value {
     let paths = Paths::of(table);
-    let chains: Vec<Value> = table.chains.iter().map(|chain| self::chain(&paths, chain)).collect();
+    let chains: Vec<Value> = table.chains.iter().map(|chain| self::chain(family, table, &paths, chain)).collect();
     json!({"name": table.name, "chains": chains})
 }
 
-fn chain(paths: &Paths<'_>, chain: &Chain) -> Value {
-    let rules: Vec<Value> = (0..chain.rules.len()).filter_map(|index| rule(paths, chain, index)).collect();
+fn chain(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain) -> Value {
+    let rules: Vec<Value> =
+        (0..chain.rules.len()).filter_map(|index| rule(family, table, paths, chain, index)).collect();
     json!({
         "name": chain.name,
         "syntax": chain.syntax,
@@ -47,14 +69,14 @@ fn chain(paths: &Paths<'_>, chain: &Chain) -> Value {
     })
 }
 
-fn rule(paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<Value> {
+fn rule(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<Value> {
     let rule = chain.rules.get(index)?;
     Some(json!({
         "number": index + 1,
-        "text": print_rule(chain, rule),
+        "text": print_rule(family, table, chain, rule),
         "packets": rule.counters.map(|counters| counters.packets),
         "bytes": rule.counters.map(|counters| counters.bytes),
-        "means": describe::means(paths, chain, index),
+        "means": describe::means(family, table, paths, chain, index),
         "unknown": describe::unknown(rule),
     }))
 }

@@ -1,9 +1,9 @@
-//! The answer of `rules`: for people ([`table()`]) and for programs ([`json`], [`save`]).
+//! The answer of `rules`: for people ([`table()`]) and for programs ([`json`], [`save`], [`nft`]).
 
 mod json;
 mod save;
 mod table;
 
 pub use json::json;
-pub use save::{missing, save};
+pub use save::{missing, nft, save};
 pub use table::{Form, nothing, table};

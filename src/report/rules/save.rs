@@ -2,13 +2,29 @@
 
 use crate::model::{Family, Snapshot, Syntax};
 use crate::report::escape::escape;
-use crate::syntax::print_save;
+use crate::syntax::{NftText, print_nft, print_save};
 
 /// The text; escaped only where it is to reach a terminal, for files and pipes it is exact.
 #[must_use]
 pub fn save(snapshot: &Snapshot, version: &str, for_terminal: bool) -> String {
     let text: String = snapshot.rulesets().iter().map(|ruleset| print_save(ruleset, version)).collect();
     if for_terminal { text.lines().map(|line| format!("{}\n", escape(line))).collect() } else { text }
+}
+
+/// Rules, sets and objects of nf_tables as nft lists them, and what of them is not in its words.
+#[must_use]
+pub fn nft(snapshot: &Snapshot, for_terminal: bool) -> NftText {
+    let devices: Vec<(u32, String)> =
+        snapshot.interfaces.iter().flatten().map(|device| (device.index, device.name.clone())).collect();
+    let NftText { text, missing } = print_nft(snapshot.rulesets(), &devices);
+    let text = if for_terminal { text.lines().map(|line| format!("{}\n", escape_text(line))).collect() } else { text };
+    NftText { text, missing }
+}
+
+/// Tabs at the beginning of a line are the text's own.
+fn escape_text(line: &str) -> String {
+    let rest = line.trim_start_matches('\t');
+    format!("{}{}", "\t".repeat(line.len() - rest.len()), escape(rest))
 }
 
 /// Chains of iptables' own tables that iptables' syntax cannot express, and that are therefore missing in the text.

@@ -40,14 +40,14 @@ pub fn table(snapshot: &Snapshot, form: Form) -> String {
     }
     for block in unreached(snapshot, form.all) {
         let Some(first) = block.chains.first() else { continue };
-        // A map of verdicts leads to chains as well, and maps are not read.
+        // A map of verdicts leads to chains as well, and maps are not followed.
         let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
         let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
         heading(&format!("{} · {why}", place(&block, first)), "", form, &mut out);
         let paths = Paths::of(block.table);
         for chain in &block.chains {
             line(&mut out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
-            self::chain(&paths, chain, form, &mut out);
+            self::chain(&block, &paths, chain, form, &mut out);
         }
     }
     out
@@ -84,10 +84,10 @@ fn block(block: &Block<'_>, form: Form, out: &mut String) {
         line(out, &form.paint.text(Label::Dim, &columns));
     }
     let paths = Paths::of(block.table);
-    self::chain(&paths, base, form, out);
+    self::chain(block, &paths, base, form, out);
     for chain in others {
         line(out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
-        self::chain(&paths, chain, form, out);
+        self::chain(block, &paths, chain, form, out);
     }
 }
 
@@ -97,18 +97,25 @@ fn heading(title: &str, note: &str, form: Form, out: &mut String) {
     line(out, &format!("{}{note}", form.paint.text(Label::Heading, title)));
 }
 
-fn chain(paths: &Paths<'_>, chain: &Chain, form: Form, out: &mut String) {
+fn chain(block: &Block<'_>, paths: &Paths<'_>, chain: &Chain, form: Form, out: &mut String) {
     if chain.rules.is_empty() {
         line(out, &form.paint.text(Label::Dim, &format!("{:WORDS$}(no rules)", "")));
     }
     for (index, rule) in chain.rules.iter().enumerate() {
-        self::rule(paths, chain, index, rule, form, out);
+        self::rule(block, paths, chain, (index, rule), form, out);
     }
 }
 
-fn rule(paths: &Paths<'_>, chain: &Chain, index: usize, rule: &Rule, form: Form, out: &mut String) {
-    let text = escape(&print_rule(chain, rule)).into_owned();
-    let words = describe::means(paths, chain, index);
+fn rule(
+    block: &Block<'_>,
+    paths: &Paths<'_>,
+    chain: &Chain,
+    (index, rule): (usize, &Rule),
+    form: Form,
+    out: &mut String,
+) {
+    let text = escape(&print_rule(block.ruleset.family, block.table, chain, rule)).into_owned();
+    let words = describe::means(block.ruleset.family, block.table, paths, chain, index);
     let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words)));
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);

@@ -126,4 +126,24 @@ impl Matching for Addrtype {
             }
         }
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        // nft's names end with PROHIBIT, and of two ends iptables' translation forgets one.
+        const NAMED: u16 = (1 << 9) - 1;
+        let (end, types) = match (self.source, self.destination) {
+            (Some(types), None) => ("saddr", types),
+            (None, Some(types)) => ("daddr", types),
+            _ => return None,
+        };
+        let names = types.text().to_lowercase();
+        let names = if names.contains(',') { format!("{{ {} }}", names.replace(',', ", ")) } else { names };
+        let device = match (self.limit_input, self.limit_output) {
+            (false, false) => "",
+            (true, false) => " . iif",
+            (false, true) => " . oif",
+            (true, true) => return None,
+        };
+        let sign = if types.negated { "!= " } else { "" };
+        (types.bits & !NAMED == 0).then(|| format!("fib {end}{device} type {sign}{names}"))
+    }
 }

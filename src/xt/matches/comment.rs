@@ -37,4 +37,9 @@ impl Matching for Comment {
     fn explain(&self, words: &mut Words) {
         words.comment(&self.text);
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        // nft leaves the comments of iptables-nft out; what is left of one is the blank behind it.
+        Some(String::new())
+    }
 }

@@ -35,4 +35,8 @@ impl Matching for Connmark {
     fn explain(&self, words: &mut Words) {
         words.who(self.0.negated, &format!("connection mark {}", self.0.text()));
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        Some(self.0.nft_text("ct mark"))
+    }
 }

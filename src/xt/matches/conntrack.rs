@@ -88,4 +88,19 @@ impl Matching for Conntrack {
         let not = if self.negated { "not " } else { "" };
         words.also(format!("of {not}{} connections", self.names().join(" or ").to_lowercase()));
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        const SNAT: u16 = 1 << 6;
+        const DNAT: u16 = 1 << 7;
+        // iptables' translation forgets states beside a translated address, and the negation of one.
+        match (self.states, self.negated) {
+            (SNAT, false) => Some("ct status snat".to_owned()),
+            (DNAT, false) => Some("ct status dnat".to_owned()),
+            (states, _) if states & (SNAT | DNAT) != 0 => None,
+            (_, negated) => {
+                let names = self.names().join(",").to_lowercase();
+                Some(format!("ct state {}{names}", if negated { "! " } else { "" }))
+            }
+        }
+    }
 }

@@ -39,6 +39,16 @@ impl Mark {
         out.push_str(&self.text());
     }
 
+    /// `ct mark and 0xff != 0x1`
+    pub(super) fn nft_text(&self, word: &str) -> String {
+        let Self { negated, value, mask } = self;
+        match (mask, negated) {
+            (&u32::MAX, false) => format!("{word} {value:#x}"),
+            (&u32::MAX, true) => format!("{word} != {value:#x}"),
+            (mask, negated) => format!("{word} and {mask:#x} {} {value:#x}", if *negated { "!=" } else { "==" }),
+        }
+    }
+
     pub(super) fn ask(&self, field: Field) -> Condition {
         Condition::Masked { field, mask: self.mask.into(), value: self.value.into() }.negated_if(self.negated)
     }
@@ -68,5 +78,9 @@ impl Matching for Mark {
 
     fn explain(&self, words: &mut Words) {
         words.who(self.negated, &format!("mark {}", self.text()));
+    }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        Some(self.nft_text("mark"))
     }
 }

@@ -8,6 +8,7 @@ mod mark;
 mod multiport;
 mod owner;
 mod socket;
+mod statistic;
 mod tcp;
 mod udp;
 
@@ -15,14 +16,15 @@ use super::extension::{Extension, Given, Unknown};
 use super::words::Words;
 use crate::packet::Condition;
 
-pub use addrtype::Addrtype;
+pub use addrtype::{Addrtype, Types};
 pub use comment::Comment;
 pub use connmark::Connmark;
 pub use conntrack::Conntrack;
 pub use mark::Mark;
-pub use multiport::Multiport;
-pub use owner::Owner;
+pub use multiport::{Multiport, Side};
+pub use owner::{Ids, Owner};
 pub use socket::Socket;
+pub use statistic::Statistic;
 pub use tcp::{Ports, Tcp};
 pub use udp::Udp;
 
@@ -32,6 +34,11 @@ trait Matching: Extension {
     fn condition(&self) -> Condition;
     /// Its part of the rule's plain words.
     fn explain(&self, words: &mut Words);
+    /// What `nft list ruleset` makes of it; `None` where it makes nothing, or less or another thing than the match says. The
+    /// protocol is the one that the rule asked for.
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! all_matches {
@@ -92,11 +99,26 @@ macro_rules! all_matches {
                 }
             }
 
+            /// In nft's words, else whole as `xt match NAME OPTIONS`.
+            #[must_use]
+            pub fn nft(&self, protocol: Option<u8>) -> String {
+                let words = match self {
+                    $(Self::$known(known) => known.nft(protocol),)+
+                    Self::Unknown(_) => None,
+                };
+                words.unwrap_or_else(|| {
+                    let mut options = String::new();
+                    self.save(&mut options);
+                    format!("xt match {}", options.trim_start_matches(" -m ").trim_start())
+                })
+            }
+
             /// What it asks of a packet.
             #[must_use]
             pub fn condition(&self) -> Condition {
                 match self {
                     $(Self::$known(known) => known.condition(),)+
+                    Self::Unknown(Unknown::Native { condition, .. }) => condition.clone(),
                     Self::Unknown(unknown) => Condition::Opaque(unknown.describe("match")),
                 }
             }
@@ -107,6 +129,7 @@ macro_rules! all_matches {
                     $(Self::$known(known) => known.explain(words),)+
                     Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
                         Unknown::Bytes { .. } => unknown.save("match"),
+                        Unknown::Native { text, .. } => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
                     })),
                 }
@@ -115,4 +138,4 @@ macro_rules! all_matches {
     };
 }
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Tcp, Udp);
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);

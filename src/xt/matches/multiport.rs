@@ -4,6 +4,7 @@ use super::tcp::port;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
+use crate::xt::ip::protocol_name;
 
 /// Which end's port is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,5 +116,23 @@ impl Matching for Multiport {
             Side::Destination => words.ports(None, Some((self.negated, ports))),
             Side::Either => words.also(format!("{not}from or to port {ports}")),
         }
+    }
+
+    fn nft(&self, protocol: Option<u8>) -> Option<String> {
+        let header = protocol_name(protocol?);
+        let side = match self.side {
+            Side::Source => "sport",
+            Side::Destination => "dport",
+            // Of ranges and of a negation iptables' translation keeps nothing.
+            Side::Either if self.negated || self.ports.iter().any(|(from, to)| from != to) => return None,
+            Side::Either => {
+                let either = |&(port, _): &(u16, u16)| format!("0-65535 . {port}, {port} . 0-65535");
+                let pairs: Vec<String> = self.ports.iter().map(either).collect();
+                return Some(format!("{header} sport . {header} dport {{ {} }}", pairs.join(", ")));
+            }
+        };
+        let list = self.list('-').replace(',', ", ");
+        let list = if self.ports.len() > 1 { format!("{{ {list} }}") } else { list };
+        Some(format!("{header} {side} {}{list}", if self.negated { "!= " } else { "" }))
     }
 }

@@ -131,4 +131,13 @@ impl Matching for Owner {
             words.who(ids.negated, &format!("GID {}", ids.text('–')));
         }
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        let (word, ids) = match self {
+            Self { socket_exists: None, uid: Some(uid), gid: None, supplementary: false } => ("skuid", uid),
+            Self { socket_exists: None, uid: None, gid: Some(gid), supplementary: false } => ("skgid", gid),
+            _ => return None,
+        };
+        Some(format!("{word} {}{}", if ids.negated { "!= " } else { "" }, ids.text('-')))
+    }
 }

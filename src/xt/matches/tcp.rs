@@ -170,4 +170,28 @@ impl Matching for Tcp {
             words.also(format!("{} TCP option {kind}", if negated { "without" } else { "with" }));
         }
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        let not = |negated: bool| if negated { "!= " } else { "" };
+        let mut parts: Vec<String> = Vec::new();
+        for (side, ports) in [("sport", self.source), ("dport", self.destination)] {
+            parts.extend(ports.map(|ports| format!("tcp {side} {}{}", not(ports.negated), ports.text('-'))));
+        }
+        if let Some((negated, kind)) = self.option {
+            parts.push(format!("tcp option {kind} {}", if negated { "missing" } else { "exists" }));
+        }
+        if let Some((negated, mask, set)) = self.flags {
+            let names = |bits: u8| match bits {
+                0 => "0x0".to_owned(),
+                bits => flag_names(bits).to_lowercase(),
+            };
+            parts.push(match (set, negated, self.option) {
+                // Without options iptables-nft writes flags as nft would.
+                (0, false, None) => format!("tcp flags ! {}", names(mask)),
+                (0, true, None) => format!("tcp flags {}", names(mask)),
+                _ => format!("tcp flags {}{} / {}", not(negated), names(set), names(mask)),
+            });
+        }
+        Some(parts.join(" "))
+    }
 }

@@ -65,4 +65,13 @@ impl Matching for Udp {
             self.destination.map(|ports| (ports.negated, ports.text('–'))),
         );
     }
+
+    fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        let not = |negated: bool| if negated { "!= " } else { "" };
+        let sides = [("sport", self.source), ("dport", self.destination)];
+        let parts = sides.into_iter().filter_map(|(side, ports)| {
+            ports.map(|ports| format!("udp {side} {}{}", not(ports.negated), ports.text('-')))
+        });
+        Some(parts.collect::<Vec<_>>().join(" "))
+    }
 }

@@ -101,4 +101,18 @@ impl Targeting for ConnmarkTarget {
             Mode::Restore => "packet gets the connection's mark".to_owned(),
         }
     }
+
+    fn nft(&self) -> Option<String> {
+        let Self { mode, value, connection_mask: mask, packet_mask } = self;
+        Some(match (mode, value, mask) {
+            (Mode::Set, value, &u32::MAX) => format!("ct mark set {value:#x}"),
+            (Mode::Set, 0, mask) => format!("ct mark set ct mark and {:#x}", !mask),
+            (Mode::Set, value, mask) if value == mask => format!("ct mark set ct mark or {value:#x}"),
+            (Mode::Set, value, 0) => format!("ct mark set ct mark xor {value:#x}"),
+            (Mode::Save, _, &u32::MAX) if *packet_mask == u32::MAX => "ct mark set mark".to_owned(),
+            (Mode::Restore, _, &u32::MAX) if *packet_mask == u32::MAX => "meta mark set ct mark".to_owned(),
+            // iptables' translation of the others sets other bits than the target.
+            _ => return None,
+        })
+    }
 }

@@ -113,4 +113,8 @@ impl Targeting for Ct {
             (false, zone) => format!("tracked in zone {zone}"),
         }
     }
+
+    fn nft(&self) -> Option<String> {
+        (self.untracked && self.zone == 0).then(|| "notrack".to_owned())
+    }
 }

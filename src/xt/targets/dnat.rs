@@ -35,4 +35,8 @@ impl Targeting for Dnat {
     fn explain(&self) -> String {
         format!("sent to {}", self.0.text())
     }
+
+    fn nft(&self) -> Option<String> {
+        Some(self.0.nft_text("dnat"))
+    }
 }

@@ -84,4 +84,25 @@ impl Targeting for Log {
     fn explain(&self) -> String {
         "logged by the kernel".to_owned()
     }
+
+    fn nft(&self) -> Option<String> {
+        const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
+        let mut out = "log".to_owned();
+        if !self.prefix.is_empty() {
+            out.push_str(&format!(" prefix \"{}\"", self.prefix));
+        }
+        if self.level != 4 {
+            out.push_str(&format!(" level {}", LEVELS.get(usize::from(self.level))?));
+        }
+        out.push_str(match self.flags & 3 {
+            1 => " flags tcp sequence",
+            2 => " flags tcp options",
+            3 => " flags tcp sequence,options",
+            _ => "",
+        });
+        for (bit, words) in [(4, " flags ip options"), (8, " flags skuid"), (32, " flags ether")] {
+            out.push_str(if self.flags & bit != 0 { words } else { "" });
+        }
+        Some(out)
+    }
 }

@@ -57,4 +57,15 @@ impl Targeting for MarkTarget {
             mask => format!("gets mark bits {:#x}/{mask:#x}", self.value),
         }
     }
+
+    fn nft(&self) -> Option<String> {
+        let Self { value, mask } = *self;
+        Some(match (value, mask) {
+            (value, u32::MAX) => format!("meta mark set {value:#x}"),
+            (0, mask) => format!("meta mark set mark and {:#x}", !mask),
+            (value, mask) if value == mask => format!("meta mark set mark or {value:#x}"),
+            (value, 0) => format!("meta mark set mark xor {value:#x}"),
+            (value, mask) => format!("meta mark set mark and {:#x} xor {value:#x}", !mask),
+        })
+    }
 }

@@ -34,4 +34,8 @@ impl Targeting for Masquerade {
     fn explain(&self) -> String {
         "source becomes the outgoing device's address".to_owned()
     }
+
+    fn nft(&self) -> Option<String> {
+        Some(self.0.nft_text("masquerade"))
+    }
 }

@@ -17,8 +17,8 @@ use std::net::IpAddr;
 
 use super::extension::{Extension, Given, Unknown};
 
-pub use connmark::ConnmarkTarget;
-pub use ct::Ct;
+pub use connmark::{ConnmarkTarget, Mode};
+pub use ct::{Ct, Direction};
 pub use dnat::Dnat;
 pub use log::Log;
 pub use mark::MarkTarget;
@@ -75,6 +75,10 @@ trait Targeting: Extension {
     fn effect(&self) -> Effect;
     /// What it does, in plain words: `proxy at 15001`.
     fn explain(&self) -> String;
+    /// What `nft list ruleset` makes of it; `None` where it makes nothing, or less or another thing than the target does.
+    fn nft(&self) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! all_targets {
@@ -135,6 +139,20 @@ macro_rules! all_targets {
                 }
             }
 
+            /// In nft's words, else whole as `xt target NAME OPTIONS`.
+            #[must_use]
+            pub fn nft(&self) -> String {
+                let words = match self {
+                    $(Self::$known(known) => known.nft(),)+
+                    Self::Unknown(_) => None,
+                };
+                words.unwrap_or_else(|| {
+                    let mut options = String::new();
+                    self.save(&mut options);
+                    format!("xt target {}", options.trim_start_matches(" -j ").trim_start())
+                })
+            }
+
             /// What it does to a packet.
             #[must_use]
             pub fn effect(&self) -> Effect {
@@ -149,7 +167,7 @@ macro_rules! all_targets {
             pub fn explain(&self) -> String {
                 match self {
                     $(Self::$known(known) => known.explain(),)+
-                    Self::Unknown(unknown @ Unknown::Bytes { .. }) => unknown.save("target"),
+                    Self::Unknown(unknown @ (Unknown::Bytes { .. } | Unknown::Native { .. })) => unknown.save("target"),
                     Self::Unknown(unknown) => format!("[unknown target {}]", unknown.save("target")),
                 }
             }

@@ -101,6 +101,17 @@ impl NatRange {
         }
     }
 
+    /// `dnat to 10.0.0.1:80 random,persistent`
+    pub(super) fn nft_text(&self, word: &str) -> String {
+        let to = self.text();
+        let to = if to.is_empty() { to } else { format!(" to {to}") };
+        let flags = [(RANDOM, "random"), (FULLY_RANDOM, "fully-random"), (PERSISTENT, "persistent")];
+        let flags: Vec<&str> =
+            flags.into_iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| name).collect();
+        let flags = if flags.is_empty() { String::new() } else { format!(" {}", flags.join(",")) };
+        format!("{word}{to}{flags}")
+    }
+
     fn parse_text(text: &str) -> Option<Self> {
         if let Ok(whole) = text.parse::<IpAddr>() {
             return Some(Self { addresses: Some((whole, whole)), ..Self::default() });

@@ -90,4 +90,19 @@ impl Targeting for Nflog {
     fn explain(&self) -> String {
         format!("logged to group {}", self.group)
     }
+
+    fn nft(&self) -> Option<String> {
+        let mut out = "log".to_owned();
+        if !self.prefix.is_empty() {
+            out.push_str(&format!(" prefix \"{}\"", self.prefix));
+        }
+        out.push_str(&format!(" group {}", self.group));
+        if let Some(size) = self.size {
+            out.push_str(&format!(" snaplen {size}"));
+        }
+        if self.threshold != 0 {
+            out.push_str(&format!(" queue-threshold {}", self.threshold));
+        }
+        self.range.is_none().then_some(out)
+    }
 }

@@ -37,4 +37,8 @@ impl Targeting for Redirect {
             None => "this pod itself, same port".to_owned(),
         }
     }
+
+    fn nft(&self) -> Option<String> {
+        Some(self.0.nft_text("redirect"))
+    }
 }

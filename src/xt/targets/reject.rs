@@ -66,4 +66,17 @@ impl Targeting for Reject {
     fn explain(&self) -> String {
         format!("refused ({})", self.answer)
     }
+
+    fn nft(&self) -> Option<String> {
+        Some(match self.answer {
+            "icmp-port-unreachable" | "icmp6-port-unreachable" => "reject".to_owned(),
+            "tcp-reset" => "reject with tcp reset".to_owned(),
+            "icmp-proto-unreachable" => "reject with icmp type prot-unreachable".to_owned(),
+            "icmp6-adm-prohibited" => "reject with icmpv6 type admin-prohibited".to_owned(),
+            answer => match answer.strip_prefix("icmp6-") {
+                Some(name) => format!("reject with icmpv6 type {name}"),
+                None => format!("reject with icmp type {}", answer.strip_prefix("icmp-")?),
+            },
+        })
+    }
 }

@@ -35,4 +35,8 @@ impl Targeting for Snat {
     fn explain(&self) -> String {
         format!("source becomes {}", self.0.text())
     }
+
+    fn nft(&self) -> Option<String> {
+        Some(self.0.nft_text("snat"))
+    }
 }

@@ -1,0 +1,462 @@
+//! Rules of nft in the terms of iptables, where they mean the same: so one evaluator, and the same plain words, serve both.
+//!
+//! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
+
+mod sets;
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::model::{Body, Family, Rule, Table};
+use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
+use crate::packet::Condition;
+use crate::syntax::place_of;
+use crate::xt::matches::{
+    Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Types, Udp,
+};
+use crate::xt::targets::{
+    ConnmarkTarget, Ct, Direction, Dnat, MarkTarget, Masquerade, Mode, NatRange, PortRange, Redirect, Reject, Snat,
+    Tproxy,
+};
+use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
+
+/// A rule in the terms of iptables.
+#[derive(Debug, Clone)]
+pub struct Reading<'a> {
+    /// It.
+    pub rule: Cow<'a, xt::Rule>,
+    /// It is about packets of IPv6 (`true`) or IPv4 alone, though its table sees both.
+    pub ipv6: Option<bool>,
+}
+
+/// The reading of a rule; `None` where it means something that iptables cannot say.
+#[must_use]
+pub fn reading<'a>(family: Family, table: &Table, rule: &'a Rule) -> Option<Reading<'a>> {
+    match &rule.body {
+        Body::Xt(rule) => Some(Reading { rule: Cow::Borrowed(rule), ipv6: None }),
+        Body::Nft(native) => translate(family, table, native),
+    }
+}
+
+impl Reading<'_> {
+    /// What the rule asks of a packet.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match (self.ipv6, self.rule.condition()) {
+            (None, condition) => condition,
+            (Some(ipv6), condition) => Condition::All(vec![Condition::Ipv6(ipv6), condition]),
+        }
+    }
+}
+
+struct Translator<'a> {
+    place: Place<'a>,
+    rule: xt::Rule,
+    ipv6: Option<bool>,
+    acted: bool,
+    tproxy: Option<Tproxy>,
+}
+
+fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
+    let place = place_of(family, table, &[], false);
+    let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
+    let mut translator = Translator { place, rule, ipv6: None, acted: false, tproxy: None };
+    for statement in statements(native, place)? {
+        translator.statement(&statement)?;
+    }
+    // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
+    if translator.tproxy.is_some() {
+        return None;
+    }
+    let mixed = matches!(family, Family::Inet | Family::Netdev);
+    if let Some(text) = native.comment() {
+        translator.rule.matches.push(Match::Comment(xt::matches::Comment { text }));
+    }
+    Some(Reading { rule: Cow::Owned(translator.rule), ipv6: translator.ipv6.filter(|_| mixed) })
+}
+
+fn host(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn big16(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        16 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+/// Fills a place that can hold one test only.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.is_none().then(|| *place = Some(value))
+}
+
+impl Translator<'_> {
+    fn statement(&mut self, statement: &Statement) -> Option<()> {
+        match statement {
+            Statement::Match { left, sign, right } => {
+                // What is asked after something was done cannot be said in one rule.
+                if self.acted || self.tproxy.is_some() {
+                    return None;
+                }
+                let before = (self.rule.clone(), self.ipv6);
+                if self.compared(left, sign, right).is_none() {
+                    (self.rule, self.ipv6) = before;
+                    self.unmodelled(statement)?;
+                }
+            }
+            Statement::Plain(Expression::Counter { .. } | Expression::Log { .. }) => {}
+            Statement::Plain(Expression::Notrack) => {
+                self.act(Action::Target(Target::Ct(Ct { untracked: true, ..Ct::default() })))?;
+            }
+            Statement::Plain(Expression::Limit { .. } | Expression::Quota { .. } | Expression::Connections { .. })
+                if !self.acted && self.tproxy.is_none() =>
+            {
+                self.unmodelled(statement)?
+            }
+            Statement::Verdict(verdict) => self.verdict(verdict)?,
+            Statement::Set { what, to } => self.set(what, to)?,
+            Statement::Nat { word, to, flags, .. } => {
+                let range = self.range(to, *flags)?;
+                self.act(Action::Target(match *word {
+                    "redirect" => Target::Redirect(Redirect(range)),
+                    "masquerade" => Target::Masquerade(Masquerade(range)),
+                    "dnat" => Target::Dnat(Dnat(range)),
+                    _ => Target::Snat(Snat(range)),
+                }))?;
+            }
+            Statement::Tproxy { to, .. } => {
+                let range = self.range(to, 0)?;
+                let port = range.ports.map_or(0, |ports| ports.from);
+                let unspecified = IpAddr::from([0_u8; 4]);
+                let address = range.addresses.map_or(unspecified, |(address, _)| address);
+                once(&mut self.tproxy, Tproxy { port, address, mark: 0, mask: 0 })?;
+            }
+            Statement::Reject { kind, code, ipv6, .. } => {
+                let answer = answer(*kind, *code, *ipv6)?;
+                self.act(Action::Target(Target::Reject(Reject { answer })))?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// A comparison that is kept in nft's words.
+    fn unmodelled(&mut self, statement: &Statement) -> Option<()> {
+        let text = nft::statement_text(statement, &self.place)?;
+        let known = match statement {
+            Statement::Match { left, sign, right } => self.sets(left, sign, right),
+            _ => None,
+        };
+        let condition = known.unwrap_or_else(|| Condition::Opaque(text.clone()));
+        self.rule.matches.push(Match::Unknown(Unknown::Native { text, condition }));
+        Some(())
+    }
+
+    fn act(&mut self, action: Action) -> Option<()> {
+        if self.acted || self.tproxy.is_some() {
+            return None;
+        }
+        (self.rule.action, self.acted) = (action, true);
+        Some(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Option<()> {
+        if let (Verdict::Accept, Some(tproxy)) = (verdict, self.tproxy.take()) {
+            return self.act(Action::Target(Target::Tproxy(tproxy)));
+        }
+        self.act(match verdict {
+            Verdict::Accept => Action::Accept,
+            Verdict::Drop => Action::Drop,
+            Verdict::Return => Action::Return,
+            Verdict::Jump(chain) => Action::Jump(chain.clone()),
+            Verdict::Goto(chain) => Action::Goto(chain.clone()),
+            Verdict::Continue | Verdict::Other(_) => return None,
+        })
+    }
+
+    fn set(&mut self, what: &Term, to: &Term) -> Option<()> {
+        let connection = |mode, value, connection_mask| {
+            Target::ConnmarkTarget(ConnmarkTarget { mode, value, connection_mask, packet_mask: u32::MAX })
+        };
+        let target = match (what, to) {
+            (Term::Meta(MARK), Term::Load(Load::Ct { key: CT_MARK, .. })) => connection(Mode::Restore, 0, u32::MAX),
+            (Term::Load(Load::Ct { key: CT_MARK, .. }), Term::Meta(MARK)) => connection(Mode::Save, 0, u32::MAX),
+            (Term::Meta(MARK), to) => {
+                let (value, mask) = changed_bits(what, to)?;
+                if let Some(tproxy) = &mut self.tproxy {
+                    (tproxy.mark, tproxy.mask) = (value, mask);
+                    return Some(());
+                }
+                Target::MarkTarget(MarkTarget { value, mask })
+            }
+            (Term::Load(Load::Ct { key: CT_MARK, .. }), to) => {
+                let (value, mask) = changed_bits(what, to)?;
+                connection(Mode::Set, value, mask)
+            }
+            (Term::Load(Load::Ct { key: CT_ZONE, direction: None }), Term::Value(zone)) => {
+                let zone = u16::from_ne_bytes(*zone.first_chunk()?);
+                Target::Ct(Ct { zone, direction: (zone != 0).then_some(Direction::Both), ..Ct::default() })
+            }
+            _ => return None,
+        };
+        self.act(Action::Target(target))
+    }
+
+    fn range(&self, to: &nft::Ends, flags: u32) -> Option<NatRange> {
+        /// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`
+        const SAID: u32 = 3;
+        let value = |term: &Term| match term {
+            Term::Value(value) => Some(value.clone()),
+            _ => None,
+        };
+        let addresses = match &to.address {
+            None => None,
+            Some((from, to)) => {
+                let from = address(&value(from)?)?;
+                let to = match to {
+                    Some(to) => address(&value(to)?)?,
+                    None => from,
+                };
+                Some((from, to))
+            }
+        };
+        let ports = match &to.port {
+            None => None,
+            Some((from, to)) => {
+                let from = big16(&value(from)?)?;
+                let to = match to {
+                    Some(to) => big16(&value(to)?)?,
+                    None => from,
+                };
+                Some(PortRange { from, to })
+            }
+        };
+        Some(NatRange { addresses, ports, flags: flags & !SAID })
+    }
+
+    fn compared(&mut self, left: &Term, sign: &str, right: &Right) -> Option<()> {
+        let negated = match sign {
+            "" | "==" => false,
+            "!=" => true,
+            _ => return None,
+        };
+        match (left, right) {
+            (Term::Meta(key @ (IIF | OIF)), Right::Value(value)) if host(value)? == 1 && !negated => {
+                self.device(*key == IIF, DeviceMatch { negated, name: "lo".to_owned(), prefix: false })
+            }
+            (Term::Meta(key @ (IIFNAME | OIFNAME)), Right::Value(name) | Right::Begins(name)) => {
+                let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+                let prefix = matches!(right, Right::Begins(_));
+                let name = String::from_utf8(name.get(..end)?.to_vec()).ok()?;
+                self.device(*key == IIFNAME, DeviceMatch { negated, name, prefix })
+            }
+            (Term::Meta(NFPROTO), Right::Value(value)) if !negated => self.family(value.first()? == &10),
+            (Term::Meta(L4PROTO), Right::Value(value)) => self.protocol(negated, *value.first()?),
+            (Term::Meta(key @ (SKUID | SKGID)), Right::Value(value)) => {
+                self.owner(*key == SKUID, Ids { negated, from: host(value)?, to: host(value)? });
+                Some(())
+            }
+            // Ranges of them are kept most significant byte first.
+            (Term::Turned(of), Right::Range(from, to)) => {
+                let Term::Meta(key @ (SKUID | SKGID)) = **of else { return None };
+                let (from, to) = self.turned_range(from, to)?;
+                self.owner(key == SKUID, Ids { negated, from, to });
+                Some(())
+            }
+            (Term::Load(Load::Ct { key: CT_STATE, .. }), right) => self.state(negated, right),
+            (Term::Load(Load::Fib { result: 3, flags: flags @ (1 | 2) }), Right::Value(value)) => {
+                let bits = 1_u16.checked_shl(host(value)?).filter(|bits| *bits < 1 << 9)?;
+                let types = Some(Types { negated, bits });
+                let both = Addrtype::default();
+                self.rule.matches.push(Match::Addrtype(match flags {
+                    1 => Addrtype { source: types, ..both },
+                    _ => Addrtype { destination: types, ..both },
+                }));
+                Some(())
+            }
+            (Term::Field(field), right) => self.field(field, negated, right),
+            (left, right) => self.mark(left, negated, right),
+        }
+    }
+
+    fn turned_range(&self, from: &[u8], to: &[u8]) -> Option<(u32, u32)> {
+        let big = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.try_into().ok()?));
+        big(from).zip(big(to))
+    }
+
+    fn device(&mut self, input: bool, device: DeviceMatch) -> Option<()> {
+        once(if input { &mut self.rule.ip.input } else { &mut self.rule.ip.output }, device)
+    }
+
+    fn family(&mut self, ipv6: bool) -> Option<()> {
+        if self.ipv6.is_some_and(|known| known != ipv6) {
+            return None;
+        }
+        self.ipv6 = Some(ipv6);
+        Some(())
+    }
+
+    fn protocol(&mut self, negated: bool, number: u8) -> Option<()> {
+        let wanted = ProtocolMatch { negated, number };
+        if self.rule.ip.protocol == Some(wanted) {
+            return Some(());
+        }
+        once(&mut self.rule.ip.protocol, wanted)
+    }
+
+    /// A packet that nobody owns never passes nft's test, not even a negated one (net/netfilter/nft_meta.c).
+    fn owner(&mut self, user: bool, ids: Ids) {
+        let socket_exists = ids.negated.then_some(false);
+        let owner = Owner { socket_exists, ..Owner::default() };
+        self.rule.matches.push(Match::Owner(match user {
+            true => Owner { uid: Some(ids), ..owner },
+            false => Owner { gid: Some(ids), ..owner },
+        }));
+    }
+
+    fn state(&mut self, negated: bool, right: &Right) -> Option<()> {
+        /// nft's bits, and those of iptables.
+        const STATES: [(u32, u16); 5] = [(1, 1), (2, 2), (4, 4), (8, 8), (0x40, 1 << 8)];
+        let (bits, negated) = match right {
+            Right::AnyOf(bits) if !negated => (host(bits)?, false),
+            Right::NoneOf(bits) if !negated => (host(bits)?, true),
+            Right::Value(value) if host(value)?.count_ones() == 1 => (host(value)?, negated),
+            _ => return None,
+        };
+        let known = STATES.iter().fold(0, |all, (bit, _)| all | bit);
+        let states = STATES.iter().filter(|(bit, _)| bits & bit != 0).fold(0, |all, (_, state)| all | state);
+        (bits & !known == 0).then(|| {
+            self.rule.matches.push(Match::Conntrack(Conntrack { short: false, negated, states }));
+        })
+    }
+
+    fn mark(&mut self, left: &Term, negated: bool, right: &Right) -> Option<()> {
+        let (of, mask) = match left {
+            Term::Binary { of, sign: "&", with } => (&**of, host(with)?),
+            other => (other, u32::MAX),
+        };
+        let (value, mask) = match right {
+            Right::Value(value) => (host(value)?, mask),
+            Right::Prefix(value, bits) => (host(value)?, u32::MAX.checked_shl(32_u32.checked_sub(*bits)?)?),
+            _ => return None,
+        };
+        let mark = Mark { negated, value, mask };
+        self.rule.matches.push(match of {
+            Term::Meta(MARK) => Match::Mark(mark),
+            Term::Load(Load::Ct { key: CT_MARK, .. }) => Match::Connmark(Connmark(mark)),
+            _ => return None,
+        });
+        Some(())
+    }
+
+    fn field(&mut self, field: &nft::Field, negated: bool, right: &Right) -> Option<()> {
+        match (field.header, field.name) {
+            ("ip" | "ip6", "saddr" | "daddr") => {
+                let (value, bits) = match right {
+                    Right::Value(value) => (value, field.bits),
+                    Right::Prefix(value, bits) => (value, *bits),
+                    _ => return None,
+                };
+                let mask = match field.bits {
+                    32 => IpAddr::from(Ipv4Addr::from(u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0))),
+                    _ => IpAddr::from(Ipv6Addr::from(u128::MAX.checked_shl(128_u32.checked_sub(bits)?).unwrap_or(0))),
+                };
+                let part = AddressMatch { negated, address: address(value)?, mask };
+                let ip = &mut self.rule.ip;
+                once(if field.name == "saddr" { &mut ip.source } else { &mut ip.destination }, part)?;
+                self.family(field.header == "ip6")
+            }
+            ("ip", "protocol") => {
+                let Right::Value(value) = right else { return None };
+                self.protocol(negated, *value.first()?)?;
+                self.family(false)
+            }
+            ("tcp" | "udp", "sport" | "dport") => {
+                let tcp = field.header == "tcp";
+                self.protocol(false, if tcp { 6 } else { 17 })?;
+                self.ports(tcp, field.name == "sport", negated, right)
+            }
+            _ => None,
+        }
+    }
+
+    fn ports(&mut self, tcp: bool, source: bool, negated: bool, right: &Right) -> Option<()> {
+        let (from, to) = match right {
+            Right::Value(value) => (big16(value)?, big16(value)?),
+            Right::Range(from, to) => (big16(from)?, big16(to)?),
+            Right::Set(name) => {
+                let set = self.place.sets.iter().find(|set| set.name == *name)?;
+                let ports: Option<Vec<(u16, u16)>> =
+                    nft::ranges(set)?.iter().map(|(from, to)| big16(from).zip(big16(to))).collect();
+                let side = if source { Side::Source } else { Side::Destination };
+                self.rule.matches.push(Match::Multiport(Multiport { negated, side, ports: ports? }));
+                return Some(());
+            }
+            _ => return None,
+        };
+        let ports = Ports { negated, from, to };
+        let (left, right) = if source { (Some(ports), None) } else { (None, Some(ports)) };
+        self.rule.matches.push(match tcp {
+            true => Match::Tcp(Tcp { source: left, destination: right, ..Tcp::default() }),
+            false => Match::Udp(Udp { source: left, destination: right }),
+        });
+        Some(())
+    }
+}
+
+/// `NFT_META_*` and `NFT_CT_*` keys.
+const MARK: u32 = 3;
+const IIF: u32 = 4;
+const OIF: u32 = 5;
+const IIFNAME: u32 = 6;
+const OIFNAME: u32 = 7;
+const SKUID: u32 = 10;
+const SKGID: u32 = 11;
+const NFPROTO: u32 = 15;
+const L4PROTO: u32 = 16;
+const CT_STATE: u32 = 0;
+const CT_MARK: u32 = 3;
+const CT_ZONE: u32 = 17;
+
+/// iptables' name of an answer (`NFT_REJECT_*`; codes of ICMP, ICMPv6, and of both).
+fn answer(kind: u32, code: u8, ipv6: bool) -> Option<&'static str> {
+    Some(match (kind, ipv6, code) {
+        (1, ..) => "tcp-reset",
+        (0, false, 0) | (2, _, 0) => "icmp-net-unreachable",
+        (0, false, 1) | (2, _, 2) => "icmp-host-unreachable",
+        (0, false, 2) => "icmp-proto-unreachable",
+        (0, false, 3) | (2, _, 1) => "icmp-port-unreachable",
+        (0, false, 9) => "icmp-net-prohibited",
+        (0, false, 10) => "icmp-host-prohibited",
+        (0, false, 13) | (2, _, 3) => "icmp-admin-prohibited",
+        (0, true, 0) => "icmp6-no-route",
+        (0, true, 1) => "icmp6-adm-prohibited",
+        (0, true, 3) => "icmp6-addr-unreachable",
+        (0, true, 4) => "icmp6-port-unreachable",
+        _ => return None,
+    })
+}
+
+/// The bits that a mark gets, and those that are cleared before: `(mark & !cleared) ^ bits`.
+fn changed_bits(what: &Term, to: &Term) -> Option<(u32, u32)> {
+    match to {
+        Term::Value(value) => Some((host(value)?, u32::MAX)),
+        Term::Binary { of, sign, with } => {
+            let (bits, cleared) = if **of == *what { (0, 0) } else { changed_bits(what, of)? };
+            let with = host(with)?;
+            Some(match *sign {
+                "&" => (bits & with, cleared | !with),
+                "|" => (bits | with, cleared | with),
+                "^" => (bits ^ with, cleared),
+                _ => return None,
+            })
+        }
+        _ => None,
+    }
+}

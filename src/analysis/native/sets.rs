@@ -1,0 +1,68 @@
+//! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
+
+use super::{L4PROTO, MARK, SKGID, SKUID, Translator, big16, host};
+use crate::nft::{self, Right, Term};
+use crate::packet::{Condition, Field};
+
+impl Translator<'_> {
+    /// A property of the packet that lies in a range, or in one of those of a set.
+    pub(super) fn sets(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
+        let negated = match sign {
+            "" | "==" => false,
+            "!=" => true,
+            _ => return None,
+        };
+        let (ranges, ordered) = match right {
+            Right::Set(name) => {
+                let set = self.place.sets.iter().find(|set| set.name == *name)?;
+                (nft::ranges(set)?, set.is_interval())
+            }
+            Right::Range(from, to) => (vec![(from.clone(), to.clone())], true),
+            Right::Value(value) => (vec![(value.clone(), value.clone())], false),
+            _ => return None,
+        };
+        let property = match left {
+            Term::Turned(of) => &**of,
+            other => other,
+        };
+        let (field, ipv6) = match property {
+            Term::Meta(SKUID) => (Field::Uid, None),
+            Term::Meta(SKGID) => (Field::Gid, None),
+            Term::Meta(MARK) => (Field::Mark, None),
+            Term::Meta(L4PROTO) => (Field::Protocol, None),
+            Term::Field(field) => match (field.header, field.name) {
+                ("ip", "protocol") => (Field::Protocol, Some(false)),
+                (header @ ("ip" | "ip6"), "saddr") => (Field::Source, Some(header == "ip6")),
+                (header @ ("ip" | "ip6"), "daddr") => (Field::Destination, Some(header == "ip6")),
+                ("th", "sport") => (Field::SourcePort, None),
+                ("th", "dport") => (Field::DestinationPort, None),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let turned = matches!(left, Term::Turned(_) | Term::Field(_));
+        if ordered && !turned && !matches!(property, Term::Meta(L4PROTO)) {
+            return None;
+        }
+        // Ranges keep the most significant byte first, single values the order in which they were loaded.
+        let big = ordered || turned;
+        let value = |bytes: &[u8]| -> Option<u128> {
+            match bytes.len() {
+                1 => bytes.first().map(|byte| (*byte).into()),
+                2 => big16(bytes).map(Into::into),
+                4 if big => Some(u32::from_be_bytes(*bytes.first_chunk()?).into()),
+                4 => host(bytes).map(Into::into),
+                16 if big => Some(u128::from_be_bytes(*bytes.first_chunk()?)),
+                _ => None,
+            }
+        };
+        let any = ranges.iter().map(|(from, to)| Some(Condition::Range(field, value(from)?, value(to)?)));
+        let condition = Condition::Any(any.collect::<Option<_>>()?).negated_if(negated);
+        if let Some(ipv6) = ipv6 {
+            self.family(ipv6)?;
+        }
+        // A packet that nobody owns never passes.
+        let owned = negated && matches!(field, Field::Uid | Field::Gid);
+        Some(if owned { Condition::All(vec![Condition::Owned, condition]) } else { condition })
+    }
+}

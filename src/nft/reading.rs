@@ -1,0 +1,479 @@
+//! From expressions to statements: what goes through the registers is followed, and what nft adds by itself is taken out again.
+
+use std::collections::HashMap;
+
+use super::header::{LINK, NETWORK, TRANSPORT};
+use super::kind::{Kind, Order, number};
+use super::statement::{Ends, Right, Statement};
+use super::{Comparison, Expression, Family, Load, Place, Rule, Span, Term};
+
+/// `NFT_META_*` that say which protocol follows.
+const PROTOCOL: u32 = 1;
+const DEVICE_TYPE: u32 = 8;
+const NFPROTO: u32 = 15;
+const L4PROTO: u32 = 16;
+
+/// The statement that asks for VLAN frames, beside those for the headers.
+pub(super) const VLAN: usize = 3;
+
+/// What is known while a rule is read.
+pub(super) struct Reader<'a> {
+    place: Place<'a>,
+    /// By the number of four-byte registers.
+    registers: HashMap<u32, Term>,
+    pub(super) statements: Vec<Option<Statement>>,
+    /// The network header that the packet has.
+    pub(super) network: Option<&'static str>,
+    pub(super) protocol: Option<u8>,
+    /// For each header the statement that asks that it is there: nft leaves it out where a field of the header is named.
+    asked: [Option<usize>; 4],
+}
+
+/// Four-byte registers in one of `NFT_REG_1` to `NFT_REG_4`.
+const WORDS: u32 = 4;
+/// `NFT_REG32_00`
+const FIRST_WORD: u32 = 8;
+
+fn word_of(register: u32) -> u32 {
+    if register < FIRST_WORD { register.saturating_sub(1) * WORDS } else { register - FIRST_WORD }
+}
+
+/// The statements of a rule; `None` where a value cannot be followed.
+#[must_use]
+pub fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
+    let network = match place.family {
+        Family::Ip => Some("ip"),
+        Family::Ip6 => Some("ip6"),
+        Family::Arp => Some("arp"),
+        Family::Inet | Family::Bridge | Family::Netdev => None,
+    };
+    let mut reader =
+        Reader { place, registers: HashMap::new(), statements: Vec::new(), network, protocol: None, asked: [None; 4] };
+    for expression in &rule.expressions {
+        reader.read(expression)?;
+    }
+    Some(reader.statements.into_iter().flatten().collect())
+}
+
+impl Reader<'_> {
+    fn read(&mut self, expression: &Expression) -> Option<()> {
+        match expression {
+            Expression::Meta { key, register } => self.put(*register, Term::Meta(*key)),
+            Expression::Load { from, register } => self.put(*register, Term::Load(self.by_family(*from))),
+            Expression::Payload { base, offset, length, register } => {
+                self.put(*register, Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?));
+            }
+            Expression::Hash { kind: 0, source: Some((source, length)), modulus, seed, offset, register } => {
+                let of = self.take_bytes(*source, *length as usize)?;
+                let of = Some(Box::new(self.resolved(of)));
+                self.put(*register, Term::Hash(of, *modulus, *seed, *offset));
+            }
+            Expression::Hash { kind: 1, source: None, modulus, seed, offset, register } => {
+                self.put(*register, Term::Hash(None, *modulus, *seed, *offset));
+            }
+            Expression::Option { from, register } => self.put(*register, Term::Option(*from)),
+            Expression::Value { value, register } => self.put(*register, Term::Value(value.clone())),
+            Expression::Bitwise { mask, xor, register } => self.bitwise(mask, xor, *register)?,
+            Expression::Shift { left, bits, register } => {
+                let of = Box::new(self.take(*register)?);
+                let sign = if *left { "<<" } else { ">>" };
+                self.put(*register, Term::Binary { of, sign, with: bits.to_ne_bytes().to_vec() });
+            }
+            Expression::ByteOrder { register } => {
+                let of = Box::new(self.take(*register)?);
+                self.put(*register, Term::Turned(of));
+            }
+            Expression::Cmp { comparison, value, register } => {
+                let left = self.take_bytes(*register, value.len())?;
+                if *comparison == Comparison::Lte && self.ends_range(&left, value) {
+                    return Some(());
+                }
+                self.compare(left, *comparison, value)?;
+            }
+            Expression::Range { negated, from, to, register } => {
+                let left = self.take_bytes(*register, from.len())?;
+                let left = self.resolved(left);
+                let sign = if *negated { "!=" } else { "" };
+                self.push(Statement::Match { left, sign, right: Right::Range(from.clone(), to.clone()) });
+            }
+            Expression::Lookup { set, negated, register, into } => self.lookup(set, *negated, *register, *into)?,
+            Expression::Unknown { .. } => {
+                // It may have written any register.
+                self.registers.clear();
+                self.push(Statement::Unknown(expression.clone()));
+            }
+            other => self.act(other)?,
+        }
+        Some(())
+    }
+
+    /// nft writes a range as two comparisons, one behind the other.
+    fn ends_range(&mut self, term: &Term, to: &[u8]) -> bool {
+        let term = self.resolved(term.clone());
+        let Some(Some(Statement::Match { left, right: right @ Right::Value(_), sign: sign @ ">=" })) =
+            self.statements.last_mut()
+        else {
+            return false;
+        };
+        let Right::Value(from) = right else { return false };
+        if *left != term {
+            return false;
+        }
+        (*right, *sign) = (Right::Range(std::mem::take(from), to.to_vec()), "");
+        true
+    }
+
+    /// `NFT_CT_SRC` and `NFT_CT_DST` are addresses of the table's family; the later keys name theirs.
+    fn by_family(&self, from: Load) -> Load {
+        match (from, self.place.family) {
+            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip) => Load::Ct { key: key + 11, direction },
+            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip6) => Load::Ct { key: key + 13, direction },
+            _ => from,
+        }
+    }
+
+    fn act(&mut self, expression: &Expression) -> Option<()> {
+        let both = !matches!(self.place.family, Family::Ip | Family::Ip6);
+        if let Expression::Immediate(verdict) = expression {
+            self.push(Statement::Verdict(verdict.clone()));
+            return Some(());
+        }
+        let statement = match expression {
+            Expression::SetMeta { key, register } => {
+                Statement::Set { what: Term::Meta(*key), to: self.value(*register)? }
+            }
+            Expression::SetCt { key, direction, register } => {
+                let what = Term::Load(Load::Ct { key: *key, direction: *direction });
+                Statement::Set { what, to: self.value(*register)? }
+            }
+            Expression::SetPayload { base, offset, length, register } => {
+                self.set_field(Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?), *register)?
+            }
+            Expression::SetOption { to, register } => {
+                let value = match self.value(*register)? {
+                    Term::Turned(value) => *value,
+                    value => value,
+                };
+                Statement::Set { what: Term::Option(*to), to: value }
+            }
+            Expression::Send { copy, address, device, family } => {
+                let mut term = |register: &Option<u32>| match register {
+                    Some(register) => self.value(*register).map(Some),
+                    None => Some(None),
+                };
+                Statement::Send {
+                    word: if *copy { "dup" } else { "fwd" },
+                    family: *family,
+                    address: term(address)?,
+                    device: term(device)?,
+                }
+            }
+            Expression::Nat { kind, family, address, port, flags } => Statement::Nat {
+                word: if *kind == 0 { "snat" } else { "dnat" },
+                family: self.nat_family(*family, *address, both),
+                to: self.ends(*address, *port)?,
+                flags: *flags,
+            },
+            Expression::Redirect { port, flags } => {
+                let to = self.ends(Span::default(), *port)?;
+                Statement::Nat { word: "redirect", family: None, to, flags: *flags }
+            }
+            Expression::Masquerade { port, flags } => {
+                let to = self.ends(Span::default(), *port)?;
+                Statement::Nat { word: "masquerade", family: None, to, flags: *flags }
+            }
+            Expression::Tproxy { family, address, port } => {
+                let span = |from: &Option<u32>| Span { from: *from, to: None };
+                let family = (both && *family != 0).then_some(*family);
+                Statement::Tproxy { family, to: self.ends(span(address), span(port))? }
+            }
+            Expression::ObjectMap { set, register } => {
+                let found = self.place.set(set)?;
+                let (kind, length) = (found.object?, found.key_length as usize);
+                let key = self.take_bytes(*register, length)?;
+                Statement::ObjectMap(kind, self.resolved(key), set.clone())
+            }
+            Expression::Reject { kind, code } => self.reject(*kind, *code, both),
+            Expression::Update { set, operation, key, data, timeout, expressions } => {
+                let length = self.place.set(set)?.key_length as usize;
+                let key = self.take_bytes(*key, length)?;
+                Statement::Update {
+                    set: set.clone(),
+                    operation: *operation,
+                    key: self.resolved(key),
+                    data: match data {
+                        Some(data) => Some(self.value(*data)?),
+                        None => None,
+                    },
+                    timeout: *timeout,
+                    expressions: expressions.clone(),
+                }
+            }
+            Expression::Match { .. } | Expression::Target { .. } => {
+                Statement::Xtables { expression: expression.clone(), protocol: self.protocol }
+            }
+            other => Statement::Plain(other.clone()),
+        };
+        // nft leaves what stands before such a statement as it is.
+        self.asked = [None; 4];
+        self.push(statement);
+        Some(())
+    }
+
+    /// The word of the family: where both pass, and before a map that gives address and port.
+    fn nat_family(&self, family: u32, address: Span, both: bool) -> Option<u32> {
+        let term = self.registers.get(&word_of(address.from?))?;
+        let pairs = match term {
+            Term::Map(_, set) => Kind::of_key(self.place.set(set)?.data?).is_some_and(|kinds| kinds.len() > 1),
+            _ => false,
+        };
+        (both || pairs).then_some(family)
+    }
+
+    fn push(&mut self, statement: Statement) {
+        self.statements.push(Some(statement));
+    }
+
+    fn put(&mut self, register: u32, term: Term) {
+        self.registers.insert(word_of(register), term);
+    }
+
+    pub(super) fn take(&self, register: u32) -> Option<Term> {
+        self.registers.get(&word_of(register)).cloned()
+    }
+
+    /// A value that is used, resolved.
+    fn value(&mut self, register: u32) -> Option<Term> {
+        let term = self.take(register)?;
+        Some(self.resolved(term))
+    }
+
+    /// So many bytes from a register on: several values where one is shorter.
+    fn take_bytes(&self, register: u32, bytes: usize) -> Option<Term> {
+        let padded = |bytes: usize| bytes.next_multiple_of(4).max(4);
+        let (mut at, mut rest) = (word_of(register), padded(bytes));
+        let first = self.registers.get(&at)?.clone();
+        if first.kind(&self.place).0 == Kind::Text || padded(first.bytes(&self.place)) >= rest {
+            return Some(first);
+        }
+        let mut parts = Vec::new();
+        while rest > 0 {
+            let part = self.registers.get(&at)?.clone();
+            let length = padded(part.bytes(&self.place));
+            rest = rest.checked_sub(length)?;
+            at = at.checked_add(u32::try_from(length).ok()? / WORDS)?;
+            parts.push(part);
+        }
+        Some(Term::Concat(parts))
+    }
+
+    fn ends(&mut self, address: Span, port: Span) -> Option<Ends> {
+        let address = self.span(address)?;
+        // A map may give address and port in one go.
+        let one = matches!(&address, Some((Term::Map(..), None)));
+        let inside = one && port.from.is_some_and(|port| !self.registers.contains_key(&word_of(port)));
+        let port = if inside { None } else { self.span(port)? };
+        Some(Ends { address, port })
+    }
+
+    /// First and last; `None` within where there are none.
+    fn span(&mut self, span: Span) -> Option<Option<(Term, Option<Term>)>> {
+        let Some(from) = span.from else { return Some(None) };
+        let to = match span.to {
+            Some(to) => Some(self.value(to)?),
+            None => None,
+        };
+        Some(Some((self.value(from)?, to)))
+    }
+
+    /// `(value & mask) ^ xor` as nft writes it: `&`, then `^`, then `|`.
+    fn bitwise(&mut self, mask: &[u8], xor: &[u8], register: u32) -> Option<()> {
+        let mut term = self.take(register)?;
+        let or: Vec<u8> = mask.iter().zip(xor).map(|(mask, xor)| !mask & xor).collect();
+        let flipped: Vec<u8> = mask.iter().zip(xor).map(|(mask, xor)| mask & xor).collect();
+        let kept: Vec<u8> = mask.iter().zip(&or).map(|(mask, or)| mask | or).collect();
+        let mut then = |sign: &'static str, with: Vec<u8>| {
+            let of = Box::new(std::mem::replace(&mut term, Term::Value(Vec::new())));
+            term = Term::Binary { of, sign, with };
+        };
+        if kept.iter().any(|byte| *byte != 0xff) {
+            then("&", kept);
+        }
+        if flipped.iter().any(|byte| *byte != 0) {
+            then("^", flipped);
+        }
+        if or.iter().any(|byte| *byte != 0) {
+            then("|", or);
+        }
+        self.put(register, term);
+        Some(())
+    }
+
+    fn lookup(&mut self, set: &str, negated: bool, register: u32, into: Option<u32>) -> Option<()> {
+        let length = self.place.set(set).map_or(0, |set| set.key_length as usize);
+        let key = self.take_bytes(register, length)?;
+        let key = self.resolved(key);
+        match into {
+            None => {
+                let sign = match (negated, &key) {
+                    (true, _) => "!=",
+                    (false, Term::Binary { .. }) => "==",
+                    (false, _) => "",
+                };
+                self.push(Statement::Match { left: key, sign, right: Right::Set(set.to_owned()) });
+            }
+            Some(0) => self.push(Statement::VerdictMap { key, set: set.to_owned() }),
+            Some(into) => {
+                // What lay in the registers behind it is gone.
+                let at = word_of(into);
+                self.registers.retain(|word, _| !(at..at.saturating_add(2 * WORDS)).contains(word));
+                self.put(into, Term::Map(Box::new(key), set.to_owned()));
+            }
+        }
+        Some(())
+    }
+
+    fn reject(&mut self, kind: u32, code: u8, both: bool) -> Statement {
+        const UNREACHABLE: u32 = 0;
+        const RESET: u32 = 1;
+        if both && kind == UNREACHABLE {
+            self.drop_asked(NETWORK as usize);
+        }
+        if !both && kind == RESET {
+            self.drop_asked(TRANSPORT as usize);
+        }
+        Statement::Reject { kind, code, ipv6: self.network == Some("ip6"), both }
+    }
+
+    pub(super) fn drop_asked(&mut self, which: usize) {
+        let statement = self.asked.get_mut(which).and_then(Option::take);
+        if let Some(place) = statement.and_then(|index| self.statements.get_mut(index)) {
+            *place = None;
+        }
+    }
+
+    fn compare(&mut self, left: Term, comparison: Comparison, value: &[u8]) -> Option<()> {
+        let sign = match comparison {
+            Comparison::Eq => "",
+            Comparison::Neq => "!=",
+            Comparison::Lt => "<",
+            Comparison::Lte => "<=",
+            Comparison::Gt => ">",
+            Comparison::Gte => ">=",
+        };
+        let equal = matches!(comparison, Comparison::Eq | Comparison::Neq);
+        if let Term::Raw(base, offset, bits) = left
+            && comparison == Comparison::Eq
+            && self.split(base, offset, bits, value).is_some()
+        {
+            return Some(());
+        }
+        if equal && let Some((field, right)) = self.part_of_field(&left, value) {
+            self.used(field);
+            return self.compared(Term::Field(field), sign, right);
+        }
+        let left = self.resolved(left);
+        let (kind, order) = left.kind(&self.place);
+        let right = Right::Value(value.to_vec());
+        if equal && kind.has_prefixes() && value.len() < kind.bytes() && order == Order::Big {
+            let mut whole = value.to_vec();
+            whole.resize(kind.bytes(), 0);
+            let bits = u32::try_from(value.len()).ok()?.checked_mul(8)?;
+            return self.compared(left, sign, Right::Prefix(whole, bits));
+        }
+        match &left {
+            Term::Binary { of, sign: "&", with } if equal && kind.is_flags() => {
+                let (of, mask) = ((**of).clone(), with.clone());
+                let zero = value.iter().all(|byte| *byte == 0);
+                let (sign, right) = match (comparison, zero) {
+                    (Comparison::Neq, true) => ("", Right::AnyOf(mask)),
+                    (Comparison::Eq, true) => ("", Right::NoneOf(mask)),
+                    _ => (sign, Right::Of { mask, value: value.to_vec() }),
+                };
+                self.compared(of, sign, right)
+            }
+            Term::Binary { of, sign: "&", with } if equal && kind.has_prefixes() && prefix(with, order).is_some() => {
+                let (of, bits) = ((**of).clone(), prefix(with, order)?);
+                self.compared(of, sign, Right::Prefix(value.to_vec(), bits))
+            }
+            Term::Binary { .. } if sign.is_empty() => self.compared(left, "==", right),
+            _ if kind.is_flags() && sign.is_empty() => self.compared(left, "==", right),
+            _ if kind.is_text() && value.len() < kind.bytes() && !value.contains(&0) => {
+                self.compared(left, sign, Right::Begins(value.to_vec()))
+            }
+            _ => self.compared(left, sign, right),
+        }
+    }
+
+    /// A comparison, and what it tells of the packet.
+    pub(super) fn compared(&mut self, left: Term, sign: &'static str, right: Right) -> Option<()> {
+        let said = match &right {
+            Right::Value(value) if sign.is_empty() => number(value, left.kind(&self.place).1),
+            _ => None,
+        };
+        let (term, index) = (left.clone(), self.statements.len());
+        self.push(Statement::Match { left, sign, right });
+        if let Some(said) = said {
+            self.learn(&term, said, index);
+        }
+        Some(())
+    }
+
+    fn learn(&mut self, term: &Term, said: u128, index: usize) {
+        let ask = |asked: &mut [Option<usize>; 4], which: u32| {
+            if let Some(place) = asked.get_mut(which as usize) {
+                *place = Some(index);
+            }
+        };
+        let by_ether_type = |said: u128| match said {
+            0x800 => Some("ip"),
+            0x86dd => Some("ip6"),
+            0x806 => Some("arp"),
+            _ => None,
+        };
+        let word = match term {
+            Term::Field(field) => (field.header, field.name),
+            _ => ("", ""),
+        };
+        match (term, word) {
+            (Term::Meta(NFPROTO), _) => {
+                self.network = if said == 10 { Some("ip6") } else { Some("ip") };
+                ask(&mut self.asked, NETWORK);
+            }
+            (Term::Meta(PROTOCOL), _) => {
+                self.network = by_ether_type(said).or(self.network);
+                ask(&mut self.asked, NETWORK);
+            }
+            (_, ("ether", "type")) if said == 0x8100 => self.asked[VLAN] = Some(index),
+            (_, ("ether" | "vlan", "type")) => {
+                self.network = by_ether_type(said).or(self.network);
+                ask(&mut self.asked, NETWORK);
+            }
+            (Term::Meta(DEVICE_TYPE), _) => ask(&mut self.asked, LINK),
+            (Term::Meta(L4PROTO), _) => {
+                self.protocol = u8::try_from(said).ok();
+                // ICMP says which family it belongs to.
+                if matches!((said, self.network), (1, Some("ip")) | (58, Some("ip6"))) {
+                    self.drop_asked(NETWORK as usize);
+                }
+                ask(&mut self.asked, TRANSPORT);
+            }
+            (_, ("ip", "protocol") | ("ip6", "nexthdr")) => {
+                self.protocol = u8::try_from(said).ok();
+                // Where both families pass, it is what tells them apart, and stays.
+                if matches!(self.place.family, Family::Ip | Family::Ip6) {
+                    ask(&mut self.asked, TRANSPORT);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How many leading bits a mask keeps, if it keeps only such.
+fn prefix(mask: &[u8], order: Order) -> Option<u32> {
+    let bits = u32::try_from(mask.len()).ok()?.checked_mul(8)?;
+    let value = number(mask, order)?;
+    let ones = value.checked_shl(u128::BITS - bits)?.leading_ones();
+    (value.count_ones() == ones && ones < bits).then_some(ones)
+}

@@ -1,0 +1,177 @@
+//! Sets and maps with their elements, and named objects: what rules look into.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Expression, Verdict, comment_of};
+use crate::packet::hexadecimal;
+
+/// A set or a map (`NFTA_SET_*`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Set {
+    /// Name.
+    pub name: String,
+    /// Handle: sets were made in the order of theirs.
+    pub handle: Option<u64>,
+    /// `NFT_SET_*`
+    pub flags: u32,
+    /// nft's number of the key's type.
+    pub key: u32,
+    /// Bytes of the key.
+    pub key_length: u32,
+    /// nft's number of the data's type; [`Set::VERDICT`] for verdicts.
+    pub data: Option<u32>,
+    /// `NFT_OBJECT_*` of a map of objects.
+    pub object: Option<u32>,
+    /// Milliseconds that an element stays.
+    pub timeout: Option<u64>,
+    /// Milliseconds between collections.
+    pub collection: Option<u32>,
+    /// `NFT_SET_POL_*`
+    pub policy: Option<u32>,
+    /// Most elements.
+    pub size: Option<u32>,
+    /// What nft noted for itself.
+    #[serde(default, with = "hexadecimal::text")]
+    pub user_data: Vec<u8>,
+    /// What each element has beside its key.
+    pub expressions: Vec<Expression>,
+    /// Elements in the kernel's order.
+    pub elements: Vec<Element>,
+}
+
+/// What a map's key leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Data {
+    /// A value.
+    Value(#[serde(with = "hexadecimal::text")] Vec<u8>),
+    /// A verdict.
+    Verdict(Verdict),
+    /// An object of the table.
+    Object(String),
+}
+
+/// An element (`NFTA_SET_ELEM_*`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Element {
+    /// Key; the first of a range, where `end` is there.
+    #[serde(with = "hexadecimal::text")]
+    pub key: Vec<u8>,
+    /// Last key of a range (concatenations).
+    pub end: Option<KeyEnd>,
+    /// What it leads to.
+    pub data: Option<Data>,
+    /// `NFT_SET_ELEM_*`
+    pub flags: u32,
+    /// Milliseconds.
+    pub timeout: Option<u64>,
+    /// Milliseconds left.
+    pub expiration: Option<u64>,
+    /// Its own counters and the like.
+    pub expressions: Vec<Expression>,
+    /// What nft noted for itself: comments.
+    #[serde(default, with = "hexadecimal::text")]
+    pub user_data: Vec<u8>,
+}
+
+/// Last key of a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyEnd(
+    /// Its bytes.
+    #[serde(with = "hexadecimal::text")]
+    pub Vec<u8>,
+);
+
+impl Element {
+    /// `NFT_SET_ELEM_INTERVAL_END`
+    const END: u32 = 1;
+    /// `NFT_SET_ELEM_CATCHALL`
+    const CATCHALL: u32 = 2;
+
+    /// It says where a range ends: the first key that is no longer in it.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.flags & Self::END != 0
+    }
+
+    /// It stands for every key that has no element.
+    #[must_use]
+    pub fn catches_all(&self) -> bool {
+        self.flags & Self::CATCHALL != 0
+    }
+
+    /// Its comment (hostile text).
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        comment_of(&self.user_data, 0)
+    }
+}
+
+impl Set {
+    /// `NFT_DATA_VERDICT`: the data's type where a map leads to verdicts.
+    pub const VERDICT: u32 = 0xffff_ff00;
+    const ANONYMOUS: u32 = 1;
+    const INTERVAL: u32 = 4;
+    const MAP: u32 = 8;
+
+    /// It belongs to one rule and has no name of its own.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.flags & Self::ANONYMOUS != 0
+    }
+
+    /// Its elements are ranges.
+    #[must_use]
+    pub fn is_interval(&self) -> bool {
+        self.flags & Self::INTERVAL != 0
+    }
+
+    /// Nobody may change it any more.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
+    /// Rules or time change its elements: they are state, not what somebody wrote.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.flags & 0x30 != 0
+    }
+
+    /// nft's words for its flags.
+    #[must_use]
+    pub fn flag_words(&self) -> Vec<&'static str> {
+        const FLAGS: [(u32, &str); 4] = [(2, "constant"), (4, "interval"), (0x20, "dynamic"), (0x10, "timeout")];
+        FLAGS.iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, word)| *word).collect()
+    }
+
+    /// Its keys lead to something.
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        self.flags & Self::MAP != 0 || self.object.is_some()
+    }
+
+    /// Its comment (hostile text).
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        // NFTNL_UDATA_SET_COMMENT
+        comment_of(&self.user_data, 7)
+    }
+}
+
+/// A counter, a quota and the like under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// Name.
+    pub name: String,
+    /// Handle.
+    pub handle: Option<u64>,
+    /// `NFT_OBJECT_*`
+    pub kind: u32,
+    /// What it is.
+    pub expression: Expression,
+    /// What nft noted for itself.
+    #[serde(default, with = "hexadecimal::text")]
+    pub user_data: Vec<u8>,
+}

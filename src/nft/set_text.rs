@@ -1,0 +1,400 @@
+//! Sets, maps and objects in nft's words, as `nft list ruleset` 1.0.6 prints them.
+
+use super::constant;
+use super::kind::{Kind, Order};
+use super::print::{limit, plain, quota, stateless};
+use super::user_data::{comment_of, note, number_of};
+use super::{Data, Element, Expression, Load, Object, Place, Set, Term, header};
+
+/// `NFTNL_UDATA_SET_*`
+const KEY_ORDER: u8 = 0;
+const DATA_ORDER: u8 = 1;
+const MERGE: u8 = 2;
+const KEY_TYPE_OF: u8 = 3;
+const DATA_TYPE_OF: u8 = 4;
+
+/// The order that nft noted for a kind which has none of its own.
+fn noted_order(set: &Set, which: u8, kind: Kind) -> Order {
+    const HOST: u32 = 1;
+    match (kind, number_of(&set.user_data, which)) {
+        (Kind::Integer, Some(HOST)) => Order::Host,
+        (Kind::Integer, Some(_)) => Order::Big,
+        _ => kind.order(),
+    }
+}
+
+/// Kinds of a set's key.
+fn key_kinds(set: &Set) -> Option<Vec<(Kind, Order)>> {
+    let kinds = Kind::of_key(set.key)?;
+    Some(kinds.into_iter().map(|kind| (kind, noted_order(set, KEY_ORDER, kind))).collect())
+}
+
+/// A set's elements in nft's words, one text each; `None` where a value has none.
+#[must_use]
+pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
+    elements_of(set, None, place)
+}
+
+/// The same; the kinds are those of the term that is looked up, where it is known.
+pub(super) fn elements_of(set: &Set, asked: Option<&[(Kind, Order)]>, place: &Place<'_>) -> Option<Vec<String>> {
+    let kinds = match (asked, key_kinds(set)) {
+        (Some(kinds), _) if !kinds.iter().any(|(kind, _)| *kind == Kind::Invalid) => kinds.to_vec(),
+        (_, known) => known?,
+    };
+    let mut texts = Vec::new();
+    if let ([(kind, _)], true) = (kinds.as_slice(), set.is_interval()) {
+        for (element, to) in intervals(set)? {
+            // Ranges are kept most significant byte first, so that they can be ordered.
+            let key = constant::range(*kind, &element.key, &to, Order::Big, place.devices)?;
+            texts.push(entry(set, element, key, place)?);
+        }
+    } else {
+        let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
+        if !set.is_interval() {
+            elements.sort_by_key(|element| rank(&element.key, &kinds));
+        }
+        for element in elements {
+            let end = element.end.as_ref().map(|end| end.0.as_slice());
+            texts.push(entry(set, element, concatenation(&kinds, &element.key, end, place)?, place)?);
+        }
+    }
+    for element in set.elements.iter().filter(|element| element.catches_all()) {
+        texts.push(entry(set, element, "*".to_owned(), place)?);
+    }
+    Some(texts)
+}
+
+/// The order in which nft lists elements: by number; several parts, and texts, as one number of the machine's order.
+fn rank(key: &[u8], kinds: &[(Kind, Order)]) -> Vec<u8> {
+    let order = match kinds {
+        [(_, order)] => *order,
+        _ => Order::Host,
+    };
+    let mut bytes = key.to_vec();
+    if order == Order::Host && cfg!(target_endian = "little") {
+        bytes.reverse();
+    }
+    bytes
+}
+
+/// A key of several parts, each padded to four bytes; with the last key of a range, where there is one.
+pub(super) fn concatenation(
+    kinds: &[(Kind, Order)],
+    key: &[u8],
+    end: Option<&[u8]>,
+    place: &Place<'_>,
+) -> Option<String> {
+    if let [(kind, order)] = kinds {
+        return constant::range(*kind, key, end.unwrap_or(key), *order, place.devices);
+    }
+    let mut at = 0;
+    let mut parts = Vec::new();
+    for (index, (kind, order)) in kinds.iter().enumerate() {
+        let last = index + 1 == kinds.len();
+        let bytes = match kind.bytes() {
+            0 if last => key.len().checked_sub(at)?.min(4),
+            0 => 4,
+            known => known,
+        };
+        let part = |key: &[u8]| key.get(at..at + bytes).map(<[u8]>::to_vec);
+        let (from, to) = (part(key)?, part(end.unwrap_or(key))?);
+        parts.push(constant::range(*kind, &from, &to, *order, place.devices)?);
+        at += bytes.next_multiple_of(4);
+    }
+    Some(parts.join(" . "))
+}
+
+/// Ranges of a set whose elements say where one begins and where it has ended.
+fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
+    let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
+    // Where one ends and the next begins, the end comes first.
+    elements.sort_by(|a, b| a.key.cmp(&b.key).then(b.ends().cmp(&a.ends())));
+    let mut found = Vec::new();
+    let mut open: Option<&Element> = None;
+    for element in elements {
+        if let Some(start) = open.take() {
+            found.push((start, before(&element.key)?));
+        }
+        open = (!element.ends()).then_some(element);
+    }
+    found.extend(open.map(|start| (start, vec![0xff; start.key.len()])));
+    Some(found)
+}
+
+/// The ranges of a set of single keys, ends included, most significant byte first where they are numbers of packets; `None` for
+/// sets of other keys, and for those whose elements come and go.
+#[must_use]
+pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    if set.changes() || set.elements.iter().any(Element::catches_all) {
+        return None;
+    }
+    if set.is_interval() {
+        return Some(intervals(set)?.into_iter().map(|(element, to)| (element.key.clone(), to)).collect());
+    }
+    Some(set.elements.iter().map(|element| (element.key.clone(), element.key.clone())).collect())
+}
+
+/// The key before this one.
+fn before(key: &[u8]) -> Option<Vec<u8>> {
+    let mut key = key.to_vec();
+    for byte in key.iter_mut().rev() {
+        let borrow = *byte == 0;
+        *byte = byte.wrapping_sub(1);
+        if !borrow {
+            return Some(key);
+        }
+    }
+    None
+}
+
+/// An element behind its key: what it counts, how long it stays, what it leads to.
+fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> Option<String> {
+    for expression in &element.expressions {
+        let words = if place.counted { plain(expression) } else { stateless(expression) };
+        text.push_str(&format!(" {}", words?));
+    }
+    for (word, time) in [("timeout", element.timeout), ("expires", element.expiration.filter(|_| place.counted))] {
+        if let Some(time) = time.filter(|time| *time != 0) {
+            text.push_str(&format!(" {word} {}", constant::time(time)));
+        }
+    }
+    if let Some(comment) = element.comment() {
+        text.push_str(&format!(" comment \"{comment}\""));
+    }
+    if !set.is_map() {
+        return Some(text);
+    }
+    let data = match element.data.as_ref()? {
+        Data::Verdict(verdict) => verdict.text(),
+        Data::Object(name) => format!("\"{name}\""),
+        Data::Value(value) => {
+            let kinds = Kind::of_key(set.data?)?;
+            let kinds: Vec<_> = kinds.into_iter().map(|kind| (kind, noted_order(set, DATA_ORDER, kind))).collect();
+            concatenation(&kinds, value, None, place)?
+        }
+    };
+    Some(format!("{text} : {data}"))
+}
+
+/// A named set or map as nft lists it, indented as in its table; whether all of it is in nft's words.
+#[must_use]
+pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
+    let word = if set.is_map() { "map" } else { "set" };
+    let mut out = format!("\t{word} {} {{\n", set.name);
+    let mut line = |text: &str| out.push_str(&format!("\t\t{text}\n"));
+    let declared = declaration(set, place);
+    let whole = declared.is_some();
+    line(&declared.unwrap_or_else(|| format!("[ type 0x{:x} ]", set.key)));
+    for text in properties(set) {
+        line(&text);
+    }
+    let mut complete = whole;
+    if !set.elements.is_empty() {
+        match elements_of(set, type_of_kinds(set, place).as_deref(), place) {
+            Some(elements) => line(&format!("elements = {{ {} }}", wrapped(set, &elements))),
+            None => {
+                complete = false;
+                line(&format!("[ {} elements ]", set.elements.len()));
+            }
+        }
+    }
+    out.push_str("\t}\n");
+    (out, complete)
+}
+
+/// What a set's keys are, and what they lead to, in nft's words; `None` where there are none.
+#[must_use]
+pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String>) {
+    let joined = |number: u32| -> Option<String> {
+        Some(Kind::of_key(number)?.into_iter().map(Kind::word).collect::<Vec<_>>().join(" . "))
+    };
+    let noted = |which| type_of(set, which).and_then(|term| term.text(place));
+    let key = noted(KEY_TYPE_OF).or_else(|| joined(set.key));
+    let data = match (set.object, set.data.filter(|_| set.is_map())) {
+        (Some(object), _) => object_word(object).map(str::to_owned),
+        (None, Some(Set::VERDICT)) => Some("verdict".to_owned()),
+        (None, Some(data)) => noted(DATA_TYPE_OF).or_else(|| joined(data)),
+        (None, None) => None,
+    };
+    (key, data)
+}
+
+/// `type ipv4_addr . inet_service : verdict`
+fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
+    let word = if type_of(set, KEY_TYPE_OF).is_some() { "typeof" } else { "type" };
+    let (key, data) = set_types(set, place);
+    let data = if set.is_map() { format!(" : {}", data?) } else { String::new() };
+    Some(format!("{word} {}{data}", key?))
+}
+
+/// What stands between type and elements, line by line.
+fn properties(set: &Set) -> Vec<String> {
+    const MEMORY: u32 = 1;
+    let mut lines = Vec::new();
+    if set.policy == Some(MEMORY) && !set.is_constant() {
+        lines.push("policy memory".to_owned());
+    }
+    if let Some(size) = set.size.filter(|size| *size != 0 && !set.is_constant()) {
+        lines.push(format!("size {size}"));
+    }
+    let flags = set.flag_words();
+    // That elements have a time is seen from the usual one.
+    let said = flags.iter().any(|flag| *flag != "timeout" || set.timeout.is_none());
+    if said {
+        lines.push(format!("flags {}", flags.join(",")));
+    }
+    lines.extend(set.expressions.iter().map(|part| stateless(part).unwrap_or_else(|| part.text())));
+    if number_of(&set.user_data, MERGE).is_some_and(|merge| merge != 0) {
+        lines.push("auto-merge".to_owned());
+    }
+    if let Some(timeout) = set.timeout.filter(|timeout| *timeout != 0) {
+        lines.push(format!("timeout {}", constant::time(timeout)));
+    }
+    if let Some(collection) = set.collection.filter(|collection| *collection != 0) {
+        lines.push(format!("gc-interval {}", constant::time(collection.into())));
+    }
+    lines.extend(set.comment().map(|comment| format!("comment \"{comment}\"")));
+    lines
+}
+
+/// Elements behind commas; nft puts so many into a line as the kind of the key has room for.
+fn wrapped(set: &Set, elements: &[String]) -> String {
+    let in_line = match Kind::of_key(set.key).as_deref() {
+        Some(
+            [
+                Kind::Nfproto
+                | Kind::Integer
+                | Kind::ArpOperation
+                | Kind::Protocol
+                | Kind::Port
+                | Kind::TcpFlag
+                | Kind::DccpType
+                | Kind::Mark
+                | Kind::Index
+                | Kind::ClassId
+                | Kind::Uid
+                | Kind::Gid
+                | Kind::CtDirection,
+            ],
+        ) => 5,
+        Some([Kind::Ipv4 | Kind::CtState | Kind::CtStatus | Kind::PacketType]) => 2,
+        _ => 1,
+    };
+    let lines: Vec<String> = elements.chunks(in_line).map(|line| line.join(", ")).collect();
+    lines.join(",\n\t\t\t     ")
+}
+
+/// What a set was declared after (`typeof ip saddr`), as nft noted it.
+fn type_of(set: &Set, which: u8) -> Option<Term> {
+    noted_term(note(&set.user_data, which)?)
+}
+
+fn type_of_kinds(set: &Set, place: &Place<'_>) -> Option<Vec<(Kind, Order)>> {
+    type_of(set, KEY_TYPE_OF).map(|term| term.kinds(place))
+}
+
+/// An expression that nft noted: its number (`enum expr_types`), and its properties.
+fn noted_term(noted: &[u8]) -> Option<Term> {
+    const PAYLOAD: u32 = 7;
+    const META: u32 = 9;
+    const CT: u32 = 12;
+    const CONCATENATION: u32 = 13;
+    let (kind, data) = (number_of(noted, 0)?, note(noted, 1)?);
+    Some(match kind {
+        META => Term::Meta(number_of(data, 0)?),
+        CT => {
+            let direction = number_of(data, 1).and_then(|direction| u8::try_from(direction).ok());
+            Term::Load(Load::Ct { key: number_of(data, 0)?, direction: direction.filter(|direction| *direction < 2) })
+        }
+        PAYLOAD => {
+            // `enum proto_desc_id`
+            let header = match number_of(data, 0)? {
+                4 => "icmp",
+                6 => "udp",
+                7 => "udplite",
+                8 => "tcp",
+                10 => "sctp",
+                11 => "th",
+                12 => "ip",
+                13 => "ip6",
+                14 => "icmpv6",
+                15 => "arp",
+                16 => "vlan",
+                17 => "ether",
+                _ => return None,
+            };
+            Term::Field(header::numbered(header, usize::try_from(number_of(data, 1)?).ok()?)?)
+        }
+        CONCATENATION => {
+            let parts: Option<Vec<Term>> = (0..16).map_while(|index| note(data, index)).map(noted_term).collect();
+            Term::Concat(parts.filter(|parts| !parts.is_empty())?)
+        }
+        _ => return None,
+    })
+}
+
+/// `NFT_OBJECT_CT_HELPER`
+const HELPER: u32 = 3;
+
+/// `NFTA_CT_HELPER_*`: name, family and protocol, in the order and form in which the kernel sends them.
+fn helper(data: &[u8]) -> Option<String> {
+    let (mut name, mut family, mut protocol) = (None, None, None);
+    let mut rest = data;
+    while let [l0, l1, k0, k1, tail @ ..] = rest {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1])).checked_sub(4)?;
+        let value = tail.get(..length)?;
+        match u16::from_ne_bytes([*k0, *k1]) {
+            1 => name = Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()),
+            2 => family = value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)),
+            3 => protocol = value.first().copied(),
+            _ => return None,
+        }
+        rest = tail.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    let protocol = match protocol? {
+        6 => "tcp",
+        17 => "udp",
+        _ => return None,
+    };
+    let family = match family? {
+        1 => "inet",
+        2 => "ip",
+        10 => "ip6",
+        _ => return None,
+    };
+    Some(format!("type \"{}\" protocol {protocol}\n\t\tl3proto {family}", name?))
+}
+
+fn object_word(kind: u32) -> Option<&'static str> {
+    Some(match kind {
+        1 => "counter",
+        2 => "quota",
+        3 => "ct helper",
+        4 => "limit",
+        7 => "ct timeout",
+        8 => "secmark",
+        9 => "ct expectation",
+        10 => "synproxy",
+        _ => return None,
+    })
+}
+
+/// A named object as nft lists it, indented as in its table; whether all of it is in nft's words.
+#[must_use]
+pub fn object_text(object: &Object) -> (String, bool) {
+    let lines = match &object.expression {
+        Expression::Counter { packets, bytes } => Some(format!("packets {packets} bytes {bytes}")),
+        Expression::Quota { bytes, used, flags } => Some(quota(*bytes, *used, *flags)),
+        Expression::Limit { rate, unit, burst, bytes, over } => {
+            limit(*rate, *unit, *burst, *bytes, *over).and_then(|text| Some(text.strip_prefix("limit ")?.to_owned()))
+        }
+        Expression::Unknown { data, .. } if object.kind == HELPER => helper(data),
+        _ => None,
+    };
+    let word = object_word(object.kind).unwrap_or("object");
+    let whole = lines.is_some();
+    let comment = comment_of(&object.user_data, 0);
+    let comment = comment.map_or(String::new(), |comment| format!("\t\tcomment \"{comment}\"\n"));
+    let body = lines.unwrap_or_else(|| object.expression.text());
+    (format!("\t{word} {} {{\n{comment}\t\t{body}\n\t}}\n", object.name), whole)
+}

@@ -1,0 +1,140 @@
+//! Prints tables of nf_tables as `nft list ruleset` 1.0.6 does.
+
+use super::nft_rule::{place_of, print_listed};
+use crate::model::{Backend, Chain, Family, Hook, Policy, Ruleset, Table};
+use crate::nft::{self, Place};
+
+/// A rule set in nft's words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NftText {
+    /// The text.
+    pub text: String,
+    /// What of it is not in nft's words, and stands in brackets by name and bytes: `ip nat chain PREROUTING`.
+    pub missing: Vec<String>,
+}
+
+/// Prints all tables of nf_tables in the order in which they were made; `devices` are those of the namespace.
+#[must_use]
+pub fn print_nft(rulesets: &[Ruleset], devices: &[(u32, String)]) -> NftText {
+    let native = rulesets.iter().filter(|ruleset| ruleset.backend == Backend::Nft);
+    let mut tables: Vec<(Family, &Table)> =
+        native.flat_map(|ruleset| ruleset.tables.iter().map(|table| (ruleset.family, table))).collect();
+    tables.sort_by_key(|(_, table)| table.handle);
+    let mut out = NftText::default();
+    for (family, table) in tables {
+        print_table(family, table, devices, &mut out);
+    }
+    out
+}
+
+fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &mut NftText) {
+    let place = place_of(family, table, devices, true);
+    let mut blocks = Vec::new();
+    let mut missing = |what: &str, name: &str, whole: bool| {
+        if !whole {
+            out.missing.push(format!("{} {} {what} {name}", family.word(), table.name));
+        }
+    };
+    let mut objects: Vec<_> = table.objects.iter().collect();
+    objects.sort_by_key(|object| object.handle);
+    for object in objects {
+        let (text, whole) = nft::object_text(object);
+        missing("object", &object.name, whole);
+        blocks.push(text);
+    }
+    let mut sets: Vec<_> = table.sets.iter().filter(|set| !set.is_anonymous()).collect();
+    sets.sort_by_key(|set| set.handle);
+    for set in sets {
+        let (text, whole) = nft::set_text(set, &place);
+        missing("set", &set.name, whole);
+        blocks.push(text);
+    }
+    for name in &table.flow_tables {
+        missing("flow table", name, false);
+        blocks.push(format!("\t[ flow table {name} ]\n"));
+    }
+    let mut chains: Vec<_> = table.chains.iter().collect();
+    chains.sort_by_key(|chain| chain.handle);
+    for chain in chains {
+        let (text, whole) = print_chain(chain, &place);
+        missing("chain", &chain.name, whole);
+        blocks.push(text);
+    }
+    let mut head = format!("table {} {} {{\n", family.word(), table.name);
+    if table.dormant {
+        head.push_str("\tflags dormant\n");
+    }
+    if let Some(comment) = &table.comment {
+        head.push_str(&format!("\tcomment \"{comment}\"\n"));
+    }
+    if table.dormant && !blocks.is_empty() {
+        head.push('\n');
+    }
+    out.text.push_str(&head);
+    out.text.push_str(&blocks.join("\n"));
+    out.text.push_str("}\n");
+}
+
+fn print_chain(chain: &Chain, place: &Place<'_>) -> (String, bool) {
+    let mut out = format!("\tchain {} {{\n", chain.name);
+    let mut line = |text: &str| out.push_str(&format!("\t\t{text}\n"));
+    if let Some(comment) = &chain.comment {
+        line(&format!("comment \"{comment}\""));
+    }
+    if let (Some(hook), Some(priority)) = (chain.hook, chain.priority) {
+        let kind = chain.kind.as_deref().unwrap_or("filter");
+        let devices = match chain.devices.as_slice() {
+            [] => String::new(),
+            [one] => format!(" device \"{one}\""),
+            several => {
+                format!(" devices = {{ {} }}", several.join(", "))
+            }
+        };
+        let policy = match chain.policy {
+            Some(Policy::Accept) => " policy accept;",
+            Some(Policy::Drop) => " policy drop;",
+            None => "",
+        };
+        let priority = priority_text(place.family, hook, priority);
+        line(&format!("type {kind} hook {}{devices} priority {priority};{policy}", hook.word()));
+    }
+    let mut all = true;
+    for rule in &chain.rules {
+        let (text, whole) = print_listed(rule, place);
+        all &= whole;
+        line(&text);
+    }
+    out.push_str("\t}\n");
+    (out, all)
+}
+
+/// `filter`, `dstnat - 10`, `-100`: nft names what lies within ten of a usual priority of the hook.
+fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
+    const REACH: u32 = 10;
+    let usual: &[(&str, i32, Option<Hook>)] = match family {
+        Family::Bridge => &[
+            ("dstnat", -300, Some(Hook::Prerouting)),
+            ("filter", -200, None),
+            ("out", 100, Some(Hook::Output)),
+            ("srcnat", 300, Some(Hook::Postrouting)),
+        ],
+        Family::Arp | Family::Netdev => &[("filter", 0, None)],
+        Family::Ip | Family::Ip6 | Family::Inet => &[
+            ("raw", -300, None),
+            ("mangle", -150, None),
+            ("dstnat", -100, Some(Hook::Prerouting)),
+            ("filter", 0, None),
+            ("security", 50, None),
+            ("srcnat", 100, Some(Hook::Postrouting)),
+        ],
+    };
+    let near = usual
+        .iter()
+        .find(|(_, value, only)| priority.abs_diff(*value) <= REACH && only.is_none_or(|only| only == hook));
+    match near.map(|(name, value, _)| (name, priority - value)) {
+        None => priority.to_string(),
+        Some((name, 0)) => (*name).to_string(),
+        Some((name, more)) if more > 0 => format!("{name} + {more}"),
+        Some((name, less)) => format!("{name} - {}", -less),
+    }
+}
