@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Mark, Ports, Tcp, Udp};
-use crate::xt::targets::Nflog;
+use crate::xt::targets::{Nflog, Trace};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target, Unknown};
 
 /// The one register that iptables-nft uses.
@@ -17,6 +17,7 @@ const FIRST: u32 = 1;
 const MARK: u32 = 3;
 const INPUT: u32 = 6;
 const OUTPUT: u32 = 7;
+const TRACE: u32 = 12;
 const L4PROTO: u32 = 16;
 
 /// What stands in the register.
@@ -44,12 +45,15 @@ struct Reader {
     ip: IpPart,
     matches: Vec<Match>,
     action: Action,
+    /// The register into which a one was loaded, to be used next.
+    one: Option<u32>,
 }
 
 /// The iptables rule, with its counters; `None` when the expressions are none that iptables-nft writes.
 #[must_use]
 pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u64)>)> {
-    let mut reader = Reader { ipv6, loaded: None, ip: IpPart::default(), matches: Vec::new(), action: Action::None };
+    let mut reader =
+        Reader { ipv6, loaded: None, ip: IpPart::default(), matches: Vec::new(), action: Action::None, one: None };
     let mut counters = None;
     for expression in &rule.expressions {
         if let Expression::Counter { packets, bytes } = expression {
@@ -64,6 +68,9 @@ pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u
     // A comment in the user data is nft's way, or that of iptables-nft for long ones.
     if let Some(text) = rule.comment() {
         reader.matches.push(Match::Comment(xt::matches::Comment { text }));
+    }
+    if reader.one.is_some() {
+        return None;
     }
     let Reader { ip, matches, action, .. } = reader;
     Some((xt::Rule { ip, matches, action }, counters))
@@ -102,6 +109,12 @@ impl Reader {
             }
             Expression::Limit { rate, unit, burst, bytes: false, over: false } => {
                 self.matches.push(limit(*rate, *unit, *burst)?);
+            }
+            // `-j TRACE` is written as nft's own way to say it.
+            Expression::Value { value, register } if *value == [1] && self.one.is_none() => self.one = Some(*register),
+            Expression::SetMeta { key: TRACE, register } if self.one == Some(*register) => {
+                self.one = None;
+                self.action = Action::Target(Target::Trace(Trace));
             }
             other => self.act(other)?,
         }

@@ -14,7 +14,10 @@ use proptest::prelude::*;
 use crate::kernel::{Kind as Message, assembled, legacy, messages};
 use crate::program::text_of;
 
-const MATCHES: [&str; 13] = [
+const MATCHES: [&str; 16] = [
+    "icmp",
+    "icmp6",
+    "statistic",
     "addrtype",
     "comment",
     "connmark",

@@ -2,12 +2,19 @@
 
 use std::process::Stdio;
 
-use crate::rules::{FAMILIES, cases, corpus, nslens, printed};
+use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 5] =
-    ["ct mark set ct mark xor ", "ct mark set mark and ", "meta mark set ct mark and ", "ct status ", "fib "];
+const MISTRANSLATED: [&str; 7] = [
+    "ct mark set ct mark xor ",
+    "ct mark set mark and ",
+    "meta mark set ct mark and ",
+    "ct status ",
+    "fib ",
+    "tcp sport . tcp dport ",
+    "ip protocol icmp ",
+];
 
 /// Whether a line of ours says what nft's does: the same, or whole what nft cuts short (`xt target TPROXY`) or gets wrong.
 fn agrees(ours: &str, theirs: &str) -> bool {
@@ -140,4 +147,27 @@ fn nothing_of_legacy_is_in_the_list_and_that_is_said() {
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "table inet t {\n}\n");
     assert!(String::from_utf8_lossy(&output.stderr).contains("legacy"));
+}
+
+#[test]
+fn every_match_and_target_is_listed_as_nft_lists_it_or_whole() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-nft -t nat -N X; iptables-nft -N Y");
+    let (mut added, mut refused) = (0, Vec::new());
+    for line in include_str!("../fixtures/save/matches.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (table, rule) = line.split_once(' ').expect("a table and a rule");
+        let script = format!("iptables-nft -t {table} -A {rule}");
+        match lab.command("sh").args(["-c", &script]).output().expect("sh runs").status.success() {
+            true => added += 1,
+            false => refused.push(line),
+        }
+    }
+    assert!(added >= 95, "only {added} rules were taken; not {refused:?}");
+    compare(&printed(&lab, &["rules", "-o", "nft"]), &lab.sh("nft list ruleset"), "matches.txt");
+    let theirs = lab.sh("iptables-nft-save 2>/dev/null");
+    let ours = printed(&lab, &["rules", "-4", "--backend", "nft", "-o", "save"]);
+    assert_eq!(without_comments(&ours), without_comments(&theirs));
 }

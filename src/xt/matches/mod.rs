@@ -4,6 +4,7 @@ mod addrtype;
 mod comment;
 mod connmark;
 mod conntrack;
+mod icmp;
 mod mark;
 mod multiport;
 mod owner;
@@ -20,6 +21,7 @@ pub use addrtype::{Addrtype, Types};
 pub use comment::Comment;
 pub use connmark::Connmark;
 pub use conntrack::Conntrack;
+pub use icmp::Icmp;
 pub use mark::Mark;
 pub use multiport::{Multiport, Side};
 pub use owner::{Ids, Owner};
@@ -138,4 +140,4 @@ macro_rules! all_matches {
     };
 }
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);

@@ -41,7 +41,7 @@ impl Extension for Statistic {
         let layout = Layout(data);
         let (mode, flags) = (layout.u16(0)?, layout.u16(2)?);
         let pick = match mode {
-            0 => Pick::Random(layout.u32(4)?),
+            0 => Pick::Random(layout.u32(4).filter(|share| *share <= 1 << 31)?),
             // The kernel keeps the number of packets between, one less than is written.
             1 => Pick::Nth { every: layout.u32(4)?.checked_add(1)?, packet: layout.u32(8)? },
             _ => return None,

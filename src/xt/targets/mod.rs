@@ -12,6 +12,7 @@ mod redirect;
 mod reject;
 mod snat;
 mod tproxy;
+mod trace;
 
 use std::net::IpAddr;
 
@@ -29,6 +30,7 @@ pub use redirect::Redirect;
 pub use reject::Reject;
 pub use snat::Snat;
 pub use tproxy::Tproxy;
+pub use trace::Trace;
 
 /// What a target does to a packet, as far as an evaluator needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,4 +177,4 @@ macro_rules! all_targets {
     };
 }
 
-all_targets!(ConnmarkTarget, Ct, Dnat, Log, MarkTarget, Masquerade, Nflog, Redirect, Reject, Snat, Tproxy);
+all_targets!(ConnmarkTarget, Ct, Dnat, Log, MarkTarget, Masquerade, Nflog, Redirect, Reject, Snat, Tproxy, Trace);
