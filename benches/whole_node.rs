@@ -18,12 +18,15 @@ use runtimes::{ContainerSpec, CriLab, Node as _, PodSpec, SLEEP};
 const NSLENS: &str = env!("CARGO_BIN_EXE_nslens");
 const PODS: usize = 100;
 /// Beside those of the pods: with them there are more than a thousand.
-const PROCESSES: usize = 700;
+const PROCESSES: usize = 400;
+/// A listener, and a connection to it: the kernel counts a namespace without sockets much faster.
+const TALKING: &[&str] = &["/bin/sh", "-c", "nc -ll -p 8080 -e /bin/sleep 1000 & sleep 1; exec nc 127.0.0.1 8080"];
 
 fn main() {
     let Some(lab) = CriLab::start() else { return };
     let place = lab.place();
-    let containers = ["app", "istio-proxy"].map(|name| ContainerSpec { name, args: SLEEP, ..ContainerSpec::default() });
+    let app = ContainerSpec { name: "app", args: TALKING, ..ContainerSpec::default() };
+    let containers = [app, ContainerSpec { name: "istio-proxy", args: SLEEP, ..ContainerSpec::default() }];
     let mut last = None;
     for number in 0..PODS {
         let name = format!("web-{number}");

@@ -21,8 +21,8 @@ pub struct Parts {
     pub rules: Option<rules::Wanted>,
     /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
-    /// Sockets, even without the rest of connections.
-    pub sockets: bool,
+    /// Sockets of live connections, even without the rest of connections.
+    pub live_sockets: bool,
     /// Interfaces, even without connections.
     pub interfaces: bool,
 }
@@ -92,8 +92,8 @@ pub fn take(
             snapshot.unread.extend(unread);
         }
     } else {
-        if parts.sockets {
-            connections::read_sockets_into(&mut snapshot, netns, proc_root);
+        if parts.live_sockets {
+            connections::read_live_into(&mut snapshot, netns, proc_root);
         }
         if parts.interfaces {
             connections::read_interfaces_into(&mut snapshot, netns, proc_root);

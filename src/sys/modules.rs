@@ -1,9 +1,11 @@
 //! Whether a kernel subsystem is there already. To ask a subsystem that is not loaded makes the kernel load it, and looking
 //! changes nothing, so it is looked up first.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Whether the kernel subsystem `module` (underscores) is built in or loaded.
 ///
@@ -11,8 +13,24 @@ use std::path::{Path, PathBuf};
 /// `/sys/module`, the running kernel's `modules.builtin`, at last a known `symbol` in `/proc/kallsyms`.
 ///
 /// `/sys` and `/lib` are those that lie beside the given `/proc`: below another root they are that root's.
+///
+/// What was seen once is not looked up again: a sweep over a node asks for each of its namespaces.
 #[must_use]
 pub fn present(proc_root: &Path, module: &str, symbol: &str) -> bool {
+    static SEEN: Mutex<BTreeSet<(PathBuf, String)>> = Mutex::new(BTreeSet::new());
+    let key = (proc_root.to_owned(), module.to_owned());
+    let seen = || SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen().contains(&key) {
+        return true;
+    }
+    let present = look(proc_root, module, symbol);
+    if present {
+        seen().insert(key);
+    }
+    present
+}
+
+fn look(proc_root: &Path, module: &str, symbol: &str) -> bool {
     let Ok(loaded) = fs::read_to_string(proc_root.join("modules")) else {
         return true;
     };

@@ -4,6 +4,7 @@
 //! that one walk over `/proc` replaces a question for each container.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use super::error::TargetError;
 use super::namespaces::{self, Holder, Survey};
@@ -61,8 +62,13 @@ impl Listing {
     /// The asynchronous machinery cannot be built, or `/proc` is that of another PID namespace.
     pub fn take(filter: &Filter, world: &World) -> Result<Self, TargetError> {
         proof::same_numbers(&world.proc_root)?;
-        let runtimes = Runtimes::ask(world)
-            .map_err(|source| TargetError::Failed { what: "ask the container runtimes".to_owned(), source })?;
+        // The walk over the processes takes as long as the runtimes' answers: both at once.
+        let (asked, first) = thread::scope(|scope| {
+            let first = scope.spawn(|| first_processes(&world.proc_root));
+            (Runtimes::ask(world), first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let runtimes =
+            asked.map_err(|source| TargetError::Failed { what: "ask the container runtimes".to_owned(), source })?;
         let mut listing = Self {
             world: world.clone(),
             node: Node::read(world),
@@ -71,7 +77,7 @@ impl Listing {
             stopped: 0,
             denied: 0,
         };
-        let details = details(&runtimes, world);
+        let details = details(&runtimes, &first);
         let mut known = BTreeSet::new();
         for (group, detail) in runtimes.groups.into_iter().zip(details) {
             known.extend(pids(&detail));
@@ -224,8 +230,7 @@ fn name(inode: u64, holders: &[Holder]) -> String {
 }
 
 /// The processes of every group: by cgroups, and by asking the runtime only for groups of which those tell nothing.
-fn details(runtimes: &Runtimes, world: &World) -> Vec<Detail> {
-    let first = first_processes(&world.proc_root);
+fn details(runtimes: &Runtimes, first: &BTreeMap<String, u32>) -> Vec<Detail> {
     let by_cgroup = |group: &Group| {
         let pid = |id: &String, listed: Option<u32>| listed.or_else(|| first.get(id).copied());
         let members = group.members.iter().filter(|member| member.running).map(|member| {

@@ -19,7 +19,9 @@ const AF_INET6: u8 = 10;
 /// Bytes of `struct inet_diag_sockid`.
 const SOCKET_ID: usize = 48;
 /// Every bit, so that states which newer kernels list only when named (bound without being connected, Linux 6.8) come too.
-const EVERY_STATE: u32 = u32::MAX;
+pub const EVERY_STATE: u32 = u32::MAX;
+/// Those in which a connection is going on: not over, not closed, not listening, not only bound.
+pub const LIVE: u32 = EVERY_STATE & !(1 << 6 | 1 << 7 | 1 << 10 | 1 << 13);
 /// Bytes of `struct inet_diag_msg`; attributes follow.
 const MESSAGE: usize = 72;
 /// `INET_DIAG_MARK`: sent unasked, to readers with CAP_NET_ADMIN over the namespace only.
@@ -42,27 +44,27 @@ pub enum SockDiagError {
     Attribute(#[from] CutAttribute),
 }
 
-/// The payload of a dump request (`struct inet_diag_req_v2`) for all sockets of one protocol and family, in every state.
+/// The payload of a dump request (`struct inet_diag_req_v2`) for the sockets of one protocol and family, in the states of a mask.
 ///
 /// Families other than [`Family::Ip6`] ask for IPv4.
 #[must_use]
-pub fn request(family: Family, protocol: Protocol) -> Vec<u8> {
+pub fn request(family: Family, protocol: Protocol, states: u32) -> Vec<u8> {
     let number = if family == Family::Ip6 { AF_INET6 } else { AF_INET };
     let mut request = vec![number, protocol.number(), 0, 0];
-    request.extend(EVERY_STATE.to_ne_bytes());
+    request.extend(states.to_ne_bytes());
     request.resize(request.len() + SOCKET_ID, 0);
     request
 }
 
-/// The payload of a [`TCP`] request (`struct inet_diag_req`) for all TCP sockets of both families, in every state.
+/// The payload of a [`TCP`] request (`struct inet_diag_req`) for the TCP sockets of both families, in the states of a mask.
 ///
 /// The kernel walks its one table of all connections of all namespaces for each dump, at the cost of some 0.5 ms on a machine of
 /// 24 GiB whatever is in it. The newer request names a family and so costs that twice; this one is answered for both at once
 /// (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
 #[must_use]
-pub fn tcp_request() -> Vec<u8> {
+pub fn tcp_request(states: u32) -> Vec<u8> {
     let mut request = vec![0; 4 + SOCKET_ID];
-    request.extend(EVERY_STATE.to_ne_bytes());
+    request.extend(states.to_ne_bytes());
     request.extend(0_u32.to_ne_bytes());
     request
 }
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_request_is_as_long_as_the_kernel_wants_it() {
-        let request = request(Family::Ip6, Protocol::Udp);
+        let request = request(Family::Ip6, Protocol::Udp, EVERY_STATE);
         assert_eq!((request.len(), request[0], request[1]), (56, 10, 17));
     }
 

@@ -87,7 +87,7 @@ fn machine(modules: &[&str], legacy: bool) -> tempfile::TempDir {
 /// Looks at everything in the lab as if the kernel were that machine's.
 fn look(lab: &Lab, machine: &Path) -> (Snapshot, Vec<Asked>) {
     since_last();
-    let parts = Parts { rules: Some(Wanted::default()), connections: true, sockets: false, interfaces: true };
+    let parts = Parts { rules: Some(Wanted::default()), connections: true, live_sockets: false, interfaces: true };
     let proc_root = machine.join("proc");
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: &proc_root };
     let snapshot = take(Workload::named(Kind::Netns, "lab"), lab.netns(), None, parts, occasion).expect("a snapshot");

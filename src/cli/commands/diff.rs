@@ -77,7 +77,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
             Source { which: arguments.which, ..source(&arguments.place, screen) }.snapshot(Some(asked))?
         } else {
             let wanted = arguments.which.wanted();
-            let parts = Parts { rules: Some(wanted), connections: false, sockets: false, interfaces: false };
+            let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces: false };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };
         if rules {

@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let wanted = arguments.which.wanted();
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
-    let parts = Parts { rules: Some(wanted), connections: false, sockets: false, interfaces };
+    let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_rules(&snapshot)?;
