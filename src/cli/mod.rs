@@ -23,9 +23,9 @@ use screen::Screen;
 const WELCOME: &str = "\
 nslens shows what redirects a pod's traffic, from its node.
 
-  sudo nslens rules pod/productpage      the redirect rules, in plain words
-  sudo nslens conns pod/productpage      live connections, and where they went
-  sudo nslens diff pod/web-1 pod/web-2   what differs between two pods
+  sudo nslens list                    every workload of this node
+  sudo nslens rules pod/productpage   the redirect rules, in plain words
+  sudo nslens conns pod/productpage   live connections, and where they went
 
 New here? sudo nslens demo makes a private lab pod and shows all of this on it.
 nslens --help lists all commands.

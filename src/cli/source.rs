@@ -48,7 +48,7 @@ impl Source<'_> {
     pub fn snapshot(&self, asked: Option<&str>) -> Result<Snapshot, Failure> {
         let asked = asked.ok_or_else(|| {
             Failure::new(Exit::Usage, "which workload? a target is missing")
-                .hint("pod/NAME, container/NAME, an ID, pid/NUMBER, netns/NAME or a file; --help has examples")
+                .hint("sudo nslens list names those of this node; a target is pod/NAME, container/NAME, an ID, pid/NUMBER, ip/ADDRESS or a file")
         })?;
         let query = Query::parse(asked).map_err(|error| {
             let failure = Failure::from(error);
