@@ -9,8 +9,8 @@ pub struct Overview {
     pub backends: Vec<Backend>,
     /// Rules in all tables of all families; `None` when not all could be read.
     pub rules: Option<usize>,
-    /// Whether one of the rules that were read sends packets elsewhere.
-    pub redirects: bool,
+    /// Whether a rule sends packets elsewhere; `None` when none of those that were read does, and not all were.
+    pub redirects: Option<bool>,
     /// Live connections: those that `conns` shows; `None` when not all sockets could be read.
     pub connections: Option<usize>,
     /// What could not be read.
@@ -28,7 +28,8 @@ impl Overview {
         Self {
             backends: backends.filter(|backend| rulesets().any(|ruleset| ruleset.backend == *backend)).collect(),
             rules: whole(Subject::Rules).then(|| rulesets().map(|ruleset| ruleset.rule_count()).sum()),
-            redirects: rules().flat_map(|chain| &chain.rules).any(|rule| rule.redirects()),
+            redirects: Some(rules().flat_map(|chain| &chain.rules).any(|rule| rule.redirects()))
+                .filter(|redirects| *redirects || whole(Subject::Rules)),
             connections: whole(Subject::Sockets).then(|| {
                 let sockets = snapshot.sockets.iter().flatten();
                 sockets.filter(|socket| socket.state.is_live()).count()

@@ -125,11 +125,12 @@ pub fn json(line: &Line<'_>) -> Value {
         "backends": backends.unwrap_or_default(),
         "rules": overview.and_then(|overview| overview.rules),
         "connections": overview.and_then(|overview| overview.connections),
-        "redirects": overview.map(|overview| overview.redirects),
+        "redirects": overview.and_then(|overview| overview.redirects),
         "labels": workload.labels,
         "inferred": workload.inferred,
         "held_by": line.holders,
         "stopped": line.stopped,
+        "unread": overview.map(|overview| overview.unread.as_slice()).unwrap_or_default(),
         "error": line.overview.as_ref().err().filter(|_| line.stopped.is_none()),
     })
 }
@@ -158,13 +159,11 @@ fn netns(line: &Line<'_>) -> String {
 }
 
 fn backends(line: &Line<'_>) -> String {
-    match &line.overview {
-        Ok(overview) => {
-            let words: Vec<_> = overview.backends.iter().map(|backend| backend.word()).collect();
-            or_dash(Some(words.join(",").as_str()))
-        }
-        Err(_) => unknown(line),
-    }
+    let Ok(overview) = &line.overview else { return unknown(line) };
+    let mut words: Vec<_> = overview.backends.iter().map(|backend| backend.word()).collect();
+    // Of what could not be read nobody knows whether it holds any.
+    words.extend(overview.rules.is_none().then_some("?"));
+    or_dash(Some(words.join(",").as_str()))
 }
 
 /// Rules and connections.
@@ -210,7 +209,9 @@ fn remarks(line: &Line<'_>) -> Vec<String> {
     let mut remarks = Vec::new();
     remarks.extend(line.stopped.map(|state| format!("not running ({})", escape(state))));
     remarks.extend(line.workload.host_network.then(|| "host network".to_owned()));
-    remarks.extend(line.overview.as_ref().is_ok_and(|overview| overview.redirects).then(|| "redirects".to_owned()));
+    remarks.extend(
+        line.overview.as_ref().is_ok_and(|overview| overview.redirects == Some(true)).then(|| "redirects".to_owned()),
+    );
     let mut sources: Vec<(&str, Vec<&str>)> = Vec::new();
     for (fact, source) in &line.workload.inferred {
         match sources.iter_mut().find(|(known, _)| known == source) {

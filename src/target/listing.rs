@@ -11,7 +11,7 @@ use super::namespaces::{self, Holder, Survey};
 use super::proof::{self, Node};
 use super::runtime::{Detail, Group, Inner, Runtimes, first_processes};
 use super::selector::Selector;
-use super::world::{Live, Tried, World};
+use super::world::{Live, Outcome, Tried, World};
 use super::{local, opening};
 use crate::model::{Container, Kind, Workload};
 
@@ -36,6 +36,10 @@ pub struct Listing {
     pub tried: Vec<Tried>,
     /// How many more there are that do not run.
     pub stopped: usize,
+    /// How many are left out because nothing tells their labels, which were asked for.
+    pub unlabelled: usize,
+    /// The Kubernetes namespaces of the node's pods, in order.
+    pub namespaces: BTreeSet<String>,
     /// Processes that may not be looked at; they may hold namespaces that are not in the list.
     pub denied: usize,
 }
@@ -75,14 +79,30 @@ impl Listing {
             entries: Vec::new(),
             tried: runtimes.tried.clone(),
             stopped: 0,
+            unlabelled: 0,
+            namespaces: runtimes
+                .groups
+                .iter()
+                .filter_map(|group| Some(group.pod.as_ref()?.namespace.clone()))
+                .collect(),
             denied: 0,
         };
+        if !runtimes
+            .tried
+            .iter()
+            .any(|tried| tried.outcome.answered() || matches!(tried.outcome, Outcome::Inferred { .. }))
+            && runtimes.tried.iter().all(|tried| tried.outcome == Outcome::Absent)
+        {
+            return Err(TargetError::NoRuntime { asked: "list".to_owned(), tried: runtimes.tried });
+        }
         let details = details(&runtimes, &first);
         let mut known = BTreeSet::new();
         for (group, detail) in runtimes.groups.into_iter().zip(details) {
             known.extend(pids(&detail));
-            if filter.admits(&group) {
-                listing.add(group, detail, filter.all);
+            match filter.admits(&group) {
+                Some(true) => listing.add(group, detail, filter.all),
+                Some(false) => {}
+                None => listing.unlabelled += 1,
             }
         }
         if filter.all && filter.namespace.is_none() && filter.selector.is_none() {
@@ -202,10 +222,15 @@ impl Listing {
 }
 
 impl Filter {
-    fn admits(&self, group: &Group) -> bool {
+    /// `None` where its labels would have to be known and are not.
+    fn admits(&self, group: &Group) -> Option<bool> {
         let named = |wanted: &String| group.pod.as_ref().is_some_and(|pod| pod.namespace == *wanted);
-        self.namespace.as_ref().is_none_or(named)
-            && self.selector.as_ref().is_none_or(|selector| selector.admits(&group.labels))
+        if !self.namespace.as_ref().is_none_or(named) {
+            return Some(false);
+        }
+        let Some(selector) = &self.selector else { return Some(true) };
+        let unknown = group.labels.is_empty() && !group.inferred.is_empty();
+        (!unknown).then(|| selector.admits(&group.labels))
     }
 }
 
