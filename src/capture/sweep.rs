@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::{CaptureError, Occasion, Parts, take};
@@ -67,8 +67,8 @@ where
     swept.into_iter().map(|(_, swept)| swept).collect()
 }
 
-/// What was read of each namespace; whoever comes second waits for the first.
-type Namespaces<T> = Mutex<HashMap<(u64, u64), Arc<OnceLock<Result<T, SweepError>>>>>;
+/// What was read of each namespace; whoever comes second waits for the first, and reads anew where that one failed.
+type Namespaces<T> = Mutex<HashMap<(u64, u64), Arc<Mutex<Option<T>>>>>;
 
 fn look<T: Clone>(
     listing: &Listing,
@@ -88,9 +88,12 @@ fn look<T: Clone>(
         Arc::clone(cells.entry(live.netns.identity()).or_default())
     };
     let workload = live.workload.clone();
-    let outcome = cell.get_or_init(|| {
-        let taken = take(live.workload, &live.netns, live.process.as_ref(), parts, occasion);
-        taken.map(|snapshot| each(&snapshot)).map_err(|error| SweepError::Capture(Arc::new(error)))
-    });
-    Swept { workload, outcome: outcome.clone() }
+    let mut read = cell.lock().unwrap_or_else(PoisonError::into_inner);
+    let outcome = match read.as_ref() {
+        Some(read) => Ok(read.clone()),
+        None => take(live.workload, &live.netns, live.process.as_ref(), parts, occasion)
+            .map(|snapshot| read.insert(each(&snapshot)).clone())
+            .map_err(|error| SweepError::Capture(Arc::new(error))),
+    };
+    Swept { workload, outcome }
 }

@@ -100,6 +100,14 @@ pub struct Asking {
     pub timeout: Duration,
 }
 
+impl Asking {
+    /// Whether no runtime is to be asked at all.
+    #[must_use]
+    pub fn is_proc_alone(&self) -> bool {
+        self.runtime == RuntimeChoice::Proc
+    }
+}
+
 /// Options about which rules.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Which {

@@ -47,6 +47,13 @@ impl Failure {
         self
     }
 
+    /// The message and its causes in one line. Not escaped.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let causes = self.causes.iter().filter(|cause| !self.message.contains(cause.as_str()));
+        causes.fold(self.message.clone(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// About a file.
     #[must_use]
     pub fn about(mut self, what: impl Display) -> Self {
@@ -69,7 +76,7 @@ impl Failure {
 }
 
 /// The same command with more rights, and what is missing.
-fn rights() -> String {
+pub(super) fn rights() -> String {
     let missing = capture::missing_rights();
     if capture::is_root() && !missing.is_empty() {
         return format!("this root user lacks {}; start nslens with all capabilities", missing.join(", "));

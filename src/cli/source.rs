@@ -27,6 +27,9 @@ const HOSTNAME: &str = "etc/hostname";
 /// The end of the year 9999: what is later in a file is nonsense, and cannot be written as a date.
 const MOST: u64 = 253_402_300_799;
 
+/// Said where nothing better than the calling thread's namespace could be had for the node's.
+pub const GUESSED_NODE: &str = "the node's own namespace could not be read; that of this program stands for it";
+
 /// What a command needs to know to get at a snapshot.
 #[derive(Debug)]
 pub struct Source<'a> {
@@ -90,7 +93,7 @@ impl Source<'_> {
             also_there(asked, &world, failure)
         })?;
         if live.node_namespace == NodeNamespace::CallingThread && live.workload.host_network {
-            self.screen.note("the node's own namespace could not be read; that of this program stands for it");
+            self.screen.note(GUESSED_NODE);
         }
         self.told_by_proc(&live, &world);
         let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
@@ -107,7 +110,8 @@ impl Source<'_> {
             }
             let facts: Vec<String> =
                 by_source.iter().map(|(source, facts)| format!("{} from {source}", facts.join(", "))).collect();
-            self.screen.note(&format!("no container runtime answered; inferred: {}", facts.join("; ")));
+            let facts = if facts.is_empty() { String::new() } else { format!("; inferred: {}", facts.join("; ")) };
+            self.screen.note(&format!("no container runtime answered{facts}"));
         }
     }
 

@@ -55,6 +55,9 @@ pub struct Container {
     pub id: String,
     /// First process, as the node counts; `None` when it is not running.
     pub pid: Option<u32>,
+    /// Its state in the runtime's word where it does not run: `exited`, `created` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Image as the runtime names it.
     #[serde(default)]
     pub image: Option<String>,
@@ -94,6 +97,17 @@ pub struct Workload {
     /// Facts that no runtime told, such as `name`, and what they were taken from, such as `kubelet's log folder`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inferred: BTreeMap<String, String>,
+}
+
+impl Container {
+    /// Its name, with its state where it does not run. Not escaped.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.state {
+            Some(state) if !state.is_empty() => format!("{} ({state})", self.name),
+            _ => self.name.clone(),
+        }
+    }
 }
 
 impl Workload {

@@ -21,6 +21,8 @@ pub struct Line<'a> {
     pub holders: Vec<String>,
     /// What is in its namespace, or why that is not known.
     pub overview: Result<&'a Overview, String>,
+    /// The reason is that a right is missing.
+    pub refused: bool,
 }
 
 /// How a list looks.
@@ -34,16 +36,23 @@ pub struct Look {
     pub paint: Paint,
 }
 
+/// Characters that the columns behind the names take with the blanks before them.
+const FIGURES: usize = 40;
+
 /// Two lines each: what one looks for and the figures, then what else is known.
 #[must_use]
 pub fn table(lines: &[Line<'_>], look: Look) -> String {
     if lines.is_empty() {
         return String::new();
     }
+    let namespace = |line: &Line<'_>| or_dash(line.workload.namespace.as_deref());
+    // One long name would push all figures out of the screen: it has a line of its own.
+    let is_long =
+        |line: &Line<'_>| namespace(line).chars().count() + word(line.workload).chars().count() + FIGURES > look.width;
     let rows = lines.iter().map(|line| {
         let [rules, connections] = figures(line);
-        let namespace = or_dash(line.workload.namespace.as_deref());
-        vec![namespace, word(line.workload), pid(line), backends(line), rules, connections]
+        let name = if is_long(line) { [String::new(), String::new()] } else { [namespace(line), word(line.workload)] };
+        [name.to_vec(), vec![pid(line), backends(line), rules, connections]].concat()
     });
     let heading = ["NAMESPACE", "NAME", "PID", "BACKENDS", "RULES", "CONNS"];
     let text = aligned(&heading, rows, &[2, 4, 5], look.headings);
@@ -55,10 +64,12 @@ pub fn table(lines: &[Line<'_>], look: Look) -> String {
         out.push_str(&format!("{}\n", look.paint.text(Label::Dim, heading)));
     }
     for (line, text) in lines.iter().zip(text) {
-        out.push_str(&format!(
-            "{}\n",
-            look.paint.text(if line.stopped.is_some() { Label::Dim } else { Label::Name }, text)
-        ));
+        let label = if line.stopped.is_some() { Label::Dim } else { Label::Name };
+        if is_long(line) {
+            let name = format!("{}  {}", namespace(line), word(line.workload));
+            out.push_str(&format!("{}\n", look.paint.text(label, &name)));
+        }
+        out.push_str(&format!("{}\n", look.paint.text(label, text)));
         for (label, facts) in facts(line) {
             for part in wrap(&facts, look.width.saturating_sub(2)) {
                 out.push_str(&format!("  {}\n", look.paint.text(label, &part)));
@@ -83,14 +94,14 @@ pub fn wide(lines: &[Line<'_>], look: Look) -> String {
             or_dash(workload.namespace.as_deref()),
             word(workload),
             workload.kind.word().to_owned(),
-            or_dash(Some(containers(workload, ",").as_str())),
+            or_dash(Some(containers(workload, ",", "").as_str())),
             or_dash(workload.runtime.as_deref()),
             pid(line),
             netns(line),
             backends(line),
             rules,
             connections,
-            or_dash(Some(remarks(line).join("; ").as_str())),
+            or_dash(Some(remarks(line, false).join("; ").as_str())),
         ]
     });
     let text = aligned(&heading, rows, &[5, 8, 9], look.headings);
@@ -108,7 +119,7 @@ pub fn json(line: &Line<'_>) -> Value {
     let containers: Vec<Value> = workload
         .containers
         .iter()
-        .map(|container| json!({"name": container.name, "id": container.id, "pid": container.pid, "image": container.image}))
+        .map(|one| json!({"name": one.name, "id": one.id, "pid": one.pid, "state": one.state, "image": one.image}))
         .collect();
     let backends = overview.map(|overview| overview.backends.iter().map(|backend| backend.word()).collect::<Vec<_>>());
     json!({
@@ -138,15 +149,17 @@ pub fn json(line: &Line<'_>) -> Value {
 /// The word that picks a workload on the command line, but for `-n`.
 fn word(workload: &Workload) -> String {
     match workload.kind {
-        Kind::Netns if workload.name.bytes().all(|byte| byte.is_ascii_digit()) => format!("inode/{}", workload.name),
+        Kind::Netns if workload.netns.is_none_or(|netns| netns.inode.to_string() == workload.name) => {
+            escape(&format!("inode/{}", workload.name)).into_owned()
+        }
         Kind::Netns => escape(&format!("netns/{}", workload.name)).into_owned(),
         Kind::Host => "host".to_owned(),
         _ => escape(&workload.name).into_owned(),
     }
 }
 
-fn containers(workload: &Workload, separator: &str) -> String {
-    let names: Vec<_> = workload.containers.iter().map(|container| escape(&container.name)).collect();
+fn containers(workload: &Workload, separator: &str, blank: &str) -> String {
+    let names: Vec<_> = workload.containers.iter().map(|one| escape(&one.words()).replace(' ', blank)).collect();
     names.join(separator)
 }
 
@@ -185,7 +198,11 @@ fn facts(line: &Line<'_>) -> Vec<(Label, String)> {
     let workload = line.workload;
     let mut plain = Vec::new();
     match workload.kind {
-        Kind::Pod => plain.extend(Some(containers(workload, ", ")).filter(|names| !names.is_empty())),
+        Kind::Pod => plain.extend(
+            Some(containers(workload, ", ", " "))
+                .filter(|names| !names.is_empty())
+                .or(Some("no containers".to_owned())),
+        ),
         Kind::Container => plain.push(workload.kind.word().to_owned()),
         _ => {}
     }
@@ -197,21 +214,21 @@ fn facts(line: &Line<'_>) -> Vec<(Label, String)> {
         Err(_) => line.stopped.is_none(),
     };
     let mut facts = if broken {
-        vec![(Label::Dim, plain.join(" · ")), (Label::Warning, remarks(line).join(" · "))]
+        vec![(Label::Dim, plain.join(" · ")), (Label::Warning, remarks(line, true).join(" · "))]
     } else {
-        vec![(Label::Dim, [plain, remarks(line)].concat().join(" · "))]
+        vec![(Label::Dim, [plain, remarks(line, true)].concat().join(" · "))]
     };
     facts.retain(|(_, text)| !text.is_empty());
     facts
 }
 
-fn remarks(line: &Line<'_>) -> Vec<String> {
+/// What is worth a remark; in `brief` what all lines share is left to a note.
+fn remarks(line: &Line<'_>, brief: bool) -> Vec<String> {
     let mut remarks = Vec::new();
     remarks.extend(line.stopped.map(|state| format!("not running ({})", escape(state))));
     remarks.extend(line.workload.host_network.then(|| "host network".to_owned()));
-    remarks.extend(
-        line.overview.as_ref().is_ok_and(|overview| overview.redirects == Some(true)).then(|| "redirects".to_owned()),
-    );
+    let redirects = line.overview.as_ref().is_ok_and(|overview| overview.redirects == Some(true));
+    remarks.extend(redirects.then(|| "redirects".to_owned()));
     let mut sources: Vec<(&str, Vec<&str>)> = Vec::new();
     for (fact, source) in &line.workload.inferred {
         match sources.iter_mut().find(|(known, _)| known == source) {
@@ -219,9 +236,12 @@ fn remarks(line: &Line<'_>) -> Vec<String> {
             None => sources.push((source, vec![fact])),
         }
     }
-    remarks.extend(
-        sources.iter().map(|(source, facts)| escape(&format!("{} from {source}", facts.join(", "))).into_owned()),
-    );
+    if brief {
+        remarks.extend((!sources.is_empty()).then(|| "inferred".to_owned()));
+    } else {
+        let words = sources.iter().map(|(source, facts)| format!("{} from {source}", facts.join(", ")));
+        remarks.extend(words.map(|words| escape(&words).into_owned()));
+    }
     // Half the node lives in its own.
     let holders = if line.workload.kind == Kind::Host { &[] } else { line.holders.as_slice() };
     let (shown, more) = holders.split_at(holders.len().min(2));
@@ -230,13 +250,13 @@ fn remarks(line: &Line<'_>) -> Vec<String> {
         remarks.push(escape(&format!("held by {}{more}", shown.join(", "))).into_owned());
     }
     match &line.overview {
+        Err(_) if brief && line.refused => remarks.push("not permitted".to_owned()),
         Err(error) if line.stopped.is_none() => remarks.push(escape(error).into_owned()),
-        Ok(overview) => remarks.extend(
-            overview
-                .unread
-                .iter()
-                .map(|unread| escape(&format!("could not read {}: {}", unread.source, unread.error)).into_owned()),
-        ),
+        Ok(overview) => {
+            let words =
+                overview.unread.iter().map(|unread| format!("could not read {}: {}", unread.source, unread.error));
+            remarks.extend(words.map(|words| escape(&words).into_owned()));
+        }
         Err(_) => {}
     }
     remarks

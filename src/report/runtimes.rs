@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::escape::escape;
 use super::list::{Look, aligned};
 use super::paint::Label;
+use super::wrap::wrap;
 
 /// One endpoint that was tried.
 #[derive(Debug, Clone, Copy)]
@@ -23,38 +24,43 @@ pub struct Answer<'a> {
     pub explicit: bool,
 }
 
-/// One line each, those that are there first.
+/// One line each; at last, in one sentence, where none was.
 #[must_use]
 pub fn table(answers: &[Answer<'_>], look: Look) -> String {
-    let mut answers: Vec<&Answer<'_>> = answers.iter().collect();
-    answers.sort_by_key(|answer| answer.outcome == "absent");
-    let rows = answers.iter().map(|answer| {
+    let (absent, there): (Vec<&Answer<'_>>, Vec<&Answer<'_>>) =
+        answers.iter().partition(|answer| answer.outcome == "absent" && !answer.explicit);
+    let rows = there.iter().map(|answer| {
         let told = |pick: fn((&str, usize, usize)) -> String| answer.told.map_or_else(|| "-".to_owned(), pick);
         let words =
             if answer.told.is_some() { told(|(runtime, ..)| runtime.to_owned()) } else { answer.words.to_owned() };
-        let time = if answer.outcome == "absent" { "-".to_owned() } else { format!("{} ms", answer.milliseconds) };
         vec![
             escape(answer.endpoint).into_owned(),
             told(|(_, pods, _)| pods.to_string()),
             told(|(_, _, containers)| containers.to_string()),
-            time,
+            format!("{} ms", answer.milliseconds),
             escape(&words).into_owned(),
         ]
     });
-    let text = aligned(&["ENDPOINT", "PODS", "CONTAINERS", "TIME", "ANSWER"], rows, &[1, 2, 3], look.headings);
-    let lines = text.lines().enumerate().map(|(index, line)| {
-        let label = if look.headings && index == 0 { Some(Label::Dim) } else { None };
-        let of = answers.get(index.wrapping_sub(usize::from(look.headings)));
-        let label = label.or_else(|| {
-            Some(match of?.outcome {
-                "answered" | "inferred" => return None,
-                "absent" => Label::Dim,
-                _ => Label::Warning,
-            })
-        });
-        label.map_or_else(|| format!("{line}\n"), |label| format!("{}\n", look.paint.text(label, line)))
-    });
-    lines.collect()
+    let mut out = String::new();
+    if !there.is_empty() {
+        let text = aligned(&["ENDPOINT", "PODS", "CONTAINERS", "TIME", "ANSWER"], rows, &[1, 2, 3], look.headings);
+        for (index, line) in text.lines().enumerate() {
+            let answer = index.checked_sub(usize::from(look.headings)).and_then(|index| there.get(index));
+            let line = match answer.map(|answer| answer.outcome) {
+                None => look.paint.text(Label::Dim, line),
+                Some("answered" | "inferred") => line.to_owned(),
+                Some(_) => look.paint.text(Label::Warning, line),
+            };
+            out.push_str(&format!("{line}\n"));
+        }
+    }
+    if !absent.is_empty() {
+        let paths: Vec<_> = absent.iter().map(|answer| escape(answer.endpoint)).collect();
+        for line in wrap(&format!("no socket at {}", paths.join(", ")), look.width) {
+            out.push_str(&format!("{}\n", look.paint.text(Label::Dim, &line)));
+        }
+    }
+    out
 }
 
 /// `nslens.runtimes/v1`

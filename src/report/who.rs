@@ -19,7 +19,8 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
     facts.extend(netns.map(|inode| format!("netns {inode}")));
     let mut out: String =
         wrap(&facts.join(" · "), width).iter().map(|line| format!("{}\n", paint.text(Label::Name, line))).collect();
-    let containers: Vec<_> = workload.containers.iter().map(|container| escape(&container.name)).collect();
+    let containers: Vec<_> =
+        workload.containers.iter().map(|container| escape(&container.words()).into_owned()).collect();
     if workload.kind == Kind::Pod && !containers.is_empty() {
         let word = if containers.len() == 1 { "container" } else { "containers" };
         for line in wrap(&format!("{word} {}", containers.join(", ")), width) {

@@ -48,12 +48,14 @@ pub enum TargetError {
         containers: Vec<String>,
     },
     /// It exists and has no process.
-    #[error("{what} is not running ({state}): it has no network namespace to look at")]
+    #[error("{what} is not running ({state}){}", if pod.is_some() { "" } else { ": it has no network namespace to look at" })]
     NotRunning {
         /// Which workload.
         what: String,
         /// Its state in the runtime's word.
         state: String,
+        /// The word for its pod, where that runs and has the namespace still.
+        pod: Option<String>,
     },
     /// It went away, or another process took its number, while it was looked at.
     #[error("{what} went away while it was looked at: {why}")]

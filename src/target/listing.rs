@@ -11,7 +11,7 @@ use super::namespaces::{self, Holder, Survey};
 use super::proof::{self, Node};
 use super::runtime::{Detail, Group, Inner, Runtimes, first_processes};
 use super::selector::Selector;
-use super::world::{Live, Outcome, Tried, World};
+use super::world::{Live, NodeNamespace, Outcome, Tried, World};
 use super::{local, opening};
 use crate::model::{Container, Kind, Workload};
 
@@ -36,12 +36,14 @@ pub struct Listing {
     pub tried: Vec<Tried>,
     /// How many more there are that do not run.
     pub stopped: usize,
-    /// How many are left out because nothing tells their labels, which were asked for.
-    pub unlabelled: usize,
+    /// How many are left out because nothing tells their namespace or labels, which were asked for.
+    pub untold: usize,
     /// The Kubernetes namespaces of the node's pods, in order.
     pub namespaces: BTreeSet<String>,
     /// Processes that may not be looked at; they may hold namespaces that are not in the list.
     pub denied: usize,
+    /// With what it was told which workloads share the node's own network namespace.
+    pub node_namespace: NodeNamespace,
 }
 
 /// One workload of a list.
@@ -73,36 +75,30 @@ impl Listing {
         });
         let runtimes =
             asked.map_err(|source| TargetError::Failed { what: "ask the container runtimes".to_owned(), source })?;
+        let node = Node::read(world);
         let mut listing = Self {
             world: world.clone(),
-            node: Node::read(world),
+            node,
             entries: Vec::new(),
             tried: runtimes.tried.clone(),
             stopped: 0,
-            unlabelled: 0,
-            namespaces: runtimes
-                .groups
-                .iter()
-                .filter_map(|group| Some(group.pod.as_ref()?.namespace.clone()))
-                .collect(),
+            untold: 0,
+            namespaces: namespaces_of(&runtimes.groups),
             denied: 0,
+            node_namespace: node.known_by,
         };
-        if !runtimes
-            .tried
-            .iter()
-            .any(|tried| tried.outcome.answered() || matches!(tried.outcome, Outcome::Inferred { .. }))
-            && runtimes.tried.iter().all(|tried| tried.outcome == Outcome::Absent)
-        {
+        // Those that were chosen are not there, and nothing stood in for them.
+        if runtimes.tried.iter().all(|tried| tried.outcome == Outcome::Absent) {
             return Err(TargetError::NoRuntime { asked: "list".to_owned(), tried: runtimes.tried });
         }
-        let details = details(&runtimes, &first);
+        let details = details(&runtimes, &first, |group| filter.admits(group) == Some(true));
         let mut known = BTreeSet::new();
         for (group, detail) in runtimes.groups.into_iter().zip(details) {
             known.extend(pids(&detail));
             match filter.admits(&group) {
                 Some(true) => listing.add(group, detail, filter.all),
                 Some(false) => {}
-                None => listing.unlabelled += 1,
+                None => listing.untold += 1,
             }
         }
         if filter.all && filter.namespace.is_none() && filter.selector.is_none() {
@@ -172,7 +168,7 @@ impl Listing {
             Way::Group(group, detail) => opening::open(group, None, detail, self.node, &self.world),
             Way::Stopped(state) => {
                 let what = format!("{} {}", workload.kind.word(), workload.name);
-                Err(TargetError::NotRunning { what, state: state.clone() })
+                Err(TargetError::NotRunning { what, state: state.clone(), pod: None })
             }
             Way::Held(identity, holders) => {
                 let what = format!("{} {}", workload.kind.word(), workload.name);
@@ -222,11 +218,14 @@ impl Listing {
 }
 
 impl Filter {
-    /// `None` where its labels would have to be known and are not.
+    /// `None` where its namespace or its labels would have to be known and are not.
     fn admits(&self, group: &Group) -> Option<bool> {
-        let named = |wanted: &String| group.pod.as_ref().is_some_and(|pod| pod.namespace == *wanted);
-        if !self.namespace.as_ref().is_none_or(named) {
-            return Some(false);
+        match (&self.namespace, &group.pod) {
+            (Some(_), None) => return Some(false),
+            // A pod that nothing names.
+            (Some(_), Some(pod)) if pod.namespace.is_empty() => return None,
+            (Some(wanted), Some(pod)) if pod.namespace != *wanted => return Some(false),
+            _ => {}
         }
         let Some(selector) = &self.selector else { return Some(true) };
         let unknown = group.labels.is_empty() && !group.inferred.is_empty();
@@ -255,7 +254,12 @@ fn name(inode: u64, holders: &[Holder]) -> String {
 }
 
 /// The processes of every group: by cgroups, and by asking the runtime only for groups of which those tell nothing.
-fn details(runtimes: &Runtimes, first: &BTreeMap<String, u32>) -> Vec<Detail> {
+/// Those of groups that are not wanted only as far as cgroups tell.
+pub(super) fn details(
+    runtimes: &Runtimes,
+    first: &BTreeMap<String, u32>,
+    wanted: impl Fn(&Group) -> bool,
+) -> Vec<Detail> {
     let by_cgroup = |group: &Group| {
         let pid = |id: &String, listed: Option<u32>| listed.or_else(|| first.get(id).copied());
         let members = group.members.iter().filter(|member| member.running).map(|member| {
@@ -273,7 +277,11 @@ fn details(runtimes: &Runtimes, first: &BTreeMap<String, u32>) -> Vec<Detail> {
         group.members.iter().any(|member| member.running) || group.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready)
     };
     let blank: Vec<usize> = (0..details.len())
-        .filter(|index| pids(&details[*index]).next().is_none() && runs(&runtimes.groups[*index]))
+        .filter(|index| {
+            pids(&details[*index]).next().is_none()
+                && runs(&runtimes.groups[*index])
+                && wanted(&runtimes.groups[*index])
+        })
         .collect();
     let asked: Vec<&Group> = blank.iter().map(|index| &runtimes.groups[*index]).collect();
     for (index, answer) in blank.iter().zip(runtimes.details(&asked)) {
@@ -285,7 +293,7 @@ fn details(runtimes: &Runtimes, first: &BTreeMap<String, u32>) -> Vec<Detail> {
     details
 }
 
-fn pids(detail: &Detail) -> impl Iterator<Item = u32> + '_ {
+pub(super) fn pids(detail: &Detail) -> impl Iterator<Item = u32> + '_ {
     detail.members.values().filter_map(|inner| inner.pid).chain(detail.sandbox_pid)
 }
 
@@ -295,8 +303,14 @@ fn described(group: &Group, detail: &Detail) -> Vec<Container> {
         name: member.name.clone(),
         id: member.id.clone(),
         pid: detail.members.get(&member.id).and_then(|inner| inner.pid),
+        state: (!member.running).then(|| member.state.clone()),
         image: member.image.clone(),
         environment: BTreeMap::new(),
     });
     containers.collect()
+}
+
+fn namespaces_of(groups: &[Group]) -> BTreeSet<String> {
+    let named = groups.iter().filter_map(|group| group.pod.as_ref()).map(|pod| pod.namespace.clone());
+    named.filter(|namespace| !namespace.is_empty()).collect()
 }

@@ -1,6 +1,5 @@
 //! `inode/` and `ip/`: a namespace that is found among all of the node's, and named afterwards by who lives in it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -8,10 +7,10 @@ use super::error::{Candidate, TargetError};
 use super::namespaces::{self, Holder, Survey};
 use super::opening;
 use super::proof::{self, Node};
-use super::runtime::{Group, Runtimes, first_processes};
+use super::runtime::{Detail, Group, Runtimes, first_processes};
 use super::world::{Live, World};
-use super::{Query, local};
-use crate::model::{Kind, Workload};
+use super::{Query, listing, local};
+use crate::model::{Container, Kind, Workload};
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
 
@@ -65,9 +64,15 @@ fn find(
             None => TargetError::NotFound { asked, tried: Vec::new(), near: Vec::new() },
         }),
         several => {
-            let candidates = several.iter().map(|((_, inode), holders)| Candidate {
-                describe: holders.iter().take(3).map(|holder| holder.words(world)).collect::<Vec<_>>().join(", "),
-                command_word: format!("inode/{inode}"),
+            let residents = Residents::ask(world);
+            let candidates = several.iter().map(|(identity, holders)| {
+                let inside = residents.as_ref().map(|residents| residents.of(*identity, world)).unwrap_or_default();
+                let holders =
+                    || holders.iter().take(3).map(|holder| holder.words(world)).collect::<Vec<_>>().join(", ");
+                Candidate {
+                    describe: owner(&inside).map_or_else(holders, |group| opening::describe(group, None)),
+                    command_word: format!("inode/{}", identity.1),
+                }
             });
             Err(TargetError::Ambiguous { asked, candidates: candidates.collect() })
         }
@@ -84,28 +89,47 @@ fn named(netns: Netns, process: Option<Process>, world: &World) -> Live {
         return local::live(Workload::named(Kind::Host, world.node.clone()), netns, process, node);
     }
     let plain = Workload::named(Kind::Netns, identity.1.to_string());
-    let Ok(runtimes) = Runtimes::ask(world) else { return local::live(plain, netns, process, node) };
-    let first = first_processes(&world.proc_root);
-    let inside = |group: &&Group| pids(group, &first).iter().any(|pid| opening::is_in(world, *pid, identity));
-    let groups: Vec<&Group> = runtimes.groups.iter().filter(inside).collect();
-    let owner = match groups.as_slice() {
-        [one] => Some(*one),
-        // Of containers that share a namespace the one whose it is.
-        several => several.iter().copied().find(|group| group.pod.is_some() || group.shares.is_none()),
-    };
+    let Some(residents) = Residents::ask(world) else { return local::live(plain, netns, process, node) };
+    let inside = residents.of(identity, world);
+    let owner = owner(&inside);
     let mut live = local::live(owner.map_or(plain, opening::told), netns, process, node);
-    for group in groups {
-        if let Ok(detail) = runtimes.detail(group) {
-            let containers = opening::containers(group, &detail, None, world);
-            live.workload.containers.extend(containers);
-        }
-    }
-    live.tried = runtimes.tried;
+    live.workload.containers = inside.into_iter().flat_map(|(_, containers)| containers).collect();
+    live.tried = residents.runtimes.tried;
     live
 }
 
-fn pids(group: &Group, first: &BTreeMap<String, u32>) -> Vec<u32> {
-    let sandbox = group.sandbox.iter().map(|sandbox| &sandbox.id);
-    let ids = group.members.iter().map(|member| &member.id).chain(sandbox);
-    ids.filter_map(|id| first.get(id).copied()).collect()
+/// Who lives where, by the runtimes' account and the processes' control groups.
+struct Residents {
+    runtimes: Runtimes,
+    details: Vec<Detail>,
+}
+
+impl Residents {
+    fn ask(world: &World) -> Option<Self> {
+        let runtimes = Runtimes::ask(world).ok()?;
+        let details = listing::details(&runtimes, &first_processes(&world.proc_root), |_| true);
+        Some(Self { runtimes, details })
+    }
+
+    /// The groups of which a proven process is in the namespace, each with its containers.
+    fn of(&self, netns: (u64, u64), world: &World) -> Vec<(&Group, Vec<Container>)> {
+        let groups = self.runtimes.groups.iter().zip(&self.details);
+        let inside = groups.filter_map(|(group, detail)| {
+            let near = listing::pids(detail).any(|pid| opening::is_in(world, pid, netns));
+            let containers = near.then(|| opening::containers(group, detail, None, world))?;
+            let proven =
+                containers.iter().filter_map(|container| container.pid).any(|pid| opening::is_in(world, pid, netns))
+                    || opening::sandbox_is_in(group, detail, netns, world);
+            proven.then_some((group, containers))
+        });
+        inside.collect()
+    }
+}
+
+/// Of containers that share a namespace the one whose it is.
+fn owner<'a>(inside: &[(&'a Group, Vec<Container>)]) -> Option<&'a Group> {
+    match inside {
+        [(one, _)] => Some(*one),
+        several => several.iter().map(|(group, _)| *group).find(|group| group.pod.is_some() || group.shares.is_none()),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::TargetError;
 use super::local;
 use super::proof::{self, Claim, Held, Node};
-use super::runtime::{CRI_DOCKERD, Detail, Group, Member, UNKNOWN};
+use super::runtime::{CRI_DOCKERD, Detail, Group, Member, PodName, UNKNOWN};
 use super::world::{Live, World};
 use crate::model::{Container, Kind, Workload};
 use crate::sys::descriptors::Proc;
@@ -33,7 +33,10 @@ pub(super) fn open(
 /// It exists and has nothing to look at.
 pub(super) fn not_running(group: &Group, member: Option<&Member>) -> TargetError {
     let state = member.or(group.members.last()).map_or("not ready", |member| member.state.as_str());
-    TargetError::NotRunning { what: describe(group, member), state: state.to_owned() }
+    let lives =
+        group.members.iter().any(|member| member.running) || group.sandbox.as_ref().is_some_and(|one| one.ready);
+    let pod = group.pod.as_ref().filter(|_| member.is_some() && lives).map(pod_word);
+    TargetError::NotRunning { what: describe(group, member), state: state.to_owned(), pod }
 }
 
 /// A running container, else the sandbox's process, else the file to which its namespace is bound.
@@ -59,7 +62,7 @@ fn hold(
         // Of a user's own runtime a path would prove nothing of whose the namespace is.
         (Some(path), None) if group.owner.is_none() => open_bound(path, &who).map(|netns| (netns, None)),
         (_, Some(member)) if detail.members.contains_key(&member.id) && group.runtime != CRI_DOCKERD => {
-            Err(TargetError::NotRunning { what: who, state: "without a process".to_owned() })
+            Err(TargetError::NotRunning { what: who, state: "without a process".to_owned(), pod: None })
         }
         (_, Some(_)) if group.runtime != CRI_DOCKERD => {
             Err(TargetError::Gone { what: who, why: "the runtime does not know it any more".to_owned() })
@@ -95,6 +98,7 @@ pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, w
             name: member.name.clone(),
             id: member.id.clone(),
             pid: claim.filter(proven).map(|claim| claim.pid),
+            state: (!member.running).then(|| member.state.clone()),
             image: member.image.clone(),
             environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
         }
@@ -102,16 +106,34 @@ pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, w
     described.collect()
 }
 
-/// The container whose namespace a lone container is in: its own, or that of the one it was put into.
-pub(super) fn shared(group: &Group) -> Option<&str> {
-    let own = group.members.first().filter(|_| group.pod.is_none()).map(|member| member.id.as_str());
-    group.shares.as_deref().or(own)
+/// Whether the proven process of a pod's sandbox is in this network namespace.
+pub(super) fn sandbox_is_in(group: &Group, detail: &Detail, netns: (u64, u64), world: &World) -> bool {
+    let claim = sandbox_claim(group, detail);
+    claim.is_some_and(|claim| is_in(world, claim.pid, netns) && proof::is_container(world, claim))
+}
+
+/// The container whose namespace a lone container is in: its own, or that of the one it was put into, step by step.
+pub(super) fn shared<'a>(group: &'a Group, groups: &'a [Group]) -> Option<&'a str> {
+    let id = |group: &'a Group| group.members.first().filter(|_| group.pod.is_none()).map(|member| member.id.as_str());
+    let mut at = group;
+    // No chain is longer than the list, and a circle ends there too.
+    for _ in groups {
+        let Some(wanted) = at.shares.as_deref() else { return id(at) };
+        let Some(next) = groups.iter().find(|next| id(next) == Some(wanted)) else { return Some(wanted) };
+        at = next;
+    }
+    id(at)
 }
 
 /// Whether a process is in this network namespace at this moment.
 pub(super) fn is_in(world: &World, pid: u32, netns: (u64, u64)) -> bool {
     let process = Proc::open(&world.proc_root).and_then(|proc_root| proc_root.process(pid));
     process.and_then(|process| process.netns()).is_ok_and(|found| found == netns)
+}
+
+/// The word that picks a pod in every command.
+pub(super) fn pod_word(pod: &PodName) -> String {
+    if pod.namespace.is_empty() { format!("pod/{}", pod.name) } else { format!("pod/{}.{}", pod.name, pod.namespace) }
 }
 
 /// `RUNTIME://ID`, or the ID alone, of a container, a lone container or a pod's sandbox.
@@ -151,11 +173,13 @@ fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -
     let default = group.annotations.get(DEFAULT_CONTAINER);
     let mut members: Vec<&Member> = group.members.iter().collect();
     members.sort_by_key(|member| Some(&member.name) != default);
-    let sandbox = group.sandbox.as_ref().and_then(|sandbox| {
-        // A sandbox's time is that of its making, before its process.
-        Some(Claim { pid: detail.sandbox_pid?, id: &sandbox.id, started: None, by: &group.runtime, owner: group.owner })
-    });
-    members.iter().filter_map(claim).chain(sandbox).collect()
+    members.iter().filter_map(claim).chain(sandbox_claim(group, detail)).collect()
+}
+
+fn sandbox_claim<'a>(group: &'a Group, detail: &Detail) -> Option<Claim<'a>> {
+    let (sandbox, pid) = (group.sandbox.as_ref()?, detail.sandbox_pid?);
+    // A sandbox's time is that of its making, before its process.
+    Some(Claim { pid, id: &sandbox.id, started: None, by: &group.runtime, owner: group.owner })
 }
 
 fn open_bound(path: &Path, who: &str) -> Result<Netns, TargetError> {

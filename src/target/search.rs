@@ -30,6 +30,11 @@ pub(super) fn find(query: &Query, choice: &Choice, world: &World) -> Result<Live
     }
     let hits = search.pick_container(hits, choice.container.as_deref())?;
     let hits = matching::prefer_alive(hits, &search.runtimes.groups);
+    // One that lives may be with a runtime that did not answer.
+    let alive = hits.iter().any(|hit| matching::is_alive(*hit, &search.runtimes.groups));
+    if !alive && search.runtimes.tried.iter().any(|one| search.is_failing(one)) {
+        return Err(TargetError::RuntimeFailed { asked: query.to_string(), tried: search.runtimes.tried });
+    }
     search.open_all(&hits)
 }
 
@@ -100,9 +105,10 @@ impl Search<'_> {
 
     /// Containers that were put into this one's namespace (`--network container:NAME`) are part of it.
     fn add_sharers(&self, group: &Group, live: &mut Live) {
-        let root = opening::shared(group);
-        let others = self.runtimes.groups.iter().filter(|other| {
-            !std::ptr::eq(*other, group) && other.endpoint == group.endpoint && opening::shared(other) == root
+        let groups = &self.runtimes.groups;
+        let root = opening::shared(group, groups);
+        let others = groups.iter().filter(|other| {
+            !std::ptr::eq(*other, group) && other.endpoint == group.endpoint && opening::shared(other, groups) == root
         });
         for other in others.filter(|_| root.is_some()) {
             // One that went away meanwhile is not in it any more.
@@ -112,6 +118,16 @@ impl Search<'_> {
                 let inside = |pid: u32| opening::is_in(self.world, pid, netns);
                 live.workload.containers.extend(sharing.into_iter().filter(|one| one.pid.is_some_and(inside)));
             }
+        }
+    }
+
+    /// Whether an endpoint should have answered and did not, so that what is looked for may be there.
+    fn is_failing(&self, one: &Tried) -> bool {
+        let is_there = |one: &Tried| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. });
+        match one.outcome {
+            Outcome::Absent => one.explicit && self.runtimes.tried.iter().any(is_there),
+            Outcome::Inferred { .. } => false,
+            ref outcome => !outcome.answered(),
         }
     }
 
@@ -130,13 +146,7 @@ impl Search<'_> {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };
         }
         let inferred = any(|outcome| matches!(outcome, Outcome::Inferred { .. })).is_some();
-        let there = tried.iter().any(|one| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. }));
-        let failing = |one: &Tried| match one.outcome {
-            Outcome::Absent => one.explicit && there,
-            Outcome::Inferred { .. } => false,
-            ref outcome => !outcome.answered(),
-        };
-        if tried.iter().any(failing) {
+        if tried.iter().any(|one| self.is_failing(one)) {
             return TargetError::RuntimeFailed { asked, tried };
         }
         let groups = &self.runtimes.groups;
@@ -176,7 +186,9 @@ impl Search<'_> {
             let command_word = if unique { word.clone() } else { id_word(group, member) };
             Candidate { describe: format!("{} ({})", describe(group, member), group.runtime), command_word }
         });
-        TargetError::Ambiguous { asked: self.query.to_string(), candidates: candidates.collect() }
+        let mut candidates: Vec<Candidate> = candidates.collect();
+        candidates.sort_by(|one, other| one.describe.cmp(&other.describe));
+        TargetError::Ambiguous { asked: self.query.to_string(), candidates }
     }
 
     fn command_word(&self, hit: Hit) -> String {
@@ -185,8 +197,14 @@ impl Search<'_> {
         match &group.pod {
             Some(pod) => {
                 let container = member.map(|member| format!(" -c {}", member.name)).unwrap_or_default();
-                let namespace = if pod.namespace.is_empty() { String::new() } else { format!(" -n {}", pod.namespace) };
-                format!("pod/{}{namespace}{container}", pod.name)
+                let word = opening::pod_word(pod);
+                // A pod of that whole name comes first.
+                let whole = word.strip_prefix("pod/").filter(|_| !pod.namespace.is_empty());
+                let taken = |group: &Group| group.pod.as_ref().is_some_and(|other| Some(other.name.as_str()) == whole);
+                if self.runtimes.groups.iter().any(taken) {
+                    return format!("pod/{} -n {}{container}", pod.name, pod.namespace);
+                }
+                format!("{word}{container}")
             }
             // `container/NAME` would also mean a pod's container of that name.
             None => id_word(group, None),

@@ -1,21 +1,24 @@
 //! `nslens list`: every workload of the node.
 
+use std::io;
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::analysis::overview::Overview;
 use crate::capture::sweep::{SweepError, Swept, sweep};
-use crate::capture::{Occasion, Parts, rules::Wanted};
+use crate::capture::{CaptureError, Occasion, Parts, rules::Wanted};
 use crate::cli::arguments::{Asking, Looks};
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, rights};
 use crate::cli::screen::Screen;
 use crate::cli::source;
-use crate::model::Cause;
+use crate::model::{Cause, Subject, Unread};
 use crate::report::document;
 use crate::report::list::{self, Line, Look};
 use crate::report::runtimes::{self, Answer};
-use crate::target::{Filter, Listing, Outcome, Selector, TargetError, Tried};
+use crate::target::{Filter, Listing, NodeNamespace, Outcome, Selector, TargetError, Tried};
 
 /// List every workload of the node, and what is in its network namespace.
 ///
@@ -59,6 +62,9 @@ pub struct List {
     pub looks: Looks,
 }
 
+/// Where the node's root is usually mounted in a debug pod (`kubectl debug node/NAME`).
+const MOUNTED_NODE: &str = "/host";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     Table,
@@ -99,7 +105,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
         Output::Jsonl => lines(lines_of.iter().map(list::json)),
     };
     screen.print(&text)?;
-    notes(arguments, &listing, screen);
+    tell(arguments, &listing, &swept, screen);
     Ok(exit(&listing, &swept))
 }
 
@@ -124,24 +130,42 @@ fn line<'a>(listing: &'a Listing, index: usize, swept: &'a Swept<Overview>) -> L
         workload: &swept.workload,
         stopped: listing.stopped(index),
         holders: listing.holders(index),
-        overview: swept.outcome.as_ref().map_err(ToString::to_string),
+        overview: swept.outcome.as_ref().map_err(|error| Failure::of(Exit::CannotTell, error).line()),
+        refused: is_refused(&swept.outcome),
     }
 }
 
 fn whole(node: &str, listing: &Listing, lines: &[Line<'_>]) -> Map<String, Value> {
-    let silent = listing.tried.iter().filter(|tried| is_silent(tried)).map(|tried| {
-        json!({
-            "source": format!("runtime {}", tried.endpoint),
-            "error": tried.outcome.to_string(),
-            "means": "workloads that only this runtime knows are not in the list",
-            "subject": "metadata",
-            "cause": if tried.outcome == Outcome::Denied { Cause::Permission } else { Cause::Failed },
-        })
-    });
+    let entry = |source: String, error: String, means: &str, cause: Cause| {
+        json!(Unread { source, error, means: means.to_owned(), subject: Subject::Metadata, cause })
+    };
+    let mut unread: Vec<Value> = Vec::new();
+    for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
+        let cause = if tried.outcome == Outcome::Denied { Cause::Permission } else { Cause::Failed };
+        unread.push(entry(format!("runtime {}", tried.endpoint), tried.outcome.to_string(), missing(listing), cause));
+    }
+    if listing.untold > 0 {
+        let error = format!("nothing tells the namespace or the labels of {} workloads", listing.untold);
+        unread.push(entry(
+            "labels".to_owned(),
+            error,
+            "workloads that were asked for may be missing",
+            Cause::Unsupported,
+        ));
+    }
+    if listing.denied > 0 {
+        let error = format!("{} processes may not be looked at", listing.denied);
+        unread.push(entry(
+            "processes".to_owned(),
+            error,
+            "namespaces that only they hold are missing",
+            Cause::Permission,
+        ));
+    }
     let mut document = Map::new();
     document.insert("schema".to_owned(), json!("nslens.list/v1"));
     document.insert("node".to_owned(), json!(node));
-    document.insert("unread".to_owned(), silent.collect());
+    document.insert("unread".to_owned(), Value::Array(unread));
     document.insert("workloads".to_owned(), lines.iter().map(list::json).collect());
     document
 }
@@ -151,12 +175,28 @@ fn lines(elements: impl Iterator<Item = Value>) -> String {
 }
 
 /// What the list does not hold, and why.
-fn notes(arguments: &List, listing: &Listing, screen: &Screen) {
+fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: &Screen) {
     for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
-        screen.note(&format!("{tried}; workloads that only this runtime knows are not in the list"));
+        Screen::fail(&Failure::new(Exit::Failed, format!("{tried}; {}", missing(listing))));
     }
+    let refused = swept.iter().filter(|swept| is_refused(&swept.outcome)).count();
+    if refused > 0 {
+        let words = format!("not permitted to look at {refused} of {} workloads", swept.len());
+        Screen::fail(&Failure::new(Exit::NotPermitted, words).hint(rights()));
+    }
+    let stands_in = stands_in(listing) && !arguments.asking.is_proc_alone();
     if listing.is_empty() {
-        screen.note(&format!("no workload{} on this node", narrowed(arguments)));
+        screen.note(&nothing(arguments, listing, stands_in));
+    } else if stands_in {
+        screen.note("no container runtime answered: what is listed was taken from /proc and files on disk; labels and what does not run are not known");
+    }
+    if stands_in && arguments.asking.host_root.is_none() && Path::new(MOUNTED_NODE).join("proc/1").exists() {
+        screen.note(&format!("a node's root seems to be mounted here: --host-root {MOUNTED_NODE} looks at that node"));
+    }
+    if listing.untold > 0 {
+        let untold = listing.untold;
+        screen
+            .note(&format!("{untold} more may belong here: without a runtime nothing tells their namespace or labels"));
     }
     if listing.stopped > 0 && !arguments.all {
         screen.note(&format!("{} more do not run: --all", listing.stopped));
@@ -166,10 +206,38 @@ fn notes(arguments: &List, listing: &Listing, screen: &Screen) {
         let denied = listing.denied;
         screen.note(&format!("{denied} {processes} may not be looked at; what nobody else holds is not in the list"));
     }
+    let by_guess = swept.iter().any(|swept| swept.workload.host_network);
+    if by_guess && listing.node_namespace == NodeNamespace::CallingThread {
+        screen.note(source::GUESSED_NODE);
+    }
 }
 
-fn narrowed(arguments: &List) -> &'static str {
-    if arguments.namespace.is_some() || arguments.selector.is_some() { " of that kind" } else { "" }
+/// Why the list is empty.
+fn nothing(arguments: &List, listing: &Listing, stands_in: bool) -> String {
+    let namespaces: Vec<&str> = listing.namespaces.iter().map(String::as_str).collect();
+    match (&arguments.namespace, &arguments.selector) {
+        (Some(asked), _) if !listing.namespaces.contains(asked) && !namespaces.is_empty() => {
+            format!("no pod of namespace {asked} on this node; there are: {}", namespaces.join(", "))
+        }
+        (Some(asked), _) => format!("nothing to list of namespace {asked} on this node"),
+        (None, Some(_)) => "no workload with such labels on this node".to_owned(),
+        (None, None) if stands_in => "no container runtime answered, and /proc tells of no container".to_owned(),
+        (None, None) => "no workload on this node".to_owned(),
+    }
+}
+
+/// Whether `/proc` was asked in the place of runtimes.
+fn stands_in(listing: &Listing) -> bool {
+    listing.tried.iter().any(|tried| matches!(tried.outcome, Outcome::Inferred { .. }))
+}
+
+/// What is missing where a runtime did not answer.
+fn missing(listing: &Listing) -> &'static str {
+    if stands_in(listing) {
+        "what only a runtime knows is missing: labels, what does not run"
+    } else {
+        "workloads that only this runtime knows are not in the list"
+    }
 }
 
 /// It is there and did not give its list.
@@ -188,8 +256,8 @@ fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
     });
     let looked_at = swept.iter().enumerate().filter(|(index, _)| listing.stopped(*index).is_none());
     let broken = looked_at.map(|(_, swept)| match &swept.outcome {
+        outcome if is_refused(outcome) => Exit::NotPermitted,
         Ok(overview) if overview.unread.is_empty() => Exit::Done,
-        Err(SweepError::Target(error)) if matches!(**error, TargetError::NotPermitted { .. }) => Exit::NotPermitted,
         _ => Exit::CannotTell,
     });
     // Where nothing at all may be looked at, a right is missing; one broken workload among others leaves the rest true.
@@ -199,5 +267,17 @@ fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
         Exit::NotPermitted if !all_refused => Exit::CannotTell,
         other => other,
     });
-    Exit::of(silent.chain(broken))
+    let untold = (listing.untold > 0).then_some(Exit::CannotTell);
+    Exit::of(silent.chain(broken).chain(untold))
+}
+
+/// Whether a right is missing for it.
+fn is_refused(outcome: &Result<Overview, SweepError>) -> bool {
+    match outcome {
+        Ok(overview) => overview.unread.iter().any(|unread| unread.cause == Cause::Permission),
+        Err(SweepError::Target(error)) => matches!(**error, TargetError::NotPermitted { .. }),
+        Err(SweepError::Capture(error)) => {
+            matches!(&**error, CaptureError::Enter { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+        }
+    }
 }
