@@ -94,6 +94,27 @@ fn typed_command() -> String {
     command.map(|command| format!("nslens {command} ")).unwrap_or_default()
 }
 
+/// What may have been meant by a target that nothing answers to.
+fn not_found(asked: &str) -> String {
+    let (kind, rest) = asked.split_once('/').unwrap_or(("", asked));
+    match (kind, rest) {
+        ("ip", _) => "an address of an interface is looked for; that of a Service is on none".to_owned(),
+        ("inode", _) => "what held it may have ended; nslens list --all shows all network namespaces".to_owned(),
+        ("netns", _) => "names are those of `ip netns`, in /run/netns; nslens list --all shows them".to_owned(),
+        ("pod", rest) if rest.contains('/') => match rest.split_once('/') {
+            Some((namespace, name)) => format!("the namespace stands behind the name: pod/{name}.{namespace}"),
+            None => String::new(),
+        },
+        ("", word) if word.parse::<std::net::IpAddr>().is_ok() => {
+            format!("for the namespace with that address: ip/{word}")
+        }
+        ("", word) if word.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("for the process of that number: pid/{word}")
+        }
+        _ => "names are exact, and only this node's are found: nslens list shows them".to_owned(),
+    }
+}
+
 /// A word as a shell takes it back unchanged.
 fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
@@ -127,8 +148,7 @@ impl From<TargetError> for Failure {
             TargetError::NotFound { asked, .. } if asked.starts_with("pid/") => {
                 failure(Exit::NotFound).hint("it may have ended; PIDs are the node's own, not a container's")
             }
-            TargetError::NotFound { .. } => failure(Exit::NotFound)
-                .hint("names are exact; a pod of another node is found on that node only, a process by pid/NUMBER"),
+            TargetError::NotFound { asked, .. } => failure(Exit::NotFound).hint(not_found(asked)),
             TargetError::Ambiguous { candidates, .. } => {
                 let mut ambiguous = failure(Exit::NotFound);
                 for candidate in candidates {
@@ -137,7 +157,9 @@ impl From<TargetError> for Failure {
                 ambiguous
             }
             TargetError::NoSuchContainer { .. } => failure(Exit::NotFound).hint("pick one of these with -c"),
-            TargetError::NotRunning { .. } => failure(Exit::NotFound).hint("start it, then look again"),
+            TargetError::NotRunning { pod: Some(pod), .. } => failure(Exit::NotFound)
+                .hint(format!("its pod runs, and all containers of a pod share one namespace: {}{pod}", typed_command())),
+            TargetError::NotRunning { .. } => failure(Exit::NotFound).hint("what runs on this node: nslens list"),
             TargetError::Gone { .. } => failure(Exit::NotFound).hint("it may have been restarted under a new ID: look again"),
             TargetError::NotPermitted { .. } => failure(Exit::NotPermitted).hint(rights()),
             TargetError::NoRuntime { .. } => failure(Exit::NotFound).hint(
@@ -157,11 +179,11 @@ impl From<TargetError> for Failure {
                 .hint(format!("if you know that it is the right one, look at the process itself: {}pid/{pid}", typed_command())),
             TargetError::NoProcess { .. }
             | TargetError::NotTheirs { .. }
-            | TargetError::ForeignPids { .. }
             | TargetError::Failed { .. } => failure(Exit::Failed),
             TargetError::NotNetns { .. } => {
                 failure(Exit::Usage).hint("give a name from /run/netns, or a path such as /proc/PID/ns/net")
             }
+            TargetError::ForeignPids { .. } => failure(Exit::Failed).hint("a debug pod needs hostPID: true for that"),
             TargetError::NotLive { .. } => failure(Exit::Usage),
         }
     }

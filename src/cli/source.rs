@@ -158,6 +158,11 @@ impl Source<'_> {
 /// # Errors
 /// `--runtime-endpoint` is no socket.
 pub fn world(asking: &Asking, asks_runtimes: bool) -> Result<World, Failure> {
+    if let Some(root) = asking.host_root.as_deref().filter(|root| !root.join("proc/1").exists()) {
+        let message = format!("{}: no node's root is mounted there: it has no proc/1", root.display());
+        let failure = Failure::new(Exit::NotFound, message);
+        return Err(failure.hint("in a debug pod: mount the node's / there (hostPath), and give the pod hostPID: true"));
+    }
     let endpoints = if asks_runtimes { endpoints(asking)? } else { Vec::new() };
     let world = match &asking.host_root {
         Some(root) => World::here(node_below(root), endpoints).below(root),

@@ -96,7 +96,7 @@ fn containerds_pods_are_the_same_with_and_without_it() {
     assert_eq!(found["netns"]["inode"], json!(netns_of(place, blue.sandbox_pid)));
     let mut rivals = refused(place, &["pod/web", "--runtime", "proc"], 3).said("is ambiguous").candidates();
     rivals.sort_unstable();
-    assert_eq!(rivals, ["pod/web -n blue", "pod/web -n green"]);
+    assert_eq!(rivals, ["pod/web.blue", "pod/web.green"]);
     refused(place, &["pod/webb", "--runtime", "proc"], 3)
         .said("(cgroups alone): 3 pods, 5 containers")
         .said("is: web\n");

@@ -62,10 +62,10 @@ fn each_candidate_of_an_ambiguous_name_picks_one() {
     let picked = |word: &dyn Fn(&str) -> String, container: &str| {
         [("blue", &pods[0]), ("green", &pods[1])].map(|(name, pod)| (word(name), json!(pod.pids[container])))
     };
-    let by_pod = picked(&|namespace| format!("pod/web -n {namespace}"), "app");
+    let by_pod = picked(&|namespace| format!("pod/web.{namespace}"), "app");
     assert_eq!(rivals(place, &["pod/web"]), by_pod);
     assert_eq!(rivals(place, &["web"]), by_pod);
-    let by_container = picked(&|namespace| format!("pod/web -n {namespace} -c istio-proxy"), "istio-proxy");
+    let by_container = picked(&|namespace| format!("pod/web.{namespace} -c istio-proxy"), "istio-proxy");
     assert_eq!(rivals(place, &["container/istio-proxy"]), by_container);
     assert_eq!(rivals(place, &["pod/web", "-c", "istio-proxy"]), by_container);
     // The same from every command; nothing is guessed, nothing is written.

@@ -81,7 +81,7 @@ fn kubernetes_pods_in_docker_are_known_by_their_labels() {
     assert_eq!(target(place, &["web.blue"])["pid"], json!(blue.pids["app"]));
     assert_eq!(target(place, &[&format!("docker://{}", blue.ids["app"])])["name"], "web");
     assert_eq!(target(place, &[&blue.sandbox[..12]])["namespace"], "blue", "a sandbox's ID is its pod's");
-    let picked = [("pod/web -n blue", &blue), ("pod/web -n green", &green)];
+    let picked = [("pod/web.blue", &blue), ("pod/web.green", &green)];
     assert_eq!(rivals(place, &["web"]), picked.map(|(words, pod)| (words.to_owned(), json!(pod.pids["app"]))));
 
     // A container of that name which is in no pod is one more; its ID picks it.

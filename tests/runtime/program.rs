@@ -72,12 +72,9 @@ impl Answer {
     pub(crate) fn candidates(&self) -> Vec<String> {
         let hints = self.stderr.lines().filter_map(|line| line.strip_prefix("hint: ")?.split_once("  for "));
         let command = |words: &str| {
-            words
-                .split_once(' ')
-                .and_then(|(_, rest)| rest.split_once(' '))
-                .map(|(_, target)| target)
-                .unwrap_or_else(|| panic!("{self:#?}"))
-                .to_owned()
+            // `nslens COMMAND` stands before it where a command has one target.
+            let typed = words.strip_prefix("nslens ").and_then(|rest| rest.split_once(' ')).map(|(_, target)| target);
+            typed.unwrap_or(words).to_owned()
         };
         hints.map(|(words, _)| command(words)).collect()
     }

@@ -27,7 +27,7 @@ pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Sub
     before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n"
 )]
 pub struct Conns {
-    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a snapshot, -
+    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a snapshot, -
     pub target: Option<String>,
     /// Listeners, unconnected sockets and TIME-WAIT too
     #[arg(long)]

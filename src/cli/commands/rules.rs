@@ -24,7 +24,7 @@ use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
     before_long_help = "Examples:\n  sudo nslens rules pod/productpage\n  sudo nslens rules docker://4f3a -o save > rules.txt\n"
 )]
 pub struct Rules {
-    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME, a file, -
+    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a file, -
     pub target: Option<String>,
     /// Every table and chain, not only what redirects
     #[arg(long)]

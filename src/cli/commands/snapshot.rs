@@ -25,7 +25,7 @@ use crate::model::Subject;
     before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  nslens rules ./before.json.gz\n"
 )]
 pub struct Snapshot {
-    /// pod/NAME, container/NAME, docker://ID, an ID, pid/N, netns/NAME
+    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host
     pub target: Option<String>,
     /// File to write, compressed when it ends in .gz (default: stdout, unless that is a terminal)
     #[arg(short, long, value_name = "FILE")]
