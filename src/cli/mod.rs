@@ -82,6 +82,15 @@ impl Command {
     }
 
     fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
+        let exit = self.look(screen)?;
+        // What could not be read is in the output; which right would have helped is not. `list` says so by itself.
+        if exit == Exit::NotPermitted && !matches!(self, Self::List(_)) {
+            screen.note(&failure::rights());
+        }
+        Ok(exit)
+    }
+
+    fn look(&self, screen: &Screen) -> Result<Exit, Failure> {
         match self {
             Self::List(arguments) => commands::list::run(arguments, screen),
             Self::Rules(arguments) => commands::rules::run(arguments, screen),
