@@ -185,7 +185,7 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
         Screen::fail(&Failure::new(Exit::NotPermitted, words).hint(rights()));
     }
     let stands_in = stands_in(listing) && !arguments.asking.is_proc_alone();
-    if listing.is_empty() {
+    if listing.is_empty() && listing.untold == 0 {
         screen.note(&nothing(arguments, listing, stands_in));
     } else if stands_in {
         screen.note("no container runtime answered: what is listed was taken from /proc and files on disk; labels and what does not run are not known");
