@@ -25,6 +25,9 @@ use super::proof::Claim;
 use super::world::{Outcome, Tried, World};
 pub(super) use proc::{UNKNOWN, first_processes};
 
+/// How many groups a runtime is asked about at once.
+const AT_ONCE: usize = 64;
+
 /// What cri-dockerd is called here; to the kubelet it gives the name of what it drives, `docker`.
 pub(super) const CRI_DOCKERD: &str = "cri-dockerd";
 
@@ -227,6 +230,11 @@ impl Runtimes {
 
     /// The same for several at once, in their order.
     pub(super) fn details(&self, groups: &[&Group]) -> Vec<Result<Detail, Fault>> {
+        // Each takes a connection of its own, and a process has a thousand descriptors.
+        groups.chunks(AT_ONCE).flat_map(|groups| self.details_at_once(groups)).collect()
+    }
+
+    fn details_at_once(&self, groups: &[&Group]) -> Vec<Result<Detail, Fault>> {
         let Some(machinery) = &self.machinery else {
             return groups.iter().map(|group| Ok(self.listed(group))).collect();
         };
