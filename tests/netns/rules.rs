@@ -300,7 +300,11 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         assert_eq!(output.status.code(), Some(5), "{note}");
         assert!(!restored(&output.stdout), "{backend}: {}", String::from_utf8_lossy(&output.stdout));
         let prefix = if backend == "legacy" { "legacy " } else { "" };
-        for part in ["match length in PREip filter INPUT", "match ttl in PREip filter INPUT", "target TTL in PREip mangle OUTPUT"] {
+        for part in [
+            "match length in PREip filter INPUT",
+            "match ttl in PREip filter INPUT",
+            "target TTL in PREip mangle OUTPUT",
+        ] {
             assert_eq!(note.matches(&part.replace("PRE", prefix)).count(), 1, "{note}");
         }
     }
