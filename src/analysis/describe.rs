@@ -1,6 +1,6 @@
 //! What a rule means, in plain words: who, and what happens to them.
 
-use super::native::reading;
+use super::native::{Reading, reading};
 use super::paths::Paths;
 use crate::model::{Body, Chain, Family, Rule, Table};
 use crate::xt::{self, Action, Match};
@@ -9,13 +9,13 @@ use crate::xt::{self, Action, Match};
 #[must_use]
 pub fn means(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<String> {
     let rule = chain.rules.get(index)?;
-    let body = reading(family, table, rule)?.rule;
+    let Reading { rule: body, ipv6 } = reading(family, table, rule)?;
     // The last rule of a chain gets what the ones before it left over.
     let rest = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
-    Some(format!("{} → {}", body.subject(rest), action(paths, chain, &body.action)))
+    Some(format!("{} → {}", body.subject(ipv6, rest), action(paths, chain, &body.action)))
 }
 
-/// Whether the rule asks for nothing but a protocol.
+/// Whether the rule asks for nothing but a protocol, or packets of one family.
 fn takes_all(body: &xt::Rule) -> bool {
     let ip = &body.ip;
     let plain = ip.source.is_none() && ip.destination.is_none() && ip.input.is_none() && ip.output.is_none();

@@ -121,7 +121,8 @@ impl Translator<'_> {
             }
             Statement::Verdict(verdict) => self.verdict(verdict)?,
             Statement::Set { what, to } => self.set(what, to)?,
-            Statement::Nat { word, to, flags, .. } => {
+            Statement::Nat { word, to, flags, family } => {
+                self.only(*family)?;
                 let range = self.range(to, *flags)?;
                 self.act(Action::Target(match *word {
                     "redirect" => Target::Redirect(Redirect(range)),
@@ -130,7 +131,8 @@ impl Translator<'_> {
                     _ => Target::Snat(Snat(range)),
                 }))?;
             }
-            Statement::Tproxy { to, .. } => {
+            Statement::Tproxy { to, family } => {
+                self.only(*family)?;
                 let range = self.range(to, 0)?;
                 let port = range.ports.map_or(0, |ports| ports.from);
                 let unspecified = IpAddr::from([0_u8; 4]);
@@ -144,6 +146,17 @@ impl Translator<'_> {
             _ => return None,
         }
         Some(())
+    }
+
+    /// The expression is for packets of this family (`NFPROTO_*`) and does nothing to others (net/netfilter/nft_nat.c,
+    /// nft_tproxy.c), as if the rule asked for it: nothing is done before or behind it.
+    fn only(&mut self, family: Option<u32>) -> Option<()> {
+        match family {
+            None => Some(()),
+            Some(2) => self.family(false),
+            Some(10) => self.family(true),
+            Some(_) => None,
+        }
     }
 
     /// A comparison that is kept in nft's words.
@@ -167,7 +180,10 @@ impl Translator<'_> {
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Option<()> {
-        if let (Verdict::Accept, Some(tproxy)) = (verdict, self.tproxy.take()) {
+        // With another verdict behind it, what becomes of the packet is nothing that one target does.
+        if *verdict == Verdict::Accept
+            && let Some(tproxy) = self.tproxy.take()
+        {
             return self.act(Action::Target(Target::Tproxy(tproxy)));
         }
         self.act(match verdict {
@@ -257,6 +273,11 @@ impl Translator<'_> {
                 self.device(*key == IIFNAME, DeviceMatch { negated, name, prefix })
             }
             (Term::Meta(NFPROTO), Right::Value(value)) if !negated => self.family(value.first()? == &10),
+            (Term::Meta(PROTOCOL), Right::Value(value)) if !negated => match big16(value)? {
+                0x800 => self.family(false),
+                0x86dd => self.family(true),
+                _ => None,
+            },
             (Term::Meta(L4PROTO), Right::Value(value)) => self.protocol(negated, *value.first()?),
             (Term::Meta(key @ (SKUID | SKGID)), Right::Value(value)) => {
                 self.owner(*key == SKUID, Ids { negated, from: host(value)?, to: host(value)? });
@@ -372,10 +393,11 @@ impl Translator<'_> {
                 once(if field.name == "saddr" { &mut ip.source } else { &mut ip.destination }, part)?;
                 self.family(field.header == "ip6")
             }
-            ("ip", "protocol") => {
+            // A connection begins without extension headers: what follows the header of IPv6 is the transport header.
+            ("ip", "protocol") | ("ip6", "nexthdr") => {
                 let Right::Value(value) = right else { return None };
                 self.protocol(negated, *value.first()?)?;
-                self.family(false)
+                self.family(field.header == "ip6")
             }
             ("tcp" | "udp", "sport" | "dport") => {
                 let tcp = field.header == "tcp";
@@ -411,6 +433,7 @@ impl Translator<'_> {
 }
 
 /// `NFT_META_*` and `NFT_CT_*` keys.
+const PROTOCOL: u32 = 1;
 const MARK: u32 = 3;
 const IIF: u32 = 4;
 const OIF: u32 = 5;

@@ -3,18 +3,10 @@
 use super::Term;
 use super::header::{self, Field, LINK, NETWORK, TRANSPORT};
 use super::kind::{Order, number};
-use super::reading::{Reader, VLAN};
+use super::reading::Reader;
 use super::statement::{Right, Statement};
 
 impl Reader<'_> {
-    /// A field is named: nobody need be told any more that its header is there.
-    pub(super) fn used(&mut self, field: &Field) {
-        if field.header == "vlan" {
-            self.drop_asked(VLAN);
-        }
-        self.drop_asked(field.base as usize);
-    }
-
     fn header(&self, base: u32, offset: u32) -> Option<&'static str> {
         const ETHER: u32 = 14 * 8;
         match base {

@@ -7,6 +7,7 @@ mod expression;
 mod family;
 mod fields;
 mod header;
+mod implied;
 mod kind;
 mod print;
 mod reading;

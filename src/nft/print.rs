@@ -2,7 +2,7 @@
 
 use super::constant;
 use super::kind::{Kind, Order, number};
-use super::reading::read;
+use super::reading::read_for_text;
 use super::statement::{Ends, Right, Statement};
 use super::{Expression, Family, Place, Rule, Set, Term};
 
@@ -42,7 +42,7 @@ impl Place<'_> {
 /// A rule, and whether all of it is in nft's words: what is not understood stands in brackets, by name and bytes.
 #[must_use]
 pub fn rule_text(rule: &Rule, place: &Place<'_>, xtables: &dyn Fn(&Xtables<'_>) -> String) -> (String, bool) {
-    let words = read(rule, *place).and_then(|statements| {
+    let words = read_for_text(rule, *place).and_then(|statements| {
         let mut whole = true;
         let parts: Option<Vec<String>> =
             statements.iter().map(|part| statement(part, place, xtables, &mut whole)).collect();

@@ -2,23 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::header::{LINK, NETWORK, TRANSPORT};
 use super::kind::{Kind, Order, number};
 use super::statement::{Ends, Right, Statement};
 use super::{Comparison, Expression, Family, Load, Place, Rule, Span, Term};
 
-/// `NFT_META_*` that say which protocol follows.
-const PROTOCOL: u32 = 1;
-const DEVICE_TYPE: u32 = 8;
-const NFPROTO: u32 = 15;
-const L4PROTO: u32 = 16;
-
-/// The statement that asks for VLAN frames, beside those for the headers.
-pub(super) const VLAN: usize = 3;
+/// `NFPROTO_INET`
+const INET: u32 = 1;
 
 /// What is known while a rule is read.
 pub(super) struct Reader<'a> {
-    place: Place<'a>,
+    pub(super) place: Place<'a>,
     /// By the number of four-byte registers.
     registers: HashMap<u32, Term>,
     pub(super) statements: Vec<Option<Statement>>,
@@ -26,7 +19,9 @@ pub(super) struct Reader<'a> {
     pub(super) network: Option<&'static str>,
     pub(super) protocol: Option<u8>,
     /// For each header the statement that asks that it is there: nft leaves it out where a field of the header is named.
-    asked: [Option<usize>; 4],
+    pub(super) asked: [Option<usize>; 4],
+    /// Everything the kernel does is wanted, also what nft leaves out of its text.
+    pub(super) whole: bool,
 }
 
 /// Four-byte registers in one of `NFT_REG_1` to `NFT_REG_4`.
@@ -38,17 +33,35 @@ fn word_of(register: u32) -> u32 {
     if register < FIRST_WORD { register.saturating_sub(1) * WORDS } else { register - FIRST_WORD }
 }
 
-/// The statements of a rule; `None` where a value cannot be followed.
+/// The statements of a rule, all of them: what the kernel asks and does. `None` where a value cannot be followed.
 #[must_use]
 pub fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
+    read_rule(rule, place, true)
+}
+
+/// The statements that nft writes: without those that the words of another one imply.
+///
+/// Not for finding out what a rule does: in `inet`, `reject with icmp port-unreachable` is about IPv4 by what is left out here.
+pub(super) fn read_for_text(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
+    read_rule(rule, place, false)
+}
+
+fn read_rule(rule: &Rule, place: Place<'_>, whole: bool) -> Option<Vec<Statement>> {
     let network = match place.family {
         Family::Ip => Some("ip"),
         Family::Ip6 => Some("ip6"),
         Family::Arp => Some("arp"),
         Family::Inet | Family::Bridge | Family::Netdev => None,
     };
-    let mut reader =
-        Reader { place, registers: HashMap::new(), statements: Vec::new(), network, protocol: None, asked: [None; 4] };
+    let mut reader = Reader {
+        place,
+        registers: HashMap::new(),
+        statements: Vec::new(),
+        network,
+        protocol: None,
+        asked: [None; 4],
+        whole,
+    };
     for expression in &rule.expressions {
         reader.read(expression)?;
     }
@@ -222,6 +235,10 @@ impl Reader<'_> {
 
     /// The word of the family: where both pass, and before a map that gives address and port.
     fn nat_family(&self, family: u32, address: Span, both: bool) -> Option<u32> {
+        if self.whole {
+            // Said or not, the kernel translates packets of this family only (net/netfilter/nft_nat.c).
+            return (both && family != INET).then_some(family);
+        }
         let term = self.registers.get(&word_of(address.from?))?;
         let pairs = match term {
             Term::Map(_, set) => Kind::of_key(self.place.set(set)?.data?).is_some_and(|kinds| kinds.len() > 1),
@@ -333,25 +350,6 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn reject(&mut self, kind: u32, code: u8, both: bool) -> Statement {
-        const UNREACHABLE: u32 = 0;
-        const RESET: u32 = 1;
-        if both && kind == UNREACHABLE {
-            self.drop_asked(NETWORK as usize);
-        }
-        if !both && kind == RESET {
-            self.drop_asked(TRANSPORT as usize);
-        }
-        Statement::Reject { kind, code, ipv6: self.network == Some("ip6"), both }
-    }
-
-    pub(super) fn drop_asked(&mut self, which: usize) {
-        let statement = self.asked.get_mut(which).and_then(Option::take);
-        if let Some(place) = statement.and_then(|index| self.statements.get_mut(index)) {
-            *place = None;
-        }
-    }
-
     fn compare(&mut self, left: Term, comparison: Comparison, value: &[u8]) -> Option<()> {
         let sign = match comparison {
             Comparison::Eq => "",
@@ -417,56 +415,6 @@ impl Reader<'_> {
             self.learn(&term, said, index);
         }
         Some(())
-    }
-
-    fn learn(&mut self, term: &Term, said: u128, index: usize) {
-        let ask = |asked: &mut [Option<usize>; 4], which: u32| {
-            if let Some(place) = asked.get_mut(which as usize) {
-                *place = Some(index);
-            }
-        };
-        let by_ether_type = |said: u128| match said {
-            0x800 => Some("ip"),
-            0x86dd => Some("ip6"),
-            0x806 => Some("arp"),
-            _ => None,
-        };
-        let word = match term {
-            Term::Field(field) => (field.header, field.name),
-            _ => ("", ""),
-        };
-        match (term, word) {
-            (Term::Meta(NFPROTO), _) => {
-                self.network = if said == 10 { Some("ip6") } else { Some("ip") };
-                ask(&mut self.asked, NETWORK);
-            }
-            (Term::Meta(PROTOCOL), _) => {
-                self.network = by_ether_type(said).or(self.network);
-                ask(&mut self.asked, NETWORK);
-            }
-            (_, ("ether", "type")) if said == 0x8100 => self.asked[VLAN] = Some(index),
-            (_, ("ether" | "vlan", "type")) => {
-                self.network = by_ether_type(said).or(self.network);
-                ask(&mut self.asked, NETWORK);
-            }
-            (Term::Meta(DEVICE_TYPE), _) => ask(&mut self.asked, LINK),
-            (Term::Meta(L4PROTO), _) => {
-                self.protocol = u8::try_from(said).ok();
-                // ICMP says which family it belongs to.
-                if matches!((said, self.network), (1, Some("ip")) | (58, Some("ip6"))) {
-                    self.drop_asked(NETWORK as usize);
-                }
-                ask(&mut self.asked, TRANSPORT);
-            }
-            (_, ("ip", "protocol") | ("ip6", "nexthdr")) => {
-                self.protocol = u8::try_from(said).ok();
-                // Where both families pass, it is what tells them apart, and stays.
-                if matches!(self.place.family, Family::Ip | Family::Ip6) {
-                    ask(&mut self.asked, TRANSPORT);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

@@ -93,13 +93,15 @@ impl Reader {
                 }
                 loaded.mask = Some(mask.clone());
             }
+            Expression::Cmp { comparison: Comparison::Eq, value, register: FIRST } => {
+                self.test(&Test::Equal { negated: false, value })?;
+            }
+            Expression::Cmp { comparison: Comparison::Neq, value, register: FIRST } => {
+                self.test(&Test::Equal { negated: true, value })?;
+            }
             Expression::Cmp { comparison, value, register: FIRST } => {
-                let negated = match comparison {
-                    Comparison::Eq => false,
-                    Comparison::Neq => true,
-                    _ => return None,
-                };
-                self.test(&Test::Equal { negated, value })?;
+                let (from, to) = open_range(*comparison, value)?;
+                self.test(&Test::Within { negated: false, from: &from, to: &to })?;
             }
             Expression::Range { negated, from, to, register: FIRST } => {
                 self.test(&Test::Within { negated: *negated, from, to })?
@@ -261,6 +263,20 @@ impl Reader {
             _ => unreachable!("the position was just found or made"),
         }
     }
+}
+
+/// The range of ports of which one end is named only: `--sport :5` is written as `<= 5`, and `! --sport :5` as `> 5`, which
+/// iptables-nft-save prints as `--sport 6:65535`.
+fn open_range(comparison: Comparison, value: &[u8]) -> Option<([u8; 2], [u8; 2])> {
+    let port = u16::from_be_bytes(value.try_into().ok()?);
+    let (from, to) = match comparison {
+        Comparison::Lt => (0, port.checked_sub(1)?),
+        Comparison::Lte => (0, port),
+        Comparison::Gt => (port.checked_add(1)?, u16::MAX),
+        Comparison::Gte => (port, u16::MAX),
+        Comparison::Eq | Comparison::Neq => return None,
+    };
+    Some((from.to_be_bytes(), to.to_be_bytes()))
 }
 
 /// Fills a place that can hold one test only: a second one is no rule of iptables.

@@ -1,7 +1,7 @@
 //! A rule: what it asks, and what happens then.
 
 use super::text::word;
-use super::{Effect, IpPart, Match, Target};
+use super::{Effect, IpPart, Match, Target, Unknown};
 use crate::packet::Condition;
 
 /// What happens to a packet that matches.
@@ -101,6 +101,21 @@ impl Rule {
         });
         let target = match &self.action {
             Action::Target(Target::Unknown(unknown)) => Some(unknown.describe("target")),
+            _ => None,
+        };
+        matches.chain(target).collect()
+    }
+
+    /// What of it stands in its text in brackets, by name and bytes: iptables-restore refuses such a text.
+    #[must_use]
+    pub fn bracketed(&self) -> Vec<String> {
+        let bytes = |unknown: &Unknown| !matches!(unknown, Unknown::Text { .. });
+        let matches = self.matches.iter().filter_map(|part| match part {
+            Match::Unknown(unknown) if bytes(unknown) => Some(format!("match {}", unknown.name())),
+            _ => None,
+        });
+        let target = match &self.action {
+            Action::Target(Target::Unknown(unknown)) if bytes(unknown) => Some(format!("target {}", unknown.name())),
             _ => None,
         };
         matches.chain(target).collect()

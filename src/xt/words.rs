@@ -58,32 +58,41 @@ impl Words {
         }
     }
 
-    /// The subject of the rule: `all TCP`, `TCP to port 15008`, `everything else`. `rest`: rules stand before it, so that a rule
+    /// The subject of the rule: `all TCP`, `IPv4 TCP to port 15008`, `everything else`. `rest`: rules stand before it, so that a rule
     /// that asks nothing more means what they left over.
-    fn subject(self, rest: bool) -> String {
+    fn subject(self, family: Option<&str>, rest: bool) -> String {
         let phrases: Vec<String> =
             [self.who, self.from, self.to, self.devices, self.also].into_iter().flatten().collect();
-        let protocol = self.protocol.map(|(negated, name)| if negated { format!("all but {name}") } else { name });
-        match (protocol, phrases.is_empty()) {
-            (None, true) => if rest { "everything else" } else { "everything" }.to_owned(),
-            (Some(protocol), true) if protocol.starts_with("all but") => protocol,
-            (Some(protocol), true) => format!("all {}{protocol}", if rest { "other " } else { "" }),
-            (None, false) => format!("everything {}", phrases.join(", ")),
-            (Some(protocol), false) => format!("{protocol} {}", phrases.join(", ")),
-        }
+        let other = if rest { "other " } else { "" };
+        let kind = match (family, self.protocol) {
+            (None, None) if phrases.is_empty() => {
+                return if rest { "everything else" } else { "everything" }.to_owned();
+            }
+            (None, None) => "everything".to_owned(),
+            (None, Some((true, name))) => format!("all but {name}"),
+            (Some(family), Some((true, name))) => format!("all {family} but {name}"),
+            (family, protocol) => {
+                let name = protocol.map(|(_, name)| name);
+                let name = family.into_iter().chain(name.as_deref()).collect::<Vec<_>>().join(" ");
+                if phrases.is_empty() { format!("all {other}{name}") } else { name }
+            }
+        };
+        if phrases.is_empty() { kind } else { format!("{kind} {}", phrases.join(", ")) }
     }
 }
 
 impl Rule {
-    /// Which packets the rule is about, in plain words.
+    /// Which packets the rule is about, in plain words. `ipv6`: it is for packets of IPv6 (`true`) or IPv4 alone where both pass;
+    /// said unless an address says it.
     #[must_use]
-    pub fn subject(&self, rest: bool) -> String {
+    pub fn subject(&self, ipv6: Option<bool>, rest: bool) -> String {
         let mut words = Words::default();
         words.ip(&self.ip);
         for part in &self.matches {
             part.explain(&mut words);
         }
-        words.subject(rest)
+        let family = ipv6.filter(|_| self.ip.source.is_none() && self.ip.destination.is_none());
+        words.subject(family.map(|ipv6| if ipv6 { "IPv6" } else { "IPv4" }), rest)
     }
 
     /// The rule's comment (hostile text).

@@ -6,6 +6,7 @@ mod support;
 
 mod below;
 mod demo;
+mod families;
 mod flows;
 mod interfaces;
 mod listed;

@@ -8,7 +8,7 @@ use crate::rules::{cases, corpus, nslens, printed};
 use crate::support::{Lab, require_root};
 
 /// Hands a text to `nft -f -`; whether it was taken.
-fn load(lab: &Lab, text: &str) -> bool {
+pub(crate) fn load(lab: &Lab, text: &str) -> bool {
     let mut nft = lab
         .command("nft")
         .args(["-f", "-"])
@@ -261,7 +261,7 @@ fn sets_of_addresses_users_and_protocols_are_followed() {
 "
     ));
     let text = printed(&lab, &["rules", "-4"]).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("everything if ip daddr @nets → left alone"), "{text}");
+    assert!(text.contains("IPv4 if ip daddr @nets → left alone"), "{text}");
     assert!(text.contains("Outbound TCP goes to 15001") && text.contains("except from UID 1337 and 2000"), "{text}");
     assert!(text.contains("outbound to ports 25–29"), "{text}");
     assert!(!text.contains("hangs"), "{text}");

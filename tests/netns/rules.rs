@@ -236,6 +236,10 @@ fn matches_that_iptables_nft_writes_as_expressions_are_read_as_it_reads_them() {
     for rule in [
         "-p tcp --sport 1000 --dport 2000 -j ACCEPT",
         "-p udp --sport 5:6 ! --dport 2000 -j ACCEPT",
+        "-p tcp --sport :5 -j DROP",
+        "-p tcp ! --sport :5 -j DROP",
+        "-p tcp --sport 5:6 --dport :7 -j DROP",
+        "-p udp --sport 60000: ! --dport :60000 -j DROP",
         "-m limit --limit 3/min -j LOG --log-prefix x",
         "-m limit --limit 60/min --limit-burst 9 -j ACCEPT",
         "-m limit --limit 7/hour -j ACCEPT",
@@ -265,6 +269,45 @@ fn a_chain_that_iptables_cannot_express_is_said_to_be_missing() {
     let (text, note) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains(":mine") && text.contains("--to-ports 15001"), "{text}");
     assert!(note.contains("ip nat mine"), "{note}");
+}
+
+#[test]
+fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
+    if !require_root() {
+        return;
+    }
+    for backend in ["nft", "legacy"] {
+        let lab = Lab::new();
+        let save = || nslens(&lab, &["rules", "-4", "--backend", backend, "-o", "save"]);
+        let restored = |text: &[u8]| {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), text).expect("written");
+            let restore = lab.command(&format!("iptables-{backend}-restore")).arg("-t").arg(file.path()).output();
+            restore.expect("restore").status.success()
+        };
+        lab.sh(&format!("iptables-{backend} -A INPUT -p tcp --dport 80 -m limit --limit 3/min -j DROP"));
+        let output = save();
+        // `limit` is an expression of nf_tables, and a payload of the legacy tables.
+        assert_eq!(output.status.success(), restored(&output.stdout), "{backend}");
+        lab.sh(&format!(
+            "iptables-{backend} -F
+            iptables-{backend} -A INPUT -p tcp -m length --length 5:6 -j DROP
+            iptables-{backend} -A INPUT -p tcp -m ttl --ttl-eq 5 -m length --length 7 -j DROP
+            iptables-{backend} -t mangle -A OUTPUT -p tcp -j TTL --ttl-set 5"
+        ));
+        let output = save();
+        let note = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{note}");
+        assert!(!restored(&output.stdout), "{backend}: {}", String::from_utf8_lossy(&output.stdout));
+        let prefix = if backend == "legacy" { "legacy " } else { "" };
+        for part in [
+            "match length in PREip filter INPUT",
+            "match ttl in PREip filter INPUT",
+            "target TTL in PREip mangle OUTPUT",
+        ] {
+            assert_eq!(note.matches(&part.replace("PRE", prefix)).count(), 1, "{note}");
+        }
+    }
 }
 
 #[test]

@@ -71,15 +71,8 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     has_rules(&snapshot)?;
     match arguments.output {
         Output::Save => {
-            for unread in snapshot.unread_about(&[Subject::Rules]) {
-                screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
-            }
-            screen.print(&rules::save(&snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
-            let missing = rules::missing(&snapshot);
-            if !missing.is_empty() {
-                let names = missing.join(", ");
-                screen.note(&format!("not in iptables' syntax, so not printed: chain {names}; see -o json"));
-                return Ok(Exit::of([Exit::CannotTell, unread_exit(&snapshot, &[Subject::Rules])]));
+            if let Some(exit) = save(&snapshot, screen)? {
+                return Ok(exit);
             }
         }
         Output::Nft => {
@@ -95,6 +88,25 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
+}
+
+/// Prints as the save programs do; the exit code where something of it is not in iptables' syntax.
+fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
+    for unread in snapshot.unread_about(&[Subject::Rules]) {
+        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+    }
+    screen.print(&rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+    let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        screen.note(&format!("not in iptables' syntax, so not printed: chain {names}; see -o json"));
+    }
+    if !bracketed.is_empty() {
+        let names = bracketed.join(", ");
+        screen.note(&format!("not understood, so printed by name and bytes, which iptables-restore refuses: {names}"));
+    }
+    let whole = missing.is_empty() && bracketed.is_empty();
+    Ok((!whole).then(|| Exit::of([Exit::CannotTell, unread_exit(snapshot, &[Subject::Rules])])))
 }
 
 /// Prints as nft lists; the exit code where something of it is not in nft's words.

@@ -5,5 +5,5 @@ mod save;
 mod table;
 
 pub use json::json;
-pub use save::{missing, nft, save};
+pub use save::{bracketed, missing, nft, save};
 pub use table::{Form, nothing, table};

@@ -1,6 +1,8 @@
 //! Rules as the save programs print them, one after the other.
 
-use crate::model::{Family, Snapshot, Syntax};
+use std::collections::BTreeSet;
+
+use crate::model::{Backend, Body, Family, Snapshot, Syntax};
 use crate::report::escape::escape;
 use crate::syntax::{NftText, print_nft, print_save};
 
@@ -39,4 +41,26 @@ pub fn missing(snapshot: &Snapshot) -> Vec<String> {
         }
     }
     missing
+}
+
+/// Matches and targets that are not understood and stand in the text by name and bytes, which iptables-restore refuses:
+/// `match length in legacy ip filter INPUT`.
+#[must_use]
+pub fn bracketed(snapshot: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    for ruleset in snapshot.rulesets().iter().filter(|ruleset| matches!(ruleset.family, Family::Ip | Family::Ip6)) {
+        let backend = if ruleset.backend == Backend::Legacy { "legacy " } else { "" };
+        for table in &ruleset.tables {
+            for chain in table.chains.iter().filter(|chain| chain.syntax == Syntax::Iptables) {
+                let parts = chain.rules.iter().filter_map(|rule| match &rule.body {
+                    Body::Xt(rule) => Some(rule.bracketed()),
+                    Body::Nft(_) => None,
+                });
+                let parts: BTreeSet<String> = parts.flatten().collect();
+                let place = format!("{backend}{} {} {}", ruleset.family.word(), table.name, chain.name);
+                found.extend(parts.into_iter().map(|part| format!("{part} in {place}")));
+            }
+        }
+    }
+    found
 }

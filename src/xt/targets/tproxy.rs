@@ -63,6 +63,8 @@ impl Targeting for Tproxy {
     }
 
     fn explain(&self) -> String {
-        format!("proxy at {} (transparent), mark {:#x}", self.port, self.mark)
+        // Bits that are not named stay as they are: without a mask nothing is marked.
+        let mark = if self.mask == 0 { String::new() } else { format!(", mark {:#x}", self.mark) };
+        format!("proxy at {} (transparent){mark}", self.port)
     }
 }
