@@ -10,6 +10,7 @@ mod flows;
 mod interfaces;
 mod listed;
 mod native;
+mod order;
 mod owners;
 mod permission;
 mod rules;
