@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::eval::{End, Rulebase, Target};
+use super::eval::{End, Rulebase};
 use crate::model::{Hook, RuleRef, Snapshot};
 use crate::packet::{Condition, Device, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
@@ -89,34 +89,18 @@ impl<'a> Asker<'a> {
 
     /// A connection from the namespace to somewhere else. One that is redirected to a local port comes in again, by loopback.
     pub(super) fn outbound(&self, change: impl FnOnce(&mut Packet)) -> End {
+        const WAY: [Hook; 6] =
+            [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
         let mut packet = self.outbound.clone();
         change(&mut packet);
-        let end = self.rules.through(&[Hook::Output], &packet, self.ipv6);
-        let End::Redirected { to: Target { port, address: None }, .. } = end else { return end };
-        let loopback: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-        let again = Packet {
-            destination: Known::Is(loopback),
-            destination_local: Known::Is(true),
-            destination_port: Known::from_option(port),
-            input: Known::Is(LOOPBACK.to_owned()),
-            output: Known::Absent,
-            mark: Known::Unknown,
-            uid: Known::Unknown,
-            gid: Known::Unknown,
-            state: Known::Unknown,
-            ..packet
-        };
-        match self.rules.through(&[Hook::Input], &again, self.ipv6) {
-            dropped @ End::Dropped { .. } => dropped,
-            _ => end,
-        }
+        self.rules.through(&WAY, &packet, self.ipv6)
     }
 
     /// A connection from somewhere else to the namespace.
     pub(super) fn inbound(&self, change: impl FnOnce(&mut Packet)) -> End {
         let mut packet = self.inbound.clone();
         change(&mut packet);
-        self.rules.through(&[Hook::Prerouting, Hook::Input], &packet, self.ipv6)
+        self.rules.through(&[Hook::Ingress, Hook::Prerouting, Hook::Input], &packet, self.ipv6)
     }
 
     /// Rules of a hook that end otherwise than the rest for a packet made to the measure of them and of the jumps that lead there,

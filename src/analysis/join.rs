@@ -245,17 +245,46 @@ fn judge(index: &Index<'_>, socket: &Socket, rulebook: &dyn Rulebook) -> Judgeme
         return Judgement { direction: None, original: None, actual: None, way, rule: None, twin: None };
     };
     if let Some(flow) = index.dialled(socket.protocol, socket.local, peer) {
-        outgoing(index, socket, peer, flow, rulebook)
+        match turned(index, socket, flow) {
+            true => accepted(index, socket, flow.reply, rulebook),
+            false => outgoing(index, socket, peer, flow.reply, rulebook),
+        }
     } else if let Some(flow) = index.answered(socket.protocol, socket.local, peer) {
-        accepted(index, socket, flow, rulebook)
+        match turned(index, socket, flow) {
+            true => outgoing(index, socket, peer, flow.original, rulebook),
+            false => accepted(index, socket, flow.original, rulebook),
+        }
     } else {
         without_entry(index, socket, peer, rulebook)
     }
 }
 
-/// The socket dialled, and the entry says where its packets went.
-fn outgoing(index: &Index<'_>, socket: &Socket, peer: Endpoint, flow: &Flow, rulebook: &dyn Rulebook) -> Judgement {
-    let (actual, answered) = flow.reply;
+/// Whether the entry has its sides the wrong way round: so it is where the tracking began later than the connection, with a packet of
+/// the one that was dialled. Nothing tells that in the entry; but whom nothing waits for, on a port that the kernel gives to callers,
+/// has dialled, and where something waits on another port there was dialled.
+fn turned(index: &Index<'_>, socket: &Socket, flow: &Flow) -> bool {
+    /// Where the ports begin that the kernel gives to callers, unless it is told otherwise (`net.ipv4.ip_local_port_range`).
+    const CALLERS: u16 = 32_768;
+    let (client, dialled) = flow.original;
+    let waits = |end: Endpoint| index.is_local(end) && index.listens(socket.protocol, end);
+    let known_server = waits(client) && client.port < CALLERS;
+    // Of the other end only its own half in this namespace could tell.
+    let other = socket.local == dialled && index.connected(socket.protocol, client, dialled).is_none();
+    socket.protocol == Protocol::Tcp
+        && flow.reply == (dialled, client)
+        && dialled.port >= CALLERS
+        && !waits(dialled)
+        && (known_server || other)
+}
+
+/// The socket dialled, and the reply's ends say where its packets went.
+fn outgoing(
+    index: &Index<'_>,
+    socket: &Socket,
+    peer: Endpoint,
+    (actual, answered): (Endpoint, Endpoint),
+    rulebook: &dyn Rulebook,
+) -> Judgement {
     let packet = packet_of(index, socket, peer);
     let (way, rule) = if actual != peer {
         (Way::Redirected, rulebook.redirecting(&packet))
@@ -270,8 +299,12 @@ fn outgoing(index: &Index<'_>, socket: &Socket, peer: Endpoint, flow: &Flow, rul
 }
 
 /// The socket was dialled, and the entry says under which address.
-fn accepted(index: &Index<'_>, socket: &Socket, flow: &Flow, rulebook: &dyn Rulebook) -> Judgement {
-    let (client, dialled) = flow.original;
+fn accepted(
+    index: &Index<'_>,
+    socket: &Socket,
+    (client, dialled): (Endpoint, Endpoint),
+    rulebook: &dyn Rulebook,
+) -> Judgement {
     let caller = index.connected(socket.protocol, client, dialled);
     let (way, rule) = if dialled == socket.local {
         (Way::Direct, None)

@@ -101,6 +101,23 @@ fn spread<'a>(from: impl Iterator<Item = &'a str>, next: impl Fn(&'a str) -> Vec
     found
 }
 
+/// Whether a base chain is one of nat.
+#[must_use]
+pub fn is_nat(chain: &Chain) -> bool {
+    chain.kind.as_deref() == Some("nat")
+}
+
+/// Where a base chain runs within its hook, and its place among the nat chains there: the kernel runs all of those at one place,
+/// whatever their own priorities are (K31; `nf_nat_ipv4_ops`, net/netfilter/nf_nat_proto.c).
+#[must_use]
+pub fn standing(chain: &Chain) -> (Option<i32>, Option<i32>) {
+    if !is_nat(chain) {
+        return (chain.priority, None);
+    }
+    let place = chain.hook.map(|hook| hook.table_priority("nat"));
+    (place.or(chain.priority), chain.priority)
+}
+
 /// The blocks of a snapshot, in the order in which a packet meets them; only those that redirect unless `all`.
 #[must_use]
 pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
@@ -115,7 +132,7 @@ pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
         }
     }
     blocks.sort_by_key(|block| {
-        let priority = block.chains.first().and_then(|chain| chain.priority);
+        let priority = block.chains.first().map(|chain| standing(chain));
         (block.ruleset.family, block.hook(), priority, block.ruleset.backend)
     });
     blocks

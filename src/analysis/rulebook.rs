@@ -122,7 +122,7 @@ fn wakes_tracking(body: &xt::Rule) -> Option<bool> {
     let unknown = body.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
     let target = match &body.action {
         Action::Target(target) => match target.effect() {
-            Effect::Redirect(_) | Effect::Destination(_) | Effect::Source | Effect::RestoredMark => Some(true),
+            Effect::Redirect(_) | Effect::Destination(_) | Effect::Source | Effect::RestoredMark { .. } => Some(true),
             Effect::Opaque(_) => None,
             _ => Some(
                 matches!(target, crate::xt::Target::Ct(ct) if !ct.untracked)

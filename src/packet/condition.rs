@@ -161,6 +161,10 @@ impl Condition {
                 (Known::Is(end), _) | (_, Known::Is(end)) => Answer::from(end.is_ipv6() == *wanted),
                 _ => Answer::CannotKnow,
             },
+            // Without a connection a rule breaks off where it asks for its mark, whatever else it asks (xt_connmark.c, nft_ct.c).
+            Self::Not(inner) if packet.connection_mark == Known::Absent && inner.asks_about(Field::ConnectionMark) => {
+                Answer::No
+            }
             Self::Not(inner) => inner.ask(packet).negated(),
             Self::All(inner) => first_of(inner, packet, Answer::No, Answer::Yes),
             Self::Any(inner) => first_of(inner, packet, Answer::Yes, Answer::No),

@@ -11,6 +11,7 @@ mod flows;
 mod interfaces;
 mod listed;
 mod native;
+mod order;
 mod owners;
 mod permission;
 mod rules;

@@ -1,5 +1,6 @@
 //! Which way connections take under rules like Istio's, told for real connections of an application, a proxy and the world.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -273,4 +274,25 @@ fn a_connection_older_than_the_tracking_is_unknown() {
     assert_eq!((after[0].way, after[0].actual_destination), (Way::Unknown, None));
     assert_eq!(after[0].original_destination, Some(end("10.0.0.5:80")));
     drop(listener);
+}
+
+#[test]
+fn a_caller_stays_one_when_the_tracking_begins_with_an_answer() {
+    if !require_root() {
+        return;
+    }
+    let (pod, world) = Lab::pod_and_world();
+    let listener = world.netns().enter(|| TcpListener::bind("10.0.0.5:80")).expect("inside").expect("a listener");
+    let held = pod.netns().enter(|| TcpStream::connect("10.0.0.5:80")).expect("inside").expect("a connection");
+    let (mut accepted, _) = listener.accept().expect("the call");
+    pod.wait_for_connections(1);
+    pod.sh("iptables-nft -A INPUT -m conntrack --ctstate INVALID -j DROP");
+    accepted.write_all(b"an answer").expect("it is sent");
+    (&held).read_exact(&mut [0; 9]).expect("it arrives");
+    let listed = pod.sh("conntrack -L 2>/dev/null");
+    assert!(listed.contains("src=10.0.0.5 dst=10.0.0.2 sport=80"), "the entry has the answer's direction: {listed}");
+    let connections = connections(&look_at(&pod), false, &());
+    let caller = connections.iter().find(|one| one.peer == Some(end("10.0.0.5:80"))).expect("the caller");
+    assert_eq!((caller.way, caller.direction), (Way::Direct, Some(Direction::Out)));
+    assert_eq!(caller.original_destination, Some(end("10.0.0.5:80")));
 }

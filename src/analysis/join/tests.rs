@@ -229,6 +229,32 @@ fn both_halves_of_a_local_connection_know_each_other() {
 }
 
 #[test]
+fn an_entry_that_was_picked_up_the_wrong_way_round_does_not_turn_a_caller() {
+    // The first packet that was tracked came from the one that had been dialled.
+    let entry = (("10.0.0.9:6443", "10.0.0.2:59280"), ("10.0.0.2:59280", "10.0.0.9:6443"));
+    let pod = Pod::new().tcp(11, 1000, "10.0.0.2:59280", "10.0.0.9:6443").tracked(entry.0, entry.1);
+    let caller = pod.only(11);
+    assert_eq!((caller.way, caller.direction, caller.twin), (Way::Direct, Some(Direction::Out), None));
+    assert_eq!(caller.original_destination, Some(end("10.0.0.9:6443")));
+    assert_eq!(caller.actual_destination, Some(end("10.0.0.9:6443")));
+    // Where somebody waits on that port, it is taken at its word; and so it is where no caller would have that port.
+    let called = pod.tcp(12, 1000, "0.0.0.0:59280", "").only(11);
+    assert_eq!((called.direction, called.original_destination), (Some(Direction::In), Some(end("10.0.0.2:59280"))));
+    let served = Pod::new()
+        .tcp(11, 1000, "10.0.0.2:8080", "10.0.0.9:40000")
+        .tracked(("10.0.0.9:40000", "10.0.0.2:8080"), ("10.0.0.2:8080", "10.0.0.9:40000"));
+    assert_eq!(served.only(11).direction, Some(Direction::In));
+    // The other side of such a one.
+    let server = Pod::new()
+        .tcp(10, 1000, "0.0.0.0:8080", "")
+        .tcp(11, 1000, "10.0.0.2:8080", "10.0.0.9:40000")
+        .tracked(("10.0.0.2:8080", "10.0.0.9:40000"), ("10.0.0.9:40000", "10.0.0.2:8080"));
+    let called = server.only(11);
+    assert_eq!((called.way, called.direction), (Way::Direct, Some(Direction::In)));
+    assert_eq!(called.original_destination, Some(end("10.0.0.2:8080")));
+}
+
+#[test]
 fn a_half_that_no_descriptor_holds_is_no_twin_and_has_no_uid() {
     let pod = Pod::new()
         .tcp(11, 1000, "10.0.0.2:40000", "10.0.0.5:80")

@@ -91,7 +91,12 @@ impl Extension for ConnmarkTarget {
 
 impl Targeting for ConnmarkTarget {
     fn effect(&self) -> Effect {
-        if self.mode == Mode::Restore { Effect::RestoredMark } else { Effect::Continue }
+        let Self { mode, value, connection_mask, packet_mask } = *self;
+        match mode {
+            Mode::Set => Effect::ConnectionMark { value, mask: connection_mask },
+            Mode::Save => Effect::SavedMark { connection_mask, packet_mask },
+            Mode::Restore => Effect::RestoredMark { connection_mask, packet_mask },
+        }
     }
 
     fn explain(&self) -> String {

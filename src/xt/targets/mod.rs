@@ -59,8 +59,27 @@ pub enum Effect {
         /// Bits cleared first.
         mask: u32,
     },
-    /// The packet's mark becomes something that hangs on the connection; the packet goes on.
-    RestoredMark,
+    /// The connection's mark becomes `(mark & !mask) ^ value`; the packet goes on.
+    ConnectionMark {
+        /// Bits flipped in.
+        value: u32,
+        /// Bits cleared first.
+        mask: u32,
+    },
+    /// The connection's mark becomes `(mark & !connection_mask) ^ (packet's & packet_mask)`; the packet goes on.
+    SavedMark {
+        /// Bits of the connection's mark.
+        connection_mask: u32,
+        /// Bits of the packet's mark.
+        packet_mask: u32,
+    },
+    /// The packet's mark becomes `(mark & !packet_mask) ^ (connection's & connection_mask)`; the packet goes on.
+    RestoredMark {
+        /// Bits of the connection's mark.
+        connection_mask: u32,
+        /// Bits of the packet's mark.
+        packet_mask: u32,
+    },
     /// The packet goes on unchanged, as far as an evaluator can tell.
     Continue,
     /// Tracking is switched off for the packet: no translation will happen.

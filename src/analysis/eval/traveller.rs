@@ -1,0 +1,315 @@
+//! A packet on its way: what becomes of it between the hooks and by the targets of rules, and what was decided about it so far.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::paths::{is_nat, standing};
+use super::{End, Target};
+use crate::model::{Chain, Hook, RuleRef};
+use crate::packet::{Known, Packet};
+use crate::xt::{self, Effect, PortRange};
+
+/// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
+const TRACKING: i32 = -200;
+/// `XT_CONNTRACK_STATE_INVALID`: what a packet without tracking has.
+const INVALID: u32 = 1;
+/// `XT_CONNTRACK_STATE_DNAT`
+const DESTINATION_TRANSLATED: u32 = 1 << 7;
+/// `XT_CONNTRACK_STATE_UNTRACKED`
+const UNTRACKED: u32 = 1 << 8;
+const LOOPBACK: &str = "lo";
+
+/// A packet on its way, and what was decided about it so far.
+#[derive(Clone)]
+pub(super) struct Traveller {
+    pub(super) packet: Packet,
+    /// The rule that took it out of a chain.
+    pub(super) left_by: Option<RuleRef>,
+    /// The rule that sends it elsewhere, and where to.
+    pub(super) redirected: Option<(RuleRef, Target)>,
+    tracking: Tracking,
+    /// A nat chain has chosen its source, or left it as it is for good.
+    source_bound: bool,
+    way: Way,
+}
+
+/// How far the packet's tracking is.
+#[derive(Clone)]
+enum Tracking {
+    /// It gets this state and this connection mark when it comes to it.
+    Later(Known<u32>, Known<u32>),
+    /// It is tracked.
+    Done,
+    /// It never will be, and so never translated (K9).
+    Never,
+}
+
+/// Where the packet is between its hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From outside.
+    In,
+    /// From a socket of the namespace.
+    Own,
+    /// The same, with its route chosen.
+    Leaving,
+    /// The same, come in again by loopback.
+    Again,
+}
+
+/// What a target leaves to be done.
+pub(super) enum Outcome {
+    /// The packet goes on in its chain.
+    Stays,
+    /// It goes on in the next base chain.
+    Leaves,
+    /// That was it.
+    Ends(End),
+}
+
+impl Traveller {
+    /// A packet that starts at its first hook, of a socket of the namespace (`own`) or from outside.
+    pub(super) fn new(mut packet: Packet, own: bool) -> Self {
+        let state = std::mem::replace(&mut packet.state, Known::Is(INVALID));
+        let mark = std::mem::replace(&mut packet.connection_mark, Known::Absent);
+        Self {
+            packet,
+            left_by: None,
+            redirected: None,
+            tracking: Tracking::Later(state, mark),
+            source_bound: false,
+            way: if own { Way::Own } else { Way::In },
+        }
+    }
+
+    /// Brings the packet to a base chain, as it then is; `false` where it does not come there.
+    pub(super) fn meets(&mut self, chain: &Chain) -> bool {
+        let Some(hook) = chain.hook else { return false };
+        match (hook, self.way) {
+            (Hook::Postrouting | Hook::Egress, Way::Own) => self.leave(),
+            // What goes to an address of the namespace itself comes in again.
+            (Hook::Ingress | Hook::Prerouting | Hook::Input, Way::Own | Way::Leaving) => {
+                if self.packet.destination_local != Known::Is(true) {
+                    return false;
+                }
+                self.come_again();
+            }
+            _ => {}
+        }
+        if is_nat(chain) && !self.translates(hook) || !self.on_device(chain, hook) {
+            return false;
+        }
+        let place = standing(chain).0.unwrap_or_default();
+        let early = match hook {
+            Hook::Prerouting | Hook::Output => place < TRACKING,
+            other => other == Hook::Ingress,
+        };
+        if matches!(hook, Hook::Prerouting | Hook::Output) && place == TRACKING {
+            // Of two at the same priority nobody can tell which is the first (K5).
+            if matches!(self.tracking, Tracking::Later(..)) {
+                (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+            }
+        } else if !early {
+            self.be_tracked();
+        }
+        true
+    }
+
+    fn be_tracked(&mut self) {
+        if let Tracking::Later(state, mark) = &self.tracking {
+            (self.packet.state, self.packet.connection_mark) = (state.clone(), mark.clone());
+            self.tracking = Tracking::Done;
+        }
+    }
+
+    /// Whether nat chains of a hook are asked: once for the destination, once for the source (K5, K28), and not when the packet
+    /// comes in again (K23).
+    fn translates(&self, hook: Hook) -> bool {
+        let bound = match hook {
+            Hook::Prerouting | Hook::Output => self.redirected.is_some(),
+            _ => self.source_bound,
+        };
+        !(bound || self.way == Way::Again || matches!(self.tracking, Tracking::Never))
+    }
+
+    fn on_device(&self, chain: &Chain, hook: Hook) -> bool {
+        let device = match hook {
+            Hook::Ingress => &self.packet.input,
+            Hook::Egress => &self.packet.output,
+            _ => return true,
+        };
+        let fits = |bound: &String, own: &String| match bound.strip_suffix('*') {
+            Some(beginning) => own.starts_with(beginning),
+            None => bound == own,
+        };
+        match device {
+            Known::Is(own) => chain.devices.is_empty() || chain.devices.iter().any(|bound| fits(bound, own)),
+            _ => true,
+        }
+    }
+
+    /// Only now a translated packet has its new device (K21).
+    fn leave(&mut self) {
+        self.way = Way::Leaving;
+        if self.redirected.is_some() {
+            let local = self.packet.destination_local == Known::Is(true);
+            self.packet.output = if local { Known::Is(LOOPBACK.to_owned()) } else { Known::Unknown };
+        }
+    }
+
+    /// Mark and tracking stay with a packet on loopback; its socket does not.
+    fn come_again(&mut self) {
+        self.way = Way::Again;
+        self.packet.input = Known::Is(LOOPBACK.to_owned());
+        self.packet.output = Known::Absent;
+        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
+        self.be_tracked();
+    }
+
+    /// What a target does to the packet in this base chain.
+    pub(super) fn gets(&mut self, target: &xt::Target, chain: &Chain, name: impl Fn() -> RuleRef) -> Outcome {
+        let own = chain.hook == Some(Hook::Output);
+        match target.effect() {
+            Effect::Redirect(ports) => {
+                self.redirect(own, name(), ports);
+                Outcome::Leaves
+            }
+            Effect::Destination(range) => {
+                self.redirect(own, name(), range.ports);
+                if let Some((first, last)) = range.addresses {
+                    let address = Some(first).filter(|_| first == last);
+                    self.send_to(address);
+                    if let Some((_, to)) = &mut self.redirected {
+                        to.address = address;
+                    }
+                }
+                Outcome::Leaves
+            }
+            // The packet stays as it is, and is given to another socket.
+            Effect::Transparent { port, mark, mask, .. } => {
+                let target = Target { port: Some(port).filter(|port| *port != 0), address: None };
+                self.redirected = Some((name(), target));
+                self.packet.mark = changed(&self.packet.mark, &Known::Is(mark), mask);
+                Outcome::Leaves
+            }
+            // A source translation, too, is the last word of its table.
+            Effect::Source => {
+                self.source_bound = true;
+                Outcome::Leaves
+            }
+            Effect::Stop => Outcome::Ends(End::Dropped { by: Some(name()) }),
+            Effect::Untracked => self.lose_tracking(name()),
+            Effect::Mark { value, mask } => {
+                self.packet.mark = changed(&self.packet.mark, &Known::Is(value), mask);
+                Outcome::Stays
+            }
+            effect @ (Effect::ConnectionMark { .. } | Effect::SavedMark { .. } | Effect::RestoredMark { .. }) => {
+                self.work_on_marks(&effect);
+                Outcome::Stays
+            }
+            Effect::Continue => {
+                // A zone is given by a template, which rules before the tracking take for the tracking itself.
+                if matches!((target, &self.tracking), (xt::Target::Ct(_), Tracking::Later(..))) {
+                    (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+                }
+                Outcome::Stays
+            }
+            Effect::Opaque(what) => Outcome::Ends(End::Undecided { because: format!("{what} in rule {}", name()) }),
+        }
+    }
+
+    /// Before its tracking a packet can be kept from it, later no more; it goes on in its chain.
+    fn lose_tracking(&mut self, by: RuleRef) -> Outcome {
+        match (&self.tracking, &self.packet.state) {
+            (Tracking::Later(..), Known::Is(_)) => {
+                self.tracking = Tracking::Never;
+                self.packet.state = Known::Is(UNTRACKED);
+                self.left_by = Some(by);
+                Outcome::Stays
+            }
+            (Tracking::Later(..), _) => {
+                Outcome::Ends(End::Undecided { because: format!("whether the packet is tracked before rule {by}") })
+            }
+            _ => Outcome::Stays,
+        }
+    }
+
+    /// Where there is no connection nothing is done (`xt_connmark.c`, `nft_ct.c`).
+    fn work_on_marks(&mut self, effect: &Effect) {
+        let Packet { mark, connection_mark, .. } = &mut self.packet;
+        if *connection_mark == Known::Absent {
+            return;
+        }
+        if *connection_mark == Known::Unknown {
+            // Perhaps there is one.
+            if let Effect::RestoredMark { .. } = effect {
+                *mark = Known::Unknown;
+            } else if let Tracking::Later(_, later) = &mut self.tracking {
+                *later = Known::Unknown;
+            }
+            return;
+        }
+        match effect {
+            Effect::ConnectionMark { value, mask } => {
+                *connection_mark = changed(connection_mark, &Known::Is(*value), *mask);
+            }
+            Effect::SavedMark { connection_mask, packet_mask } => {
+                *connection_mark = changed(connection_mark, &masked(mark, *packet_mask), *connection_mask);
+            }
+            Effect::RestoredMark { connection_mask, packet_mask } => {
+                *mark = changed(mark, &masked(connection_mark, *connection_mask), *packet_mask);
+            }
+            _ => {}
+        }
+    }
+
+    /// The packet's destination becomes this machine (K2); which of its addresses is known for packets of its `own` only.
+    fn redirect(&mut self, own: bool, by: RuleRef, ports: Option<PortRange>) {
+        let packet = &mut self.packet;
+        packet.destination = match &packet.destination {
+            Known::Is(IpAddr::V4(_)) if own => Known::Is(Ipv4Addr::LOCALHOST.into()),
+            Known::Is(IpAddr::V6(_)) if own => Known::Is(Ipv6Addr::LOCALHOST.into()),
+            _ => Known::Unknown,
+        };
+        packet.destination_local = Known::Is(true);
+        let port = ports.and_then(one);
+        if ports.is_some() {
+            packet.destination_port = Known::from_option(port);
+        }
+        // What comes later sees a translated connection.
+        if let Known::Is(state) = &mut packet.state {
+            *state |= DESTINATION_TRANSLATED;
+        }
+        self.redirected = Some((by, Target { port, address: None }));
+    }
+
+    /// The packet's destination becomes this address, or one that is not known.
+    fn send_to(&mut self, address: Option<IpAddr>) {
+        let packet = &mut self.packet;
+        let of_sender = packet.source_local == Known::Is(true)
+            && address.is_some_and(|address| packet.source == Known::Is(address));
+        let own = of_sender || address.is_some_and(|address| address.is_loopback());
+        packet.destination_local = if own { Known::Is(true) } else { Known::Unknown };
+        packet.destination = Known::from_option(address);
+    }
+}
+
+/// The only port of a range, if it has but one.
+fn one(range: PortRange) -> Option<u16> {
+    (range.from == range.to).then_some(range.from)
+}
+
+fn masked(mark: &Known<u32>, mask: u32) -> Known<u32> {
+    match mark {
+        Known::Is(mark) => Known::Is(mark & mask),
+        _ => Known::Unknown,
+    }
+}
+
+/// `(mark & !mask) ^ value`
+fn changed(mark: &Known<u32>, value: &Known<u32>, mask: u32) -> Known<u32> {
+    match (mark, value) {
+        (Known::Is(mark), Known::Is(value)) => Known::Is((mark & !mask) ^ value),
+        (_, Known::Is(value)) if mask == u32::MAX => Known::Is(*value),
+        _ => Known::Unknown,
+    }
+}

@@ -1,0 +1,195 @@
+//! The walk of one packet through chains: jumps, verdicts, and both ways where a match cannot be known.
+
+use std::cell::Cell;
+
+use super::traveller::{Outcome, Traveller};
+use super::{Asking, End, Prepared};
+use crate::model::{Chain, Policy, RuleRef};
+use crate::packet::Answer;
+use crate::xt::{self, Action};
+
+/// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
+const BUDGET: u32 = 100_000;
+/// Chains within chains; the kernel allows 16 for nf_tables.
+pub(super) const DEPTH: usize = 64;
+/// Base chains and unknown matches one within the other: a bound against the end of the stack.
+const FORKS: u32 = 200;
+/// Why a packet was not followed to its end.
+const TOO_MUCH: &str = "more unknowns than can be followed";
+
+/// A base chain to run through.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'r> {
+    pub(super) table: &'r Prepared<'r>,
+    pub(super) chain: &'r Chain,
+    pub(super) index: usize,
+}
+
+pub(super) struct Evaluator {
+    budget: Cell<u32>,
+    forks: Cell<u32>,
+    until_redirect: bool,
+}
+
+/// Where a packet stands: chains entered, each with the place of the next rule.
+#[derive(Clone)]
+struct Walk {
+    stack: Vec<(usize, usize)>,
+    traveller: Traveller,
+}
+
+/// A rule that a packet has reached.
+#[derive(Clone, Copy)]
+pub(super) struct Reached<'r> {
+    pub(super) base: Base<'r>,
+    pub(super) chain: usize,
+    pub(super) at: usize,
+}
+
+impl Evaluator {
+    pub(super) fn new(until_redirect: bool) -> Self {
+        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), until_redirect }
+    }
+
+    /// Runs a packet through base chains that stand in the order of its way.
+    pub(super) fn run(&self, bases: &[Base<'_>], mut traveller: Traveller) -> End {
+        let mut waiting = bases.iter().enumerate();
+        let stops = self.until_redirect && traveller.redirected.is_some();
+        for (at, base) in waiting.by_ref().filter(|_| !stops) {
+            if traveller.meets(base.chain) {
+                let later = bases.get(at + 1..).unwrap_or_default();
+                return self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller });
+            }
+        }
+        match traveller.redirected {
+            Some((by, to)) => End::Redirected { by, to },
+            None => End::Untouched { by: traveller.left_by },
+        }
+    }
+
+    /// Goes on where the walk stands, within bounds.
+    fn chain(&self, base: Base<'_>, later: &[Base<'_>], walk: Walk) -> End {
+        if self.forks.get() >= FORKS {
+            return End::Undecided { because: TOO_MUCH.to_owned() };
+        }
+        self.forks.set(self.forks.get() + 1);
+        let end = self.follow(base, later, walk);
+        self.forks.set(self.forks.get() - 1);
+        end
+    }
+
+    fn follow(&self, base: Base<'_>, later: &[Base<'_>], mut walk: Walk) -> End {
+        loop {
+            let Some((chain, at)) = walk.stack.last_mut() else {
+                // Back out of the base chain: its policy decides.
+                if base.chain.policy == Some(Policy::Drop) {
+                    return End::Dropped { by: None };
+                }
+                return self.run(later, walk.traveller);
+            };
+            let reached = Reached { base, chain: *chain, at: *at };
+            let Some(asking) = reached.asking() else {
+                walk.stack.pop();
+                continue;
+            };
+            *at += 1;
+            if self.budget.get() == 0 {
+                return End::Undecided { because: TOO_MUCH.to_owned() };
+            }
+            self.budget.set(self.budget.get() - 1);
+            let Some((reading, condition)) = asking else {
+                return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
+            };
+            match condition.ask(&walk.traveller.packet) {
+                Answer::No => {}
+                Answer::Yes => {
+                    if let Some(end) = self.matched(reached, later, &mut walk, &reading.rule) {
+                        return end;
+                    }
+                }
+                Answer::CannotKnow => return self.both(reached, later, walk, &reading.rule),
+            }
+        }
+    }
+
+    /// Follows the packet as if the rule matched, and as if it did not.
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], walk: Walk, rule: &xt::Rule) -> End {
+        let mut matching = walk.clone();
+        let yes = self.matched(reached, later, &mut matching, rule);
+        let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
+        let no = match yes {
+            End::Undecided { .. } => return yes,
+            _ => self.chain(reached.base, later, walk),
+        };
+        match &no {
+            End::Undecided { .. } => no,
+            // The same end by another rule is nobody's doing.
+            _ if yes.same(&no) && yes != no => match yes {
+                End::Untouched { .. } => End::Untouched { by: None },
+                other => other,
+            },
+            _ if yes == no => yes,
+            _ => End::Undecided { because: format!("whether rule {} matches", reached.name()) },
+        }
+    }
+
+    /// What a match does; `None`: the packet goes on at the walk's place.
+    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, rule: &xt::Rule) -> Option<End> {
+        match &rule.action {
+            Action::None => None,
+            Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
+            Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
+            Action::Accept => {
+                reached.leaves(&mut walk.traveller);
+                Some(self.run(later, walk.traveller.clone()))
+            }
+            Action::Return => {
+                reached.leaves(&mut walk.traveller);
+                walk.stack.pop();
+                None
+            }
+            Action::Jump(to) | Action::Goto(to) => {
+                if matches!(rule.action, Action::Goto(_)) {
+                    walk.stack.pop();
+                }
+                let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
+                let Some(chain) = chain else {
+                    let because = format!("rule {}, which jumps into nothing or too deep", reached.name());
+                    return Some(End::Undecided { because });
+                };
+                walk.stack.push((*chain, 0));
+                None
+            }
+            Action::Target(target) => match walk.traveller.gets(target, reached.base.chain, || reached.name()) {
+                Outcome::Stays => None,
+                Outcome::Leaves => Some(self.run(later, walk.traveller.clone())),
+                Outcome::Ends(end) => Some(end),
+            },
+        }
+    }
+}
+
+impl<'r> Reached<'r> {
+    /// The rule, if there is one, and its reading, if it has one.
+    pub(super) fn asking(self) -> Option<&'r Option<Asking<'r>>> {
+        self.base.table.readings.get(self.chain)?.get(self.at)
+    }
+
+    /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
+    fn leaves(self, traveller: &mut Traveller) {
+        if self.base.table.paths.redirects(&self.base.chain.name) {
+            traveller.left_by = Some(self.name());
+        }
+    }
+
+    pub(super) fn name(self) -> RuleRef {
+        let Prepared { ruleset, table, .. } = self.base.table;
+        RuleRef {
+            backend: ruleset.backend,
+            family: ruleset.family,
+            table: table.name.clone(),
+            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
+            number: self.at + 1,
+        }
+    }
+}
