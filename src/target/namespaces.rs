@@ -139,7 +139,7 @@ pub(super) fn open(world: &World, wanted: (u64, u64), holders: &[Holder]) -> io:
 fn through(world: &World, holder: &Holder) -> io::Result<(Netns, Option<Process>)> {
     let below = |pid: u32, name: String| -> io::Result<(Netns, Option<Process>)> {
         let process = Proc::open(&world.proc_root)?.process(pid)?;
-        Ok((Netns::from_file(process.open(&name)?)?, None))
+        Ok((Netns::from_file(process.open_namespace(&name)?)?, None))
     };
     match holder {
         Holder::Process(pid) => {
