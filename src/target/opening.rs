@@ -153,7 +153,9 @@ fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -
     members.sort_by_key(|member| Some(&member.name) != default);
     let sandbox = group.sandbox.as_ref().and_then(|sandbox| {
         // A sandbox's time is that of its making, before its process.
-        Some(Claim { pid: detail.sandbox_pid?, id: &sandbox.id, started: None, by: &group.runtime, owner: group.owner })
+        let by_cgroup = group.is_inferred();
+        let (pid, by, owner) = (detail.sandbox_pid?, group.runtime.as_str(), group.owner);
+        Some(Claim { pid, id: &sandbox.id, started: None, by, owner, by_cgroup })
     });
     members.iter().filter_map(claim).chain(sandbox).collect()
 }

@@ -50,6 +50,13 @@ pub(super) struct Group {
     pub(super) inferred: BTreeMap<String, String>,
 }
 
+impl Group {
+    /// Whether no runtime told of it: there is always something then that was taken from elsewhere.
+    pub(super) fn is_inferred(&self) -> bool {
+        !self.inferred.is_empty()
+    }
+}
+
 /// A pod's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodName {
@@ -114,7 +121,8 @@ pub(super) struct Inner {
 impl Inner {
     /// What the runtime claims of the container's process.
     pub(super) fn claim<'a>(&self, id: &'a str, group: &'a Group) -> Option<Claim<'a>> {
-        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner })
+        let by_cgroup = group.is_inferred();
+        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner, by_cgroup })
     }
 }
 

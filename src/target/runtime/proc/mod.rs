@@ -60,11 +60,11 @@ pub(super) fn list(world: &World) -> Answer {
     Answer { groups, recorded, tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone } }
 }
 
-/// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. Empty where
-/// `/proc` cannot be read.
+/// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. What a user can
+/// have named like somebody's container is none. Empty where `/proc` cannot be read.
 pub(in crate::target) fn first_processes(proc_root: &Path) -> BTreeMap<String, u32> {
     let found = walk::containers(proc_root).unwrap_or_default();
-    found.into_iter().map(|(id, found)| (id, found.pid)).collect()
+    found.into_iter().filter(|(_, found)| !found.by_user).map(|(id, found)| (id, found.pid)).collect()
 }
 
 type Looked = (Vec<Group>, BTreeMap<String, Inner>);
