@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::world::World;
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
+use crate::sys::mounts::unescape;
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
 
@@ -178,13 +179,6 @@ fn mounts(text: &str) -> impl Iterator<Item = PathBuf> {
         let (root, point) = (fields.next()?, fields.next()?);
         (rest.starts_with("nsfs ") && root.starts_with("net:[")).then(|| PathBuf::from(unescape(point)))
     })
-}
-
-/// Blanks, tabs, line feeds and backslashes stand in mountinfo as octal numbers.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 #[cfg(test)]
