@@ -7,7 +7,7 @@ use super::opening::{self, describe, id_word};
 use super::proof::Node;
 use super::query::Query;
 use super::runtime::{Fault, Group, Runtimes};
-use super::world::{Choice, Live, Outcome, Tried, World};
+use super::world::{Choice, Live, Outcome, World};
 
 /// More hits than this are not opened one by one to see whether they share a namespace.
 const MOST_OPENED: usize = 16;
@@ -118,25 +118,21 @@ impl Search<'_> {
     fn not_found(&self) -> TargetError {
         let asked = self.query.to_string();
         let tried = self.runtimes.tried.clone();
+        let failed = || tried.iter().filter(|one| one.counts_as_failure());
         let any = |wanted: fn(&Outcome) -> bool| tried.iter().find(|one| wanted(&one.outcome));
         let answered = any(Outcome::answered).is_some();
         let denied: Vec<&str> =
-            tried.iter().filter(|one| one.outcome == Outcome::Denied).map(|one| one.endpoint.as_str()).collect();
+            failed().filter(|one| one.outcome == Outcome::Denied).map(|one| one.endpoint.as_str()).collect();
         if !denied.is_empty() {
             let what = format!("ask the container runtime at {}", denied.join(", "));
             return TargetError::NotPermitted { what, capability: None, source: None };
         }
-        if let Some(foreign) = any(|outcome| *outcome == Outcome::Foreign).filter(|_| !answered) {
+        if let Some(foreign) = failed().find(|one| one.outcome == Outcome::Foreign).filter(|_| !answered) {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };
         }
         let inferred = any(|outcome| matches!(outcome, Outcome::Inferred { .. })).is_some();
         let there = tried.iter().any(|one| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. }));
-        let failing = |one: &Tried| match one.outcome {
-            Outcome::Absent => one.explicit && there,
-            Outcome::Inferred { .. } => false,
-            ref outcome => !outcome.answered(),
-        };
-        if tried.iter().any(failing) {
+        if failed().any(|one| there || one.outcome != Outcome::Absent) {
             return TargetError::RuntimeFailed { asked, tried };
         }
         let groups = &self.runtimes.groups;

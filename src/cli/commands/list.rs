@@ -182,7 +182,7 @@ fn is_silent(tried: &Tried) -> bool {
 }
 
 fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
-    let silent = listing.tried.iter().filter(|tried| is_silent(tried)).map(|tried| match tried.outcome {
+    let silent = listing.tried.iter().filter(|tried| tried.counts_as_failure()).map(|tried| match tried.outcome {
         Outcome::Denied => Exit::NotPermitted,
         _ => Exit::Failed,
     });

@@ -57,7 +57,11 @@ pub(super) fn list(world: &World) -> Answer {
     };
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let endpoint = format!("{} (cgroups alone)", world.proc_root.display());
-    Answer { groups, recorded, tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone } }
+    Answer {
+        groups,
+        recorded,
+        tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone, owner: None },
+    }
 }
 
 /// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. What a user can
