@@ -1,8 +1,8 @@
 //! The two small files below a container's root that are read: `etc/passwd` for the names of users, `etc/resolv.conf` for the
 //! resolver.
 //!
-//! Both are the container's, so anything may stand there, and a file system may be a program of the container that never answers.
-//! A read that takes too long is left to itself, and ends with this program.
+//! Both are the container's, so anything may stand there. File systems that a program or another machine serves are not asked; a
+//! read that takes too long all the same is left to itself, and ends with this program.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -25,7 +25,7 @@ const MOST_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(3);
 
-/// Roots that are held at once, each by a descriptor, of which a process may have a thousand.
+/// Roots that are held at once, each by two descriptors, of which a process may have a thousand.
 const MOST_ROOTS: usize = 256;
 
 /// Characters of a user's name; useradd(8) allows 32. A longer one is no name.

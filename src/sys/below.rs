@@ -4,12 +4,22 @@
 //! that lead anywhere (`RESOLVE_NO_MAGICLINKS`) are not followed. What is found is looked at before it is opened for reading: to
 //! open a FIFO lets its writer go on, to open a device can do anything, and to read some files of the kernel's own file systems
 //! takes away what is read.
+//!
+//! Nor is a file system entered that a program or another machine serves: who waits for an answer of such a one may not even be
+//! ended by SIGKILL (`request_wait_answer`, fs/fuse/dev.c), and anybody with a user namespace can be its server. Where some are
+//! mounted, the path is followed here, component by component, and none that is a mount point of theirs is looked up.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+
+use super::mounts::{Mounts, is_served};
+
+/// Links of a path that are followed, as many as the kernel does (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 /// How often a path is resolved again whose folders are moved at that very moment (`EAGAIN` of openat2(2)).
 const TRIES: usize = 8;
@@ -42,6 +52,8 @@ const MADE_UP: [u64; 18] = [
 pub struct Root {
     folder: OwnedFd,
     identity: RootId,
+    /// The process's `mountinfo`, open; what it says is of the moment when it is read.
+    mounts: File,
 }
 
 /// What tells one root from another: the mount, and the folder in it.
@@ -76,6 +88,14 @@ pub enum BelowError {
     /// A loop of links, or one that leads out of the container's own files.
     #[error("its links lead round in a circle, or through /proc to somewhere else")]
     Links,
+    /// A file system of this type is in the way, which somebody serves who might never answer.
+    #[error(
+        "it lies on a file system ({0}) that is served by a program or by another machine, which might never answer"
+    )]
+    Served(String),
+    /// The root lies in a mount that neither the process nor process 1 sees.
+    #[error("on what file system the root lies is not known")]
+    Unknown,
     /// The kernel has no openat2(2), which came with Linux 5.6.
     #[error("the kernel cannot open a file without leaving the container's root")]
     TooOld,
@@ -92,7 +112,10 @@ impl Root {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
         let found = rustix::fs::statx(&folder, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted)?;
         let device = (found.stx_dev_major, found.stx_dev_minor);
-        Ok(Self { folder, identity: RootId { mount: found.stx_mnt_id, device, inode: found.stx_ino } })
+        let identity = RootId { mount: found.stx_mnt_id, device, inode: found.stx_ino };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mounts = File::from(rustix::fs::openat(process, c"mountinfo", flags, Mode::empty())?);
+        Ok(Self { folder, identity, mounts })
     }
 
     /// Which root it is.
@@ -101,8 +124,8 @@ impl Root {
         self.identity
     }
 
-    /// Reads a regular file, `limit` bytes at most. The file system may be the container's own program: whoever calls must be able
-    /// to go on when it never answers.
+    /// Reads a regular file, `limit` bytes at most. A file system may be slow or broken, or lie on top of one that is served:
+    /// whoever calls must be able to go on when it never answers.
     ///
     /// # Errors
     /// See [`BelowError`].
@@ -117,9 +140,7 @@ impl Root {
             FileType::CharacterDevice | FileType::BlockDevice => return Err(BelowError::NotRegular("a device")),
             _ => return Err(BelowError::NotRegular("something else")),
         }
-        let system = rustix::fs::fstatfs(&found).map_err(io::Error::from)?;
-        // The field's type differs between machines; the numbers have 32 bits.
-        if MADE_UP.contains(&(system.f_type as u64 & 0xffff_ffff)) {
+        if is_made_up(&found)? {
             return Err(BelowError::MadeUp);
         }
         let mut bytes = Vec::new();
@@ -132,9 +153,69 @@ impl Root {
 
     /// Looks a path up without opening what it leads to.
     fn find(&self, path: &str) -> Result<OwnedFd, BelowError> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mounts = Mounts::read(&self.mounts)?;
+        let kind = self.kind(&mounts)?;
+        if is_served(&kind) {
+            return Err(BelowError::Served(kind));
+        }
+        let served = mounts.served();
+        if served.is_empty() {
+            return self.look_up(path.as_bytes(), OFlags::empty(), ResolveFlags::NO_MAGICLINKS);
+        }
+        let path = self.follow(path, &served)?;
+        self.look_up(&path, OFlags::empty(), ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// The type of the root's own file system. A root that was changed by chroot(2) need not lie in a mount that the process sees.
+    fn kind(&self, mounts: &Mounts) -> Result<String, BelowError> {
+        let RootId { mount, device, .. } = self.identity;
+        if let Some(kind) = mounts.kind(mount, device) {
+            return Ok(kind.to_owned());
+        }
+        let nodes = File::open("/proc/1/mountinfo").and_then(|file| Mounts::read(&file));
+        nodes.ok().and_then(|nodes| nodes.kind(mount, device).map(str::to_owned)).ok_or(BelowError::Unknown)
+    }
+
+    /// The path without links to which the given one leads, as the process would resolve it, none of the `served` mount points
+    /// on its way.
+    fn follow(&self, path: &str, served: &BTreeMap<String, String>) -> Result<Vec<u8>, BelowError> {
+        let mut ahead = components(path.as_bytes());
+        let (mut at, mut links) = (Vec::new(), 0);
+        while let Some(name) = ahead.pop() {
+            if name == b".." {
+                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+                continue;
+            }
+            let next = [at.as_slice(), b"/", &name].concat();
+            if let Some(kind) = served.get(&*String::from_utf8_lossy(&next)) {
+                return Err(BelowError::Served(kind.clone()));
+            }
+            let found = self.look_up(&next, OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS)?;
+            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+            let stat = rustix::fs::statx(&found, c"", flags, StatxFlags::TYPE).map_err(io::Error::from)?;
+            if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::Symlink {
+                at = next;
+                continue;
+            }
+            links += 1;
+            // What a link of /proc says need not be where it leads.
+            if links > MOST_LINKS || is_made_up(&found)? {
+                return Err(BelowError::Links);
+            }
+            let target = rustix::fs::readlinkat(&found, c"", Vec::new()).map_err(io::Error::from)?.into_bytes();
+            if target.starts_with(b"/") {
+                at.clear();
+            }
+            ahead.extend(components(&target));
+        }
+        Ok(if at.is_empty() { b"/".to_vec() } else { at })
+    }
+
+    /// Opens a path, `resolve` being what is not allowed on its way, for being looked at only.
+    fn look_up(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, BelowError> {
+        let (flags, resolve) = (flags | OFlags::PATH | OFlags::CLOEXEC, resolve | ResolveFlags::IN_ROOT);
         for _ in 0..TRIES {
-            match rustix::fs::openat2(&self.folder, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match rustix::fs::openat2(&self.folder, path, flags, Mode::empty(), resolve) {
                 Ok(found) => return Ok(found),
                 Err(rustix::io::Errno::AGAIN) => {}
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Err(BelowError::Absent),
@@ -145,6 +226,19 @@ impl Root {
         }
         Err(io::Error::other("its folders were moved each time it was looked up").into())
     }
+}
+
+/// The components of a path, the last one first.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    names.rev().map(<[u8]>::to_vec).collect()
+}
+
+/// Whether the kernel makes up what lies there.
+fn is_made_up(found: &OwnedFd) -> io::Result<bool> {
+    let system = rustix::fs::fstatfs(found)?;
+    // The field's type differs between machines; the numbers have 32 bits.
+    Ok(MADE_UP.contains(&(system.f_type as u64 & 0xffff_ffff)))
 }
 
 /// Opens for reading what was looked at, and nothing else: by its descriptor, not by its name again.

@@ -22,3 +22,9 @@ pub fn missing() -> Vec<&'static str> {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// The effective user's number.
+#[must_use]
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

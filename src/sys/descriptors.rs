@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
@@ -115,13 +115,21 @@ impl ProcessFolder {
         Ok(found)
     }
 
-    /// Opens a file of the folder, such as `ns/net` or `fd/3`; links there are the kernel's own and are followed.
+    /// Opens a namespace by its link in the folder, such as `task/7/ns/net` or `fd/3`, which is the kernel's own and is followed.
+    ///
+    /// Another file may have taken the descriptor's number meanwhile, and to open a FIFO or a terminal changes something for those
+    /// who have it: so what the link leads to is held first, looked at, and only then opened.
     ///
     /// # Errors
-    /// The system's own.
-    pub fn open(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(&self.folder, name, flags, Mode::empty())?))
+    /// `InvalidInput` when it leads to something else than a namespace; the system's own.
+    pub fn open_namespace(&self, name: &str) -> io::Result<File> {
+        let found = rustix::fs::openat(&self.folder, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+        if !rustix::fs::readlink(&path, Vec::new())?.to_bytes().starts_with(b"net:[") {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a network namespace"));
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(File::from(rustix::fs::open(&path, flags, Mode::empty())?))
     }
 
     fn open_folder(&self, name: &CStr) -> io::Result<OwnedFd> {
@@ -225,7 +233,6 @@ pub(super) fn each_entry(folder: &OwnedFd, mut each: impl FnMut(&CStr) -> Contro
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
 
     use super::*;
 
@@ -253,6 +260,20 @@ mod tests {
             assert!(!buffer.is_empty() && (name == c"maps" || buffer == whole), "{name:?}");
             buffer.shrink_to_fit();
         }
+    }
+
+    #[test]
+    fn what_took_a_descriptors_number_is_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        let held = rustix::fs::open(&path, OFlags::PATH, Mode::empty()).expect("it is there");
+        let own = File::open("/proc/self/ns/net").expect("the namespace");
+        let proc_root = Proc::open(Path::new("/proc")).expect("/proc");
+        let folder = proc_root.process(std::process::id()).expect("this process");
+        let open = |number: i32| folder.open_namespace(&format!("fd/{number}"));
+        assert_eq!(open(held.as_raw_fd()).expect_err("a FIFO").kind(), io::ErrorKind::InvalidInput);
+        assert!(open(own.as_raw_fd()).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod caps;
 pub mod descriptors;
 pub mod lab;
 pub mod modules;
+pub mod mounts;
 pub mod netlink;
 pub mod netns;
 pub mod process;

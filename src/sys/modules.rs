@@ -1,7 +1,7 @@
 //! Whether a kernel subsystem is there already. To ask a subsystem that is not loaded makes the kernel load it, and looking
 //! changes nothing, so it is looked up first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,32 +14,30 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// `/sys` and `/lib` are those that lie beside the given `/proc`: below another root they are that root's.
 ///
-/// What was seen once is not looked up again: a sweep over a node asks for each of its namespaces.
+/// What was seen once is not looked up again, and what is built in is looked up once: a sweep over a node asks for each of its
+/// namespaces, and the symbols of a kernel are many megabytes. What is loaded meanwhile is noticed.
 #[must_use]
 pub fn present(proc_root: &Path, module: &str, symbol: &str) -> bool {
-    static SEEN: Mutex<BTreeSet<(PathBuf, String)>> = Mutex::new(BTreeSet::new());
+    static SEEN: Mutex<BTreeMap<(PathBuf, String), bool>> = Mutex::new(BTreeMap::new());
     let key = (proc_root.to_owned(), module.to_owned());
     let seen = || SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if seen().contains(&key) {
+    let known = seen().get(&key).copied();
+    if known == Some(true) {
         return true;
     }
-    let present = look(proc_root, module, symbol);
-    if present {
-        seen().insert(key);
-    }
+    let present = loaded(proc_root, module)
+        || known.is_none() && built_in(proc_root, module).unwrap_or_else(|| in_symbols(proc_root, symbol));
+    seen().insert(key, present);
     present
 }
 
-fn look(proc_root: &Path, module: &str, symbol: &str) -> bool {
+/// Loaded at this moment, or the kernel loads nothing: it has what it has.
+fn loaded(proc_root: &Path, module: &str) -> bool {
     let Ok(loaded) = fs::read_to_string(proc_root.join("modules")) else {
         return true;
     };
-    if loaded.lines().any(|line| line.split(' ').next() == Some(module))
+    loaded.lines().any(|line| line.split(' ').next() == Some(module))
         || beside(proc_root, "sys/module").join(module).exists()
-    {
-        return true;
-    }
-    built_in(proc_root, module).unwrap_or_else(|| in_symbols(proc_root, symbol))
 }
 
 /// What `modules.builtin` says; `None` where the running kernel's list is not on this file system.
@@ -104,5 +102,18 @@ mod tests {
         // The list of what is built in is the last word where it is there.
         let list = ("lib/modules/6.1.0/modules.builtin", "kernel/net/ipv4/tcp_diag.ko\n");
         assert!(!there(&[nothing, release, list, ("proc/kallsyms", "0 t nf_tables_newtable\n")]));
+    }
+
+    #[test]
+    fn symbols_are_read_once_and_what_is_loaded_later_is_noticed() {
+        let root = root(&[("proc/modules", "nf_tables_set 1 0 - Live 0x0\n"), ("proc/kallsyms", "")]);
+        let proc_root = root.path().join("proc");
+        let there = || present(&proc_root, "nf_tables", "nf_tables_newtable");
+        assert!(!there());
+        // A kernel's symbols of what is built in do not change; here they do, to see whether they are read again.
+        fs::write(proc_root.join("kallsyms"), "0 t nf_tables_newtable\n").expect("a file");
+        assert!(!there(), "they were read again");
+        fs::write(proc_root.join("modules"), "nf_tables 1 0 - Live 0x0\n").expect("a file");
+        assert!(there());
     }
 }

@@ -76,11 +76,6 @@ pub(super) fn place<'a>(cgroup: &'a str, around: &[&str]) -> Option<Place<'a>> {
     found.map(|place| Place { by_user, ..place })
 }
 
-/// The innermost container of a path, those around us included.
-pub(super) fn innermost(cgroup: &str) -> Option<&str> {
-    place(cgroup, &[]).map(|place| place.id)
-}
-
 /// Whether the path speaks against the process being the container's of one of these IDs.
 ///
 /// IDs that also stand in our own path say nothing: they are containers around us (a runner, a node in a container), and a

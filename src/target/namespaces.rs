@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::world::World;
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
+use crate::sys::mounts::unescape;
 use crate::sys::netns::Netns;
 use crate::sys::process::Process;
 
@@ -139,7 +140,7 @@ pub(super) fn open(world: &World, wanted: (u64, u64), holders: &[Holder]) -> io:
 fn through(world: &World, holder: &Holder) -> io::Result<(Netns, Option<Process>)> {
     let below = |pid: u32, name: String| -> io::Result<(Netns, Option<Process>)> {
         let process = Proc::open(&world.proc_root)?.process(pid)?;
-        Ok((Netns::from_file(process.open(&name)?)?, None))
+        Ok((Netns::from_file(process.open_namespace(&name)?)?, None))
     };
     match holder {
         Holder::Process(pid) => {
@@ -178,13 +179,6 @@ fn mounts(text: &str) -> impl Iterator<Item = PathBuf> {
         let (root, point) = (fields.next()?, fields.next()?);
         (rest.starts_with("nsfs ") && root.starts_with("net:[")).then(|| PathBuf::from(unescape(point)))
     })
-}
-
-/// Blanks, tabs, line feeds and backslashes stand in mountinfo as octal numbers.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 #[cfg(test)]

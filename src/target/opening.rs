@@ -179,7 +179,8 @@ fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -
 fn sandbox_claim<'a>(group: &'a Group, detail: &Detail) -> Option<Claim<'a>> {
     let (sandbox, pid) = (group.sandbox.as_ref()?, detail.sandbox_pid?);
     // A sandbox's time is that of its making, before its process.
-    Some(Claim { pid, id: &sandbox.id, started: None, by: &group.runtime, owner: group.owner })
+    let (by, owner, by_cgroup) = (group.runtime.as_str(), group.owner, group.is_inferred());
+    Some(Claim { pid, id: &sandbox.id, started: None, by, owner, by_cgroup })
 }
 
 fn open_bound(path: &Path, who: &str) -> Result<Netns, TargetError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cgroup;
 use super::error::TargetError;
+use super::runtime::first_processes;
 use super::world::{NodeNamespace, World};
 use crate::model::NetnsId;
 use crate::sys::netns::Netns;
@@ -79,6 +80,8 @@ pub(super) struct Claim<'a> {
     pub(super) by: &'a str,
     /// The user whose own runtime that is; `None` for the machine's, and for the kernel.
     pub(super) owner: Option<u32>,
+    /// No runtime says so, but the control groups themselves.
+    pub(super) by_cgroup: bool,
 }
 
 /// How long before a runtime's note of the start the process may have come into being: runtimes make it, prepare it, let it go,
@@ -109,10 +112,15 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     let began = process.started();
     // It cannot have had the number when the runtime noted it.
     let later = claim.started.is_some_and(|told| began > told);
-    let innermost = cgroup::innermost(process.cgroup());
-    if innermost == Some(claim.id) {
+    let unproven =
+        |why| Err(TargetError::Unproven { what: who.to_owned(), pid: claim.pid, runtime: claim.by.to_owned(), why });
+    if let Some(place) = cgroup::place(process.cgroup(), &[]).filter(|place| place.id == claim.id) {
+        // There everybody makes control groups of any name, and the machine's runtime puts its containers elsewhere.
+        if place.by_user && claim.owner.is_none() && !claim.by_cgroup {
+            return unproven("its control group is one that a user can have made");
+        }
         // One of the container's may have taken the number of its first; but where that is still the first, the clock was set.
-        if later && !is_first(process) {
+        if later && !is_first(process) && !is_oldest(world, claim) {
             return gone(format!("process {} started later than the container", claim.pid));
         }
         return Ok(());
@@ -121,8 +129,6 @@ fn belongs(world: &World, held: &Held, claim: Claim<'_>, who: &str) -> Result<()
     if cgroup::contradicts(process.cgroup(), &own, &[]) {
         return gone(format!("process {} now belongs to another container", claim.pid));
     }
-    let unproven =
-        |why| Err(TargetError::Unproven { what: who.to_owned(), pid: claim.pid, runtime: claim.by.to_owned(), why });
     if later {
         return gone(format!("process {} started later than the container, it has taken the number over", claim.pid));
     }
@@ -155,6 +161,12 @@ fn is_first(process: &Process) -> bool {
     let status = process.read("status").unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().skip(1).last() == Some("1"))
+}
+
+/// Whether no process of the container is older: the sign that is left where it lives in another's PID namespace (the node's, or
+/// that of its pod).
+fn is_oldest(world: &World, claim: Claim<'_>) -> bool {
+    first_processes(&world.proc_root).get(claim.id) == Some(&claim.pid)
 }
 
 /// Makes sure that the given `/proc` counts processes as the system calls of this process do.

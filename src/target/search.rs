@@ -124,25 +124,22 @@ impl Search<'_> {
     /// Whether an endpoint should have answered and did not, so that what is looked for may be there.
     fn is_failing(&self, one: &Tried) -> bool {
         let is_there = |one: &Tried| !matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. });
-        match one.outcome {
-            Outcome::Absent => one.explicit && self.runtimes.tried.iter().any(is_there),
-            Outcome::Inferred { .. } => false,
-            ref outcome => !outcome.answered(),
-        }
+        one.counts_as_failure() && (one.outcome != Outcome::Absent || self.runtimes.tried.iter().any(is_there))
     }
 
     fn not_found(&self) -> TargetError {
         let asked = self.query.to_string();
         let tried = self.runtimes.tried.clone();
+        let failed = || tried.iter().filter(|one| one.counts_as_failure());
         let any = |wanted: fn(&Outcome) -> bool| tried.iter().find(|one| wanted(&one.outcome));
         let answered = any(Outcome::answered).is_some();
         let denied: Vec<&str> =
-            tried.iter().filter(|one| one.outcome == Outcome::Denied).map(|one| one.endpoint.as_str()).collect();
+            failed().filter(|one| one.outcome == Outcome::Denied).map(|one| one.endpoint.as_str()).collect();
         if !denied.is_empty() {
             let what = format!("ask the container runtime at {}", denied.join(", "));
             return TargetError::NotPermitted { what, capability: None, source: None };
         }
-        if let Some(foreign) = any(|outcome| *outcome == Outcome::Foreign).filter(|_| !answered) {
+        if let Some(foreign) = failed().find(|one| one.outcome == Outcome::Foreign).filter(|_| !answered) {
             return TargetError::ForeignPids { what: foreign.endpoint.clone() };
         }
         let inferred = any(|outcome| matches!(outcome, Outcome::Inferred { .. })).is_some();

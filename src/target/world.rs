@@ -105,6 +105,23 @@ pub struct Tried {
     pub milliseconds: u64,
     /// It was named by the user, not a default place.
     pub explicit: bool,
+    /// The user who listens there, or can put there what he likes; `None` for root and for the user of this program.
+    pub owner: Option<u32>,
+}
+
+impl Tried {
+    /// Whether an answer is missing: something is there and gave no list, or what was named is not there.
+    ///
+    /// What a user left in one of the default places is no reason to doubt the others' answers: anybody could make every search
+    /// fail.
+    #[must_use]
+    pub fn counts_as_failure(&self) -> bool {
+        match self.outcome {
+            Outcome::Answered { .. } | Outcome::Inferred { .. } => false,
+            Outcome::Absent => self.explicit,
+            _ => self.explicit || self.owner.is_none(),
+        }
+    }
 }
 
 /// What came of asking an endpoint.
@@ -185,6 +202,12 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.endpoint, self.outcome)?;
-        if matches!(self.outcome, Outcome::Absent) { Ok(()) } else { write!(f, " ({} ms)", self.milliseconds) }
+        if matches!(self.outcome, Outcome::Absent) {
+            return Ok(());
+        }
+        match self.owner {
+            Some(uid) => write!(f, " ({} ms; user {uid}'s own)", self.milliseconds),
+            None => write!(f, " ({} ms)", self.milliseconds),
+        }
     }
 }

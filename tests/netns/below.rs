@@ -1,14 +1,17 @@
 //! Files below a container's root: whatever a container plants there, nothing blocks, nothing leads out, nothing wrong is told.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
@@ -21,6 +24,9 @@ use crate::support::{Lab, require_root, wait_until};
 
 const PASSWD: &str = "inner:x:0:0::/:\nproxy:x:1337:1337::/:\n";
 const RESOLV_CONF: &str = "search shop.svc.cluster.local\nnameserver 10.96.0.10\n";
+
+/// A name that is no text.
+const NO_TEXT: &[u8] = b"\xff";
 
 /// A container's root with a process in it, which runs in the lab.
 struct Container<'a> {
@@ -284,32 +290,165 @@ fn without_the_right_to_read_it_is_said() {
     assert_eq!((container.user(&snapshot), snapshot.resolver.clone()), (None, None));
 }
 
-#[test]
-fn a_file_system_that_never_answers_is_given_up() {
-    if !require_root() {
-        return;
+/// The requests of a FUSE file system (`struct fuse_in_header`, include/uapi/linux/fuse.h), of which only the first is answered:
+/// after that the kernel waits for the others without end.
+fn serve(fuse: &File) -> u64 {
+    const INIT: u32 = 26;
+    let (mut fuse, mut taken) = (fuse, 0);
+    let mut request = vec![0; 1 << 17];
+    let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    // It ends with an error when nothing is mounted any more.
+    while let Ok(length @ 40..) = fuse.read(&mut request) {
+        if word(&request, 4) != INIT {
+            taken += 1;
+            // Long enough for whoever asked to be found waiting; then the file system fails, and lets them go.
+            std::thread::sleep(Duration::from_secs(12));
+            break;
+        }
+        // `fuse_out_header`, and a `fuse_init_out` of version 7.31 that wants nothing.
+        let mut answer = [0; 16 + 64];
+        answer[..4].copy_from_slice(&80_u32.to_ne_bytes());
+        answer[8..16].copy_from_slice(&request[8..16]);
+        answer[16..20].copy_from_slice(&7_u32.to_ne_bytes());
+        answer[20..24].copy_from_slice(&31_u32.to_ne_bytes());
+        assert!(length > 40 && fuse.write(&answer).is_ok(), "the kernel is content");
     }
-    let lab = Lab::new();
+    taken
+}
+
+/// Mounts a file system below the container's root that takes requests and never answers, starts the container, and looks at it.
+/// Returns what `judge` says, and how many requests there were.
+fn beside_fuse<T>(lab: &Lab, plant: impl Fn(&Path) + Sync, judge: impl Fn(&Container<'_>) -> T + Sync) -> (T, u64)
+where
+    T: Send,
+{
     std::thread::scope(|scope| {
         let inside = scope.spawn(|| {
             // The mount is this thread's and its children's alone.
             unshare(CloneFlags::CLONE_NEWNS).expect("own mounts");
             mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
                 .expect("private");
-            let mut container = Container::new(&lab);
+            let mut container = Container::new(lab);
+            let served = container.root.path().join("served");
+            fs::create_dir(&served).expect("a folder");
             let fuse = File::options().read(true).write(true).open("/dev/fuse").expect("fuse");
             let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
-            let etc = container.root.path().join("etc");
-            mount(Some("none"), &etc, Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mounted");
+            mount(Some("none"), &served, Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mounted");
+            let server = scope.spawn(move || serve(&fuse));
+            plant(container.root.path());
             container.start(0);
+            let judged = judge(&container);
+            drop(container.child.take().map(|mut child| child.kill().and_then(|()| child.wait())));
+            for point in [b"etc".as_slice(), b"served", NO_TEXT] {
+                // What is not mounted need not be unmounted.
+                let _ = umount2(&container.root.path().join(OsStr::from_bytes(point)), MntFlags::MNT_DETACH);
+            }
+            (judged, server)
+        });
+        let (judged, server) = inside.join().expect("it went on");
+        (judged, server.join().expect("it served"))
+    })
+}
+
+/// Mounts a part of the root once more.
+fn bind(root: &Path, from: &str, to: &str) {
+    let (from, to) = (root.join(from), root.join(to));
+    mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("mounted");
+}
+
+#[test]
+fn a_file_system_that_somebody_serves_is_not_asked() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let link = |root: &Path, to: &str| {
+        for name in ["passwd", "resolv.conf"] {
+            fs::remove_file(root.join("etc").join(name)).expect("removed");
+            symlink(to.replace("FILE", name), root.join("etc").join(name)).expect("a link");
+        }
+    };
+    type Plant<'a> = &'a (dyn Fn(&Path) + Sync);
+    let cases: [(&str, Plant<'_>); 4] = [
+        ("on the folder", &|root| bind(root, "served", "etc")),
+        ("behind a link", &|root| link(root, "/served/FILE")),
+        ("behind links that climb", &|root| {
+            symlink("../../../served", root.join("etc/there")).expect("a link");
+            link(root, "./there/FILE");
+        }),
+        ("under a name that is no text", &|root| {
+            let name = OsStr::from_bytes(NO_TEXT);
+            fs::create_dir(root.join(name)).expect("a folder");
+            let (from, to) = (root.join("served"), root.join(name));
+            mount(Some(&from), &to, None::<&str>, MsFlags::MS_MOVE, None::<&str>).expect("moved");
+            for file in ["passwd", "resolv.conf"] {
+                fs::remove_file(root.join("etc").join(file)).expect("removed");
+                symlink(Path::new("/").join(name).join(file), root.join("etc").join(file)).expect("a link");
+            }
+        }),
+    ];
+    for (case, plant) in cases {
+        let (ended, requests) = beside_fuse(&lab, plant, |container| {
+            // A program of its own: what it would wait for without end, it could not be ended in.
+            let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_nslens"));
+            program.args(["conns", &format!("pid/{}", container.pid()), "-o", "json"]);
+            let mut program = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is there");
+            let begun = Instant::now();
+            while program.try_wait().expect("our child").is_none() {
+                if begun.elapsed() > Duration::from_secs(10) {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
             let snapshot = container.look();
             let told = unread(&snapshot);
-            let given_up = told.len() == 2 && told.iter().all(|one| one.1.contains("did not answer in time"));
-            assert!(given_up, "{told:?}");
-            assert_eq!((container.user(&snapshot), snapshot.resolver.clone()), (None, None));
-            // The readers that were left behind come back with an error now.
-            drop(fuse);
+            let refused =
+                told.len() == 2 && told.iter().all(|one| one.1.contains("a file system (fuse) that is served"));
+            assert!(refused, "{case}: {told:?}");
+            assert_eq!((container.user(&snapshot), snapshot.resolver.clone()), (None, None), "{case}");
+            true
         });
-        inside.join().expect("it went on");
-    });
+        assert_eq!((ended, requests), (true, 0), "{case}");
+    }
+}
+
+#[test]
+fn beside_what_somebody_serves_files_are_read_as_ever() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let links = |root: &Path| {
+        fs::create_dir_all(root.join("real/deep")).expect("folders");
+        for (name, to) in [("passwd", "/real/./deep/../deep/FILE"), ("resolv.conf", "../../../etc/there/FILE")] {
+            fs::rename(root.join("etc").join(name), root.join("real/deep").join(name)).expect("moved");
+            symlink(to.replace("FILE", name), root.join("etc").join(name)).expect("a link");
+        }
+        symlink("../real/deep", root.join("etc/there")).expect("a link");
+    };
+    type Plant<'a> = &'a (dyn Fn(&Path) + Sync);
+    for plant in [&|_: &Path| () as _, &links as Plant<'_>] {
+        let ((), requests) = beside_fuse(&lab, plant, |container| {
+            let snapshot = container.look();
+            assert_eq!(container.user(&snapshot).as_deref(), Some("inner"));
+            assert_eq!((snapshot.resolver.clone(), unread(&snapshot)), (servers(), vec![]));
+        });
+        assert_eq!(requests, 0);
+    }
+    // Links that are none of the files': through /proc, and round in a circle.
+    for link in ["/proc/self/root/etc/real", "round", "/proc/self/environ"] {
+        let plant = |root: &Path| {
+            symlink("round", root.join("etc/round")).expect("a link");
+            for name in ["passwd", "resolv.conf"] {
+                fs::remove_file(root.join("etc").join(name)).expect("removed");
+                symlink(link, root.join("etc").join(name)).expect("a link");
+            }
+        };
+        let ((), _) = beside_fuse(&lab, plant, |container| {
+            let snapshot = container.look();
+            let told = unread(&snapshot);
+            let refused = told.len() == 2 && told.iter().all(|one| one.1.contains("its links lead round in a circle"));
+            assert!(refused, "{link}: {told:?}");
+        });
+    }
 }

@@ -60,6 +60,47 @@ fn a_number_that_another_container_took_over_is_an_error() {
 }
 
 #[test]
+fn a_control_group_that_a_user_can_have_made_is_no_witness() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "needs root");
+        return;
+    }
+    let (folder, id) = (tempfile::tempdir().expect("folder"), "d".repeat(64));
+    let engine = Engine::new(folder.path(), &id);
+    let users = Cgroup::new(&format!("user.slice/user-1000.slice/docker-{id}.scope"));
+    let process = Victim::start();
+    users.add(process.pid());
+    let state = json!({"Pid": process.pid(), "StartedAt": now()});
+    engine.tells(&state).ended(6).said("its control group is one that a user can have made");
+    let roots = Cgroup::new(&format!("docker/{id}"));
+    roots.add(process.pid());
+    engine.tells(&state).ended(0);
+    process.end();
+}
+
+#[test]
+fn a_clock_that_was_set_hides_no_container_of_another_pid_namespace() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "needs root");
+        return;
+    }
+    let (folder, id) = (tempfile::tempdir().expect("folder"), "e".repeat(64));
+    let engine = Engine::new(folder.path(), &id);
+    let cgroup = Cgroup::new(&format!("docker/{id}"));
+    // In the node's PID namespace: its first process is not process 1 of any.
+    let first = Victim::start();
+    cgroup.add(first.pid());
+    thread::sleep(Duration::from_millis(50));
+    let second = Victim::start();
+    cgroup.add(second.pid());
+    let long_ago = |pid: u32| json!({"Pid": pid, "StartedAt": "2001-01-01T00:00:00Z"});
+    engine.tells(&long_ago(first.pid())).ended(0);
+    engine.tells(&long_ago(second.pid())).ended(3).said("started later than the container");
+    first.end();
+    second.end();
+}
+
+#[test]
 fn a_number_that_a_process_of_another_namespace_took_over_is_an_error() {
     if !in_a_pid_namespace("identity::a_number_that_a_process_of_another_namespace_took_over_is_an_error") {
         return;
@@ -152,6 +193,46 @@ fn a_number_that_is_taken_over_after_the_process_was_held_is_an_error() {
     let third = other.replace(private);
     assert!(matches!(take(), Err(CaptureError::Gone { .. })), "an answer of the dead");
     third.end();
+}
+
+/// A control group that a test makes, with those around it.
+struct Cgroup {
+    top: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    fn new(below: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // The unified hierarchy, alone or beside the others, else the oldest of these.
+        let mounted = ["", "unified", "pids"].map(|name| Path::new("/sys/fs/cgroup").join(name));
+        let root = mounted.into_iter().find(|path| path.join("cgroup.procs").exists()).expect("control groups");
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let top = root.join(format!("nslens-test-{}-{number}", std::process::id()));
+        let path = top.join(below);
+        fs::create_dir_all(&path).expect("a control group");
+        Self { top, path }
+    }
+
+    fn add(&self, pid: u32) {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).expect("it is moved");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Empty only when the kernel has done with those that ended.
+        for _ in 0..200 {
+            let mut path = self.path.as_path();
+            while fs::remove_dir(path).is_ok() && path != self.top {
+                path = path.parent().unwrap_or(&self.top);
+            }
+            if !self.top.exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// A process in a network namespace of its own, which no control group names.

@@ -1,11 +1,14 @@
 //! A runtime that is a user's own: it may name that user's processes, and nobody else's.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +63,11 @@ impl Drop for Process {
 
 /// An Engine API on which the user listens, with one container of this process.
 fn serve(path: &Path, pid: u32) {
+    listen(path, move |stream| answer(stream, &"c".repeat(64), || json!({"Pid": pid, "StartedAt": now()})));
+}
+
+/// A socket on which the user listens.
+fn listen(path: &Path, serve: impl Fn(UnixStream) + Send + 'static) {
     let (path, (ready, wait)) = (path.to_owned(), std::sync::mpsc::channel());
     thread::spawn(move || {
         let user = Uid::from_raw(USER);
@@ -67,7 +75,7 @@ fn serve(path: &Path, pid: u32) {
         let listener = UnixListener::bind(path).expect("bind");
         ready.send(()).expect("somebody waits");
         while let Ok((stream, _)) = listener.accept() {
-            answer(stream, &"c".repeat(64), || json!({"Pid": pid, "StartedAt": now()}));
+            serve(stream);
         }
     });
     wait.recv().expect("it listens");
@@ -114,6 +122,91 @@ fn a_users_own_runtime_is_believed_of_the_users_processes_only() {
     drop(UnixListener::bind(left.join("docker.sock")).expect("bind"));
     std::os::unix::fs::chown(left.join("docker.sock"), Some(USER), None).expect("the user's");
     beside(&left, &["rules", "container/web"]).ended(3).said("no container");
+}
+
+/// A folder that is the user's.
+fn users(folder: &Path, name: &str) -> PathBuf {
+    let users = folder.join(name);
+    fs::create_dir(&users).expect("folder");
+    std::os::unix::fs::chown(&users, Some(USER), None).expect("the user's");
+    users
+}
+
+/// Listens there and never stops talking; how many bytes went out. The words stand before those without end.
+fn talk(path: &Path, words: &'static str) -> Arc<AtomicUsize> {
+    let said = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&said);
+    listen(path, move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let mut words = words.as_bytes();
+        while let Ok(written) = stream.write(words) {
+            counted.fetch_add(written, Ordering::Relaxed);
+            words = &[b' '; 65_536];
+        }
+    });
+    said
+}
+
+#[test]
+fn what_a_user_left_in_a_default_place_makes_nothing_fail() {
+    if !geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("to be seen");
+    type Plant<'a> = &'a dyn Fn(&Path) -> Option<Arc<AtomicUsize>>;
+    const ENDLESS: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[";
+    let others = folder.path().join("others.sock");
+    let _others = UnixListener::bind(&others).expect("bind");
+    let cases: [(&str, Plant<'_>, &str); 6] = [
+        ("body", &|path| Some(talk(path, ENDLESS)), "its answer is too long"),
+        ("head", &|path| Some(talk(path, "HTTP/1.1 200 OK\r\nA:")), ""),
+        (
+            "silent",
+            &|path| {
+                let kept = std::sync::Mutex::new(Vec::new());
+                listen(path, move |stream| kept.lock().expect("one thread").push(stream));
+                None
+            },
+            "no answer in time",
+        ),
+        (
+            "refused",
+            &|path| {
+                listen(path, |mut stream| {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\n{}");
+                });
+                None
+            },
+            "permission denied",
+        ),
+        (
+            "link",
+            &|path| std::os::unix::fs::symlink(&others, path).map(|()| None).expect("a link"),
+            "no answer in time",
+        ),
+        ("file", &|path| std::os::unix::fs::symlink("/etc/passwd", path).map(|()| None).expect("a link"), "no such"),
+    ];
+    for (case, plant, words) in cases {
+        let users = users(folder.path(), case);
+        let said = plant(&users.join("docker.sock"));
+        let shown = beside(&users, &["list", "--runtimes"]).ended(0);
+        assert!(shown.stdout.contains(words) && shown.stdout.contains("docker.sock"), "{case}: {shown:#?}");
+        // Neither is it "not permitted", nor "not every runtime answered".
+        beside(&users, &["rules", "container/web"]).ended(3);
+        let listed = beside(&users, &["list", "-n", "nowhere"]);
+        // 5: this machine may have pods that nothing names.
+        assert!(matches!(listed.code, 0 | 5), "{case}: {listed:#?}");
+        let noted = listed.stderr.contains(words) && listed.stderr.contains("65534's own");
+        assert!(noted || case == "file", "{case}: {listed:#?}");
+        if let Some(said) = said {
+            // Three runs; some of it only ever lay in the sockets' buffers.
+            let said = said.load(Ordering::Relaxed);
+            assert!(said < 8 << 20, "{case}: {said} bytes were read");
+        }
+    }
 }
 
 /// The program on a machine where only this user has a folder.

@@ -177,7 +177,12 @@ fn lines(elements: impl Iterator<Item = Value>) -> String {
 /// What the list does not hold, and why.
 fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: &Screen) {
     for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
-        Screen::fail(&Failure::new(Exit::Failed, format!("{tried}; {}", missing(listing))));
+        let words = format!("{tried}; {}", missing(listing));
+        if tried.counts_as_failure() {
+            Screen::fail(&Failure::new(Exit::Failed, words));
+        } else {
+            screen.note(&words);
+        }
     }
     let refused = swept.iter().filter(|swept| is_refused(&swept.outcome)).count();
     if refused > 0 {
@@ -250,7 +255,7 @@ fn is_silent(tried: &Tried) -> bool {
 }
 
 fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
-    let silent = listing.tried.iter().filter(|tried| is_silent(tried)).map(|tried| match tried.outcome {
+    let silent = listing.tried.iter().filter(|tried| tried.counts_as_failure()).map(|tried| match tried.outcome {
         Outcome::Denied => Exit::NotPermitted,
         _ => Exit::Failed,
     });

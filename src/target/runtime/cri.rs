@@ -13,7 +13,7 @@ use super::message::{
     Container, ContainerStatusResponse, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
     PodSandboxStatusResponse, StatusRequest, VersionRequest, VersionResponse,
 };
-use super::{CRI_DOCKERD, Detail, Fault, Group, Inner, Member, PodName, Sandbox, together};
+use super::{CRI_DOCKERD, Detail, Fault, Group, Inner, Member, PodName, Sandbox, first_line, together};
 use crate::target::allow;
 
 /// As the kubelet allows: gRPC's own 4 MiB are too few for a busy node's list.
@@ -223,11 +223,6 @@ fn transport(error: &(dyn std::error::Error + 'static)) -> Fault {
             None => return Fault::Failed(format!("does not speak gRPC: {}", first_line(&cause.to_string()))),
         }
     }
-}
-
-/// What a server says of its failure is shown, but not at any length.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
-use super::{Detail, Fault, Group, Inner, Member, PodName, Sandbox, together};
+use super::transport::Transport;
+use super::{Detail, Fault, Group, Inner, Member, PodName, Sandbox, first_line, together};
 use crate::target::allow;
 use crate::target::endpoint::{RuntimeEndpoint, RuntimeKind};
 
@@ -31,12 +32,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &RuntimeEndpoint, timeout: Duration) -> Result<Self, Fault> {
+    /// Of the socket on which that user listens, `None` for root and for who asks.
+    pub(super) fn new(endpoint: &RuntimeEndpoint, owner: Option<u32>, timeout: Duration) -> Result<Self, Fault> {
         // The caller's deadline is the real one; bollard's own counts whole seconds and would otherwise be two minutes.
         let seconds = timeout.as_secs() + 1;
         // No version is put into the paths of requests: the daemon answers in its own.
-        let docker = Docker::connect_with_unix(&endpoint.path.to_string_lossy(), seconds, bollard::API_DEFAULT_VERSION)
-            .map_err(fault)?;
+        let transport = Transport::new(&endpoint.path, owner);
+        let ask = move |request| transport.clone().ask(request);
+        let docker =
+            Docker::connect_with_custom_transport(ask, Some("http://runtime"), seconds, bollard::API_DEFAULT_VERSION)
+                .map_err(fault)?;
         Ok(Self { docker, kind: endpoint.kind })
     }
 
@@ -221,8 +226,14 @@ fn fault(error: Error) -> Fault {
         Error::IOError { err } => err.into(),
         // The words of a decoding error quote the answer, which may hold anything.
         Error::JsonDataError { .. } => Fault::Failed("its answer is not the Engine API's".to_owned()),
-        other => Fault::Failed(other.to_string()),
+        Error::HyperResponseError { err } => Fault::Failed(first_line(&innermost(&err).to_string())),
+        other => Fault::Failed(first_line(&other.to_string())),
     }
+}
+
+/// The innermost cause says what happened; the outer ones only that something did.
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod docker;
 mod message;
 mod peer;
 mod proc;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -51,6 +53,13 @@ pub(super) struct Group {
     pub(super) shares: Option<String>,
     /// Facts that no runtime told, and what they were taken from: `name` from `kubelet's log folder`.
     pub(super) inferred: BTreeMap<String, String>,
+}
+
+impl Group {
+    /// Whether no runtime told of it: there is always something then that was taken from elsewhere.
+    pub(super) fn is_inferred(&self) -> bool {
+        !self.inferred.is_empty()
+    }
 }
 
 /// A pod's name.
@@ -117,7 +126,8 @@ pub(super) struct Inner {
 impl Inner {
     /// What the runtime claims of the container's process.
     pub(super) fn claim<'a>(&self, id: &'a str, group: &'a Group) -> Option<Claim<'a>> {
-        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner })
+        let by_cgroup = group.is_inferred();
+        Some(Claim { pid: self.pid?, id, started: self.started, by: &group.runtime, owner: group.owner, by_cgroup })
     }
 }
 
@@ -204,8 +214,8 @@ impl Runtimes {
         if !present.is_empty() {
             let machinery = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let answers = machinery.block_on(list_all(present, &world.proc_root, world.timeout));
-            for (index, milliseconds, answer) in answers {
-                all.take(index, milliseconds, answer);
+            for (index, asked) in answers {
+                all.take(index, asked);
             }
             drop_repeated(&mut all.groups);
             all.machinery = Some(machinery);
@@ -281,14 +291,16 @@ impl Runtimes {
         let mut present = Vec::new();
         let mut seen = Vec::new();
         for endpoint in endpoints {
-            let outcome = match std::fs::metadata(&endpoint.path) {
+            let found = std::fs::metadata(&endpoint.path);
+            let owner = peer::owner(&endpoint.path, found.as_ref().ok());
+            let outcome = match found {
                 Ok(found) if seen.contains(&(found.dev(), found.ino())) => continue,
                 Ok(found) if found.file_type().is_socket() => {
                     seen.push((found.dev(), found.ino()));
                     present.push((self.tried.len(), endpoint.clone()));
                     Outcome::TimedOut
                 }
-                Ok(found) if is_litter(endpoint.explicit, &found) => Outcome::Absent,
+                Ok(_) if is_litter(endpoint.explicit, owner) => Outcome::Absent,
                 Ok(_) => Outcome::Failed("not a socket".to_owned()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::Absent,
@@ -296,16 +308,18 @@ impl Runtimes {
                 },
             };
             let path = endpoint.path.display().to_string();
-            self.tried.push(Tried { endpoint: path, outcome, milliseconds: 0, explicit: endpoint.explicit });
+            self.tried.push(Tried { endpoint: path, outcome, milliseconds: 0, explicit: endpoint.explicit, owner });
         }
         present
     }
 
-    fn take(&mut self, index: usize, milliseconds: u64, answer: Result<Listing, Fault>) {
-        let litter =
-            |tried: &Tried| std::fs::metadata(&tried.endpoint).is_ok_and(|found| is_litter(tried.explicit, &found));
-        let outcome = match answer {
-            Err(Fault::Deaf) if self.tried.get(index).is_some_and(litter) => Outcome::Absent,
+    fn take(&mut self, index: usize, asked: Asked) {
+        let Asked { milliseconds, listener, answer } = asked;
+        let Some(tried) = self.tried.get_mut(index) else { return };
+        tried.milliseconds = milliseconds;
+        tried.owner = listener.or(tried.owner);
+        tried.outcome = match answer {
+            Err(Fault::Deaf) if is_litter(tried.explicit, tried.owner) => Outcome::Absent,
             Ok(listing) => {
                 let pods = listing.groups.iter().filter(|group| group.pod.is_some()).count();
                 let containers = listing.groups.iter().map(|group| group.members.len()).sum();
@@ -315,42 +329,51 @@ impl Runtimes {
             }
             Err(fault) => fault.into(),
         };
-        if let Some(tried) = self.tried.get_mut(index) {
-            tried.outcome = outcome;
-            tried.milliseconds = milliseconds;
-        }
     }
 }
 
-/// Whether a file that is no runtime is only what some user left in a default place: nothing of the node's is wrong then.
-fn is_litter(explicit: bool, found: &std::fs::Metadata) -> bool {
-    !explicit && found.uid() != 0
+/// Whether what is no runtime is only what some user left in a default place: nothing of the node's is wrong then.
+fn is_litter(explicit: bool, owner: Option<u32>) -> bool {
+    !explicit && owner.is_some()
 }
 
-async fn list_all(
-    present: Vec<(usize, RuntimeEndpoint)>,
-    proc_root: &Path,
-    timeout: Duration,
-) -> Vec<(usize, u64, Result<Listing, Fault>)> {
+/// What came of one endpoint.
+struct Asked {
+    milliseconds: u64,
+    /// The user who listens, unless that is root or was not told.
+    listener: Option<u32>,
+    answer: Result<Listing, Fault>,
+}
+
+async fn list_all(present: Vec<(usize, RuntimeEndpoint)>, proc_root: &Path, timeout: Duration) -> Vec<(usize, Asked)> {
     let tasks = present.into_iter().map(|(index, endpoint)| {
         let proc_root = proc_root.to_owned();
         async move {
             let begun = Instant::now();
-            let answer = tokio::time::timeout(timeout, list(index, endpoint, &proc_root, timeout)).await;
+            let listener = OnceLock::new();
+            let answer = tokio::time::timeout(timeout, list(index, endpoint, &proc_root, timeout, &listener)).await;
             let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            (index, milliseconds, answer.unwrap_or(Err(Fault::TimedOut)))
+            let answer = answer.unwrap_or(Err(Fault::TimedOut));
+            (index, Asked { milliseconds, listener: listener.into_inner(), answer })
         }
     });
     let mut answers = together(tasks).await;
-    answers.sort_by_key(|(index, ..)| *index);
+    answers.sort_by_key(|(index, _)| *index);
     answers
 }
 
-async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout: Duration) -> Result<Listing, Fault> {
-    let owner = peer::check(&endpoint.path, proc_root).await?;
+/// Asks one endpoint. A strange user who listens is told as soon as he is known, whatever comes then.
+async fn list(
+    index: usize,
+    endpoint: RuntimeEndpoint,
+    proc_root: &Path,
+    timeout: Duration,
+    listener: &OnceLock<u32>,
+) -> Result<Listing, Fault> {
+    let owner = peer::check(&endpoint.path, proc_root, listener).await?;
     let (client, runtime, mut groups) = match endpoint.kind {
         RuntimeKind::Docker | RuntimeKind::Podman => {
-            let client = docker::Client::new(&endpoint, timeout)?;
+            let client = docker::Client::new(&endpoint, listener.get().copied(), timeout)?;
             let (runtime, groups) = client.list().await?;
             (Client::Docker(client), runtime, groups)
         }
@@ -366,6 +389,11 @@ async fn list(index: usize, endpoint: RuntimeEndpoint, proc_root: &Path, timeout
         group.members = newest_of_each_name(std::mem::take(&mut group.members));
     }
     Ok(Listing { client, runtime, groups })
+}
+
+/// What a server says of its failure is shown, but not at any length.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 
 /// Runs all at once and gathers what they return, in the order in which they end.

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,6 +116,31 @@ fn an_answer_that_is_no_list_is_a_failure() {
         .expect_err("not a list");
     let TargetError::RuntimeFailed { .. } = error else { panic!("{error}") };
     assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn an_answer_without_end_is_given_up_and_a_long_one_is_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (endless, long) = (folder.path().join("a.sock"), folder.path().join("b.sock"));
+    let said = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&said);
+    serve(&endless, move |stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let mut words: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[";
+        while let Ok(written) = stream.write(words) {
+            counted.fetch_add(written, Ordering::Relaxed);
+            words = &[b' '; 65_536];
+        }
+    });
+    engine(&long, Box::leak(format!("[{}]", " ".repeat(900 << 10)).into_boxed_str()));
+    let mut world = world(&[(RuntimeKind::Docker, &endless), (RuntimeKind::Docker, &long)]);
+    world.timeout = Duration::from_secs(30);
+    let runtimes = Runtimes::ask(&world).expect("machinery");
+    let outcomes: Vec<&Outcome> = runtimes.tried.iter().map(|one| &one.outcome).collect();
+    let [Outcome::Failed(words), Outcome::Answered { .. }] = outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(words, "its answer is too long");
+    let said = said.load(Ordering::Relaxed);
+    assert!(said < 20 << 20, "{said} bytes were read");
 }
 
 #[test]

@@ -57,14 +57,18 @@ pub(super) fn list(world: &World) -> Answer {
     };
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let endpoint = format!("{} (cgroups alone)", world.proc_root.display());
-    Answer { groups, recorded, tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone } }
+    Answer {
+        groups,
+        recorded,
+        tried: Tried { endpoint, outcome, milliseconds, explicit: world.proc_alone, owner: None },
+    }
 }
 
-/// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. Empty where
-/// `/proc` cannot be read.
+/// The first process of every container, by its full ID: one walk, which runtimes' listings can be paired with. What a user can
+/// have named like somebody's container is none. Empty where `/proc` cannot be read.
 pub(in crate::target) fn first_processes(proc_root: &Path) -> BTreeMap<String, u32> {
     let found = walk::containers(proc_root).unwrap_or_default();
-    found.into_iter().map(|(id, found)| (id, found.pid)).collect()
+    found.into_iter().filter(|(_, found)| !found.by_user).map(|(id, found)| (id, found.pid)).collect()
 }
 
 type Looked = (Vec<Group>, BTreeMap<String, Inner>);

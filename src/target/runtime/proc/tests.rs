@@ -285,6 +285,7 @@ fn nobody_takes_anothers_place() {
     let by_user = format!("0::/user.slice/user-1000.slice/user@1000.service/docker-{victim}.scope\n");
     node.process(20, 1, "user's", &by_user);
     assert_eq!(node.told(), ["docker | - | - | aaaaaaaaaaaa aa 20"], "it gets no name of the machine's runtime");
+    assert!(first_processes(&node.0.path().join("proc")).is_empty(), "it is paired with no runtime's container");
     let other = id('b');
     node.process(21, 2, "nested", &format!("0::/docker/{other}/docker/{victim}\n"));
     node.process(22, 9, "real", &format!("0::/docker/{victim}\n"));
@@ -293,6 +294,15 @@ fn nobody_takes_anothers_place() {
     let pids: Vec<u32> = first_processes(&node.0.path().join("proc")).into_values().collect();
     assert_eq!(pids, [22, 23]);
     assert!(first_processes(&node.0.path().join("nowhere")).is_empty());
+}
+
+#[test]
+fn no_name_of_a_cgroup_hides_a_container() {
+    let node = Node::new();
+    let stands = [b"0::/docker/".as_slice(), id('a').as_bytes(), b"/\xff\n"].concat();
+    node.process(20, 1, "sly", "0::/\n");
+    node.write("proc/20/cgroup", stands);
+    assert_eq!(node.told(), ["docker | - | - | aaaaaaaaaaaa aa 20"]);
 }
 
 #[test]

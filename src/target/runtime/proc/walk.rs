@@ -60,8 +60,9 @@ pub(super) fn containers(proc_root: &Path) -> io::Result<BTreeMap<String, Found>
             continue;
         }
         if bytes != last.0 {
-            let place = str::from_utf8(&bytes).ok().and_then(|text| cgroup::place(text, &around));
-            last.1 = place.map(|place| (place.id.to_owned(), Found::at(place)));
+            // A container names the cgroups within its own as it likes, in any bytes.
+            let text = String::from_utf8_lossy(&bytes);
+            last.1 = cgroup::place(&text, &around).map(|place| (place.id.to_owned(), Found::at(place)));
             last.0.clone_from(&bytes);
         }
         let Some((id, here)) = &mut last.1 else { continue };
@@ -82,7 +83,7 @@ pub(super) fn containers(proc_root: &Path) -> io::Result<BTreeMap<String, Found>
 fn around(proc_root: &Proc, bytes: &mut Vec<u8>) -> Vec<String> {
     let mut of = |pid| {
         proc_root.process(pid).and_then(|folder| folder.read_into(c"cgroup", bytes)).ok()?;
-        Some(cgroup::ids(str::from_utf8(bytes).ok()?).into_iter().map(str::to_owned).collect())
+        Some(cgroup::ids(&String::from_utf8_lossy(bytes)).into_iter().map(str::to_owned).collect())
     };
     of(1).or_else(|| of(std::process::id())).unwrap_or_default()
 }
@@ -111,8 +112,8 @@ pub(super) fn child_of_monitor(proc_root: &Proc, pid: u32, ids: &[Option<&str>])
     let parent = parent(&String::from_utf8_lossy(&bytes))?;
     let around = around(proc_root, &mut around_us);
     folder.read_into(c"cgroup", &mut bytes).ok()?;
-    let stands = str::from_utf8(&bytes).ok()?;
-    if cgroup::ids(stands).iter().any(|id| !around.iter().any(|known| known == id)) {
+    let stands = String::from_utf8_lossy(&bytes);
+    if cgroup::ids(&stands).iter().any(|id| !around.iter().any(|known| known == id)) {
         return None;
     }
     proc_root.process(parent).ok()?.read_into(c"cmdline", &mut bytes).ok()?;
