@@ -6,8 +6,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use nslens::analysis::paths::blocks;
 use nslens::analysis::summary::{Fate, Summary, summarise};
 use nslens::capture::rules::{Wanted, read};
+
+use nslens::model::Snapshot;
 
 use crate::look_at;
 use crate::support::{Lab, require_root};
@@ -46,6 +49,13 @@ fn dial(lab: &Lab, end: &str) -> String {
 
 /// A pod with these rules (a shell script), a proxy on 15001, and a server in the world.
 fn loaded(rules: &str) -> (Lab, Lab, Summary) {
+    let (pod, world, snapshot) = taken(rules);
+    let summary = summarise(&snapshot, false);
+    (pod, world, summary)
+}
+
+/// The same, with what was read of it.
+fn taken(rules: &str) -> (Lab, Lab, Snapshot) {
     let (pod, world) = Lab::pod_and_world();
     pod.sh(rules);
     serve(&pod, "0.0.0.0:15001", "15001");
@@ -57,8 +67,7 @@ fn loaded(rules: &str) -> (Lab, Lab, Summary) {
     assert!(unread.is_empty(), "{unread:?}");
     snapshot.rulesets = Some(rulesets);
     assert!(snapshot.unread.is_empty(), "{:?}", snapshot.unread);
-    let summary = summarise(&snapshot, false);
-    (pod, world, summary)
+    (pod, world, snapshot)
 }
 
 /// What is said of outbound connections is what becomes of one.
@@ -90,6 +99,10 @@ fn nat_chains_stand_where_the_kernel_runs_them() {
     let late = "chain p { type nat hook output priority 50; meta l4proto tcp redirect to :15001; }";
     outbound(&table(&["chain o { type filter hook output priority 0; tcp dport 15001 drop; }", late]), "dropped");
     outbound(&table(&["chain o { type filter hook output priority 0; tcp dport 80 drop; }", late]), "15001");
+    let (_pod, _world, snapshot) =
+        taken(&table(&["chain o { type filter hook output priority 0; tcp dport 15001 drop; }", late]));
+    let shown: Vec<&str> = blocks(&snapshot, true).iter().map(|block| block.chains[0].name.as_str()).collect();
+    assert_eq!(shown, ["p", "o"], "blocks stand in the order of the packet's way");
     // Among themselves they go by their own.
     let early = "chain q { type nat hook output priority -150; return; }";
     outbound(
@@ -278,4 +291,28 @@ fn chains_of_devices_are_asked() {
     let forwards = "table netdev d { chain o { type filter hook ingress device eth0 priority 0; fwd to lo; }; }";
     let (_pod, _world, summary) = loaded(&format!("nft '{forwards}'"));
     assert!(matches!(summary.inbound.fate, Fate::Undecided(_)), "{:?}", summary.inbound.fate);
+}
+
+#[test]
+fn what_hangs_on_the_tracking_and_cannot_be_told_is_not_told() {
+    if !require_root() {
+        return;
+    }
+    let undecided = |chain: &str| {
+        let (_pod, _world, summary) = loaded(&table(&[chain, REDIRECT]));
+        assert!(matches!(summary.outbound.fate, Fate::Undecided(_)), "{chain}: {:?}", summary.outbound.fate);
+    };
+    // At the priority of the tracking itself, the one that was there last comes first.
+    undecided("chain o { type filter hook output priority -200; ct state new drop; }");
+    undecided("chain o { type filter hook output priority -200; notrack; }");
+    // A zone is given by a template that looks like tracking.
+    undecided(
+        "chain o { type filter hook output priority -300; ct zone set 1; ct state new drop; }"
+            .replace("; ct s", "\n ct s")
+            .as_str(),
+    );
+    outbound(
+        &table(&["chain o { type filter hook output priority -200; meta l4proto tcp drop; }", REDIRECT]),
+        "dropped",
+    );
 }
