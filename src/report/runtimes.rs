@@ -27,8 +27,10 @@ pub struct Answer<'a> {
 /// One line each; at last, in one sentence, where none was.
 #[must_use]
 pub fn table(answers: &[Answer<'_>], look: Look) -> String {
-    let (absent, there): (Vec<&Answer<'_>>, Vec<&Answer<'_>>) =
+    let (absent, mut there): (Vec<&Answer<'_>>, Vec<&Answer<'_>>) =
         answers.iter().partition(|answer| answer.outcome == "absent" && !answer.explicit);
+    // What stands in for runtimes comes behind them.
+    there.sort_by_key(|answer| answer.outcome == "inferred");
     let rows = there.iter().map(|answer| {
         let told = |pick: fn((&str, usize, usize)) -> String| answer.told.map_or_else(|| "-".to_owned(), pick);
         let words =

@@ -60,7 +60,7 @@ fn list(place: &Place) {
     let told = &document["runtimes"][0];
     assert_eq!(
         (&told["endpoint"], &told["outcome"]),
-        (&json!("/proc (cgroups alone)"), &json!("inferred")),
+        (&json!("/proc and files on disk"), &json!("inferred")),
         "{document}"
     );
 }
@@ -98,7 +98,7 @@ fn containerds_pods_are_the_same_with_and_without_it() {
     rivals.sort_unstable();
     assert_eq!(rivals, ["pod/web.blue", "pod/web.green"]);
     refused(place, &["pod/webb", "--runtime", "proc"], 3)
-        .said("(cgroups alone): 3 pods, 5 containers")
+        .said("and files on disk: 3 pods, 5 containers")
         .said("is: web\n");
     refused(place, &[&format!("docker://{}", &blue.sandbox[..12]), "--runtime", "proc"], 3);
 
@@ -133,7 +133,7 @@ fn hanging(place: &Place, pid: u32) {
     assert_eq!(document["target"]["pid"], json!(pid));
     assert_eq!(run(&["-q"]).stderr, "");
     let told = run(&["-v"]).stderr;
-    let (first, last) = (told.find("no answer in time"), told.find("/proc (cgroups alone): 2 pods, 3 containers ("));
+    let (first, last) = (told.find("no answer in time"), told.find("/proc and files on disk: 2 pods, 3 containers ("));
     assert!(first.is_some() && first < last, "{told}");
     // Whoever wants no runtime does not wait for one.
     let begun = Instant::now();
@@ -242,7 +242,7 @@ fn below_another_root(place: &Place, pid: u32) {
         assert_eq!((&document["target"]["pid"], &document["node"]), (&json!(pid), &json!("debugged")), "{document}");
         assert_eq!(document["target"]["inferred"]["name"].is_null(), runtime == "auto", "{document}");
     }
-    run(&["rules", "pod/web", "--timeout", "30s"]).ended(6).said("/proc (cgroups alone): no process is shown there");
+    run(&["rules", "pod/web", "--timeout", "30s"]).ended(6).said("/proc and files on disk: no process is shown there");
     // In another PID namespace than the node's numbers would mean other processes.
     let socket = place.socket("");
     let words = ["rules", "pod/web", "--runtime", "proc", "--host-root", socket.to_str().expect("a path")];
@@ -279,5 +279,5 @@ fn dockers_containers_are_the_same_with_and_without_it() {
     refused(place, &["container/dead", "--runtime", "proc"], 3).said("no container/dead");
     refused(place, &["container/webb", "--runtime", "proc"], 3).said("there is: web\n");
     let answer = nslens(place, &["rules", "web", "--runtime", "proc", "-v"]).ended(0);
-    assert!(answer.stderr.starts_with("/proc (cgroups alone): 1 pods, 5 containers ("), "{answer:#?}");
+    assert!(answer.stderr.starts_with("/proc and files on disk: 1 pods, 5 containers ("), "{answer:#?}");
 }

@@ -94,7 +94,7 @@ fn silent(place: &Place) {
     }
     // What is not found without it may be there.
     let answer = Answer::of(place.inside(NSLENS), &["rules", "pod/webb", "--timeout", "200ms"]);
-    answer.ended(6).said(CONTAINERD).said("no answer in time").said("(cgroups alone)");
+    answer.ended(6).said(CONTAINERD).said("no answer in time").said("and files on disk");
     place.hold_daemon(false);
     assert_eq!(target(place, &["pod/web"])["name"], "web", "it goes on");
 }

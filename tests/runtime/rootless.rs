@@ -187,7 +187,11 @@ fn what_a_user_left_in_a_default_place_makes_nothing_fail() {
             &|path| std::os::unix::fs::symlink(&others, path).map(|()| None).expect("a link"),
             "no answer in time",
         ),
-        ("file", &|path| std::os::unix::fs::symlink("/etc/passwd", path).map(|()| None).expect("a link"), "no such"),
+        (
+            "file",
+            &|path| std::os::unix::fs::symlink("/etc/passwd", path).map(|()| None).expect("a link"),
+            "no socket at",
+        ),
     ];
     for (case, plant, words) in cases {
         let users = users(folder.path(), case);

@@ -56,7 +56,7 @@ pub(super) fn list(world: &World) -> Answer {
         Err(error) => (Vec::new(), BTreeMap::new(), Fault::from(error).into()),
     };
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let endpoint = format!("{} (cgroups alone)", world.proc_root.display());
+    let endpoint = format!("{} and files on disk", world.proc_root.display());
     Answer {
         groups,
         recorded,
