@@ -316,3 +316,26 @@ fn what_hangs_on_the_tracking_and_cannot_be_told_is_not_told() {
         "dropped",
     );
 }
+
+#[test]
+fn what_is_sent_to_another_machine_does_not_come_in() {
+    if !require_root() {
+        return;
+    }
+    let sent = |to: &str| {
+        let nat = format!("chain n {{ type nat hook prerouting priority -100; meta l4proto tcp dnat to {to}:15001; }}");
+        let input = "chain i { type filter hook input priority 0; tcp dport 15001 drop; }";
+        format!("sysctl -qw net.ipv4.ip_forward=1\n{}", table(&[&nat, input, MASQUERADE]))
+    };
+    let (_pod, world, summary) = loaded(&sent("10.0.0.5"));
+    serve(&world, "0.0.0.0:15001", "world");
+    assert_eq!(dial(&world, "10.0.0.2:80"), "world");
+    assert!(!matches!(summary.inbound.fate, Fate::Dropped(_)), "{:?}", summary.inbound.fate);
+    let (_pod, world, summary) = loaded(&sent("10.0.0.2"));
+    assert_eq!(dial(&world, "10.0.0.2:80"), "dropped");
+    assert!(!matches!(summary.inbound.fate, Fate::Redirected(_)), "{:?}", summary.inbound.fate);
+    let open = sent("10.0.0.5").replace("drop", "accept");
+    assert_eq!(said(&loaded(&open).2.inbound.fate), "15001", "decided where it makes no difference");
+}
+
+const MASQUERADE: &str = "chain s { type nat hook postrouting priority 100; masquerade; }";

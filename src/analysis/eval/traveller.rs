@@ -85,6 +85,8 @@ impl Traveller {
     pub(super) fn meets(&mut self, chain: &Chain) -> bool {
         let Some(hook) = chain.hook else { return false };
         match (hook, self.way) {
+            // Sent to another machine, it is forwarded.
+            (Hook::Input, Way::In) if self.packet.destination_local == Known::Is(false) => return false,
             (Hook::Postrouting | Hook::Egress, Way::Own) => self.leave(),
             // What goes to an address of the namespace itself comes in again.
             (Hook::Ingress | Hook::Prerouting | Hook::Input, Way::Own | Way::Leaving) => {
@@ -163,6 +165,21 @@ impl Traveller {
         self.packet.output = Known::Absent;
         (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
         self.be_tracked();
+    }
+
+    /// The two that it may be where nobody knows whether it was sent to this machine or to another.
+    pub(super) fn here_and_elsewhere(&self, chain: &Chain) -> Option<[Self; 2]> {
+        let unknown = chain.hook == Some(Hook::Input)
+            && self.way == Way::In
+            && self.redirected.is_some()
+            && self.packet.destination_local == Known::Unknown;
+        unknown.then(|| {
+            [true, false].map(|local| {
+                let mut one = self.clone();
+                one.packet.destination_local = Known::Is(local);
+                one
+            })
+        })
     }
 
     /// What a target does to the packet in this base chain.

@@ -56,6 +56,14 @@ impl Evaluator {
         let mut waiting = bases.iter().enumerate();
         let stops = self.until_redirect && traveller.redirected.is_some();
         for (at, base) in waiting.by_ref().filter(|_| !stops) {
+            if let Some([here, elsewhere]) = traveller.here_and_elsewhere(base.chain) {
+                let rest = bases.get(at..).unwrap_or_default();
+                let (here, elsewhere) = (self.run(rest, here), self.run(rest, elsewhere));
+                return match here.same(&elsewhere) {
+                    true => elsewhere,
+                    false => End::Undecided { because: "whether it is sent to an address of its own".to_owned() },
+                };
+            }
             if traveller.meets(base.chain) {
                 let later = bases.get(at + 1..).unwrap_or_default();
                 return self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller });
