@@ -186,12 +186,12 @@ impl Parser<'_> {
                 "-p" | "--protocol" | "--proto" => self.protocol(option, negated)?,
                 "-f" | "--fragment" => self.ip.fragments = Some(Fragments { negated }),
                 "-m" | "--match" => {
-                    let name = self.value(option)?.1;
+                    let name = self.name(option)?;
                     self.matches.push(Pending { name, ..Pending::default() });
                 }
                 "-j" | "--jump" | "-g" | "--goto" => {
                     self.goto = matches!(option, "-g" | "--goto");
-                    let name = self.value(option)?.1;
+                    let name = self.name(option)?;
                     self.target = Some(Pending { name, ..Pending::default() });
                 }
                 "-c" | "--set-counters" => {
@@ -214,6 +214,14 @@ impl Parser<'_> {
             return Ok((true, self.tokens.next().ok_or_else(missing)?.text.clone()));
         }
         Ok((false, first.text.clone()))
+    }
+
+    /// The name of a match or target, which cannot be negated.
+    fn name(&mut self, option: &str) -> Result<String, TextError> {
+        match self.value(option)? {
+            (false, name) => Ok(name),
+            (true, _) => Err(TextError::Stray("!".to_owned())),
+        }
     }
 
     fn addresses(&mut self, option: &str, negated: bool) -> Result<Vec<AddressMatch>, TextError> {
@@ -470,6 +478,9 @@ mod tests {
         assert_eq!(parse("-m comment --comment \"open"), Err(TextError::OpenQuote));
         assert!(matches!(parse("-s example.org -j DROP"), Err(TextError::BadValue { .. })));
         assert!(matches!(parse("-j"), Err(TextError::NoValue(_))));
+        for text in ["-m ! tcp", "-m ! ! --tcp-flags -p tcp", "-j ! DROP"] {
+            assert!(matches!(parse(text), Err(TextError::Stray(_))), "{text}");
+        }
         assert!(matches!(parse("stray"), Err(TextError::Stray(_))));
         for dangling in
             ["-p tcp !", "! -m tcp --dport 80", "! -j DROP", "[unknown match foo rev 999: 00] -j DROP", "[unknown"]
