@@ -103,7 +103,10 @@ impl Source<'_> {
     /// Says which facts no runtime told, unless the user wanted it so.
     fn told_by_proc(&self, live: &Live, world: &World) {
         let by_proc = live.tried.iter().any(|tried| matches!(tried.outcome, Outcome::Inferred { .. }));
-        if by_proc && !world.proc_alone {
+        let answered = live.tried.iter().any(|tried| tried.outcome.answered());
+        // A user's own runtime may have answered beside it, and told of this one.
+        let told = answered && live.workload.inferred.is_empty();
+        if by_proc && !world.proc_alone && !told {
             let mut by_source: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (fact, source) in &live.workload.inferred {
                 by_source.entry(source).or_default().push(fact);
@@ -111,7 +114,8 @@ impl Source<'_> {
             let facts: Vec<String> =
                 by_source.iter().map(|(source, facts)| format!("{} from {source}", facts.join(", "))).collect();
             let facts = if facts.is_empty() { String::new() } else { format!("; inferred: {}", facts.join("; ")) };
-            self.screen.note(&format!("no container runtime answered{facts}"));
+            let why = if answered { "no runtime told of it" } else { "no container runtime answered" };
+            self.screen.note(&format!("{why}{facts}"));
         }
     }
 

@@ -189,7 +189,8 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
         let words = format!("not permitted to look at {refused} of {} workloads", swept.len());
         Screen::fail(&Failure::new(Exit::NotPermitted, words).hint(rights()));
     }
-    let stands_in = stands_in(listing) && !arguments.asking.is_proc_alone();
+    let answered = listing.tried.iter().any(|tried| tried.outcome.answered());
+    let stands_in = stands_in(listing) && !answered && !arguments.asking.is_proc_alone();
     if listing.is_empty() && listing.untold == 0 {
         screen.note(&nothing(arguments, listing, stands_in));
     } else if stands_in {

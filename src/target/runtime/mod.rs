@@ -220,12 +220,19 @@ impl Runtimes {
             drop_repeated(&mut all.groups);
             all.machinery = Some(machinery);
         }
-        let answered = all.tried.iter().any(|tried| tried.outcome.answered());
-        if world.proc_alone || world.proc_instead && !answered {
-            let proc::Answer { groups, recorded, tried } = proc::list(world);
-            all.groups = groups;
+        // A user's own runtime knows that user's containers only, and must not hide the others.
+        let mut answered = all.tried.iter().filter(|tried| tried.outcome.answered());
+        let theirs = answered.clone().count();
+        if world.proc_alone || world.proc_instead && answered.all(|tried| tried.owner.is_some()) {
+            let proc::Answer { mut groups, recorded, tried } = proc::list(world);
+            let told: Vec<String> = all.groups.iter().flat_map(ids).collect();
+            groups.retain(|group| !ids(group).iter().any(|id| told.contains(id)));
+            groups.iter_mut().for_each(|group| group.endpoint = all.tried.len());
+            if theirs == 0 || !groups.is_empty() {
+                all.tried.push(tried);
+            }
+            all.groups.extend(groups);
             all.recorded = recorded;
-            all.tried.push(tried);
         }
         Ok(all)
     }
@@ -423,12 +430,14 @@ fn newest_of_each_name(mut members: Vec<Member>) -> Vec<Member> {
     kept
 }
 
+/// The IDs of a group's sandbox and containers.
+fn ids(group: &Group) -> Vec<String> {
+    let sandbox = group.sandbox.iter().map(|sandbox| sandbox.id.clone());
+    sandbox.chain(group.members.iter().map(|member| member.id.clone())).collect()
+}
+
 /// cri-dockerd and Docker tell of the same pods; Docker knows the processes, cri-dockerd does not.
 fn drop_repeated(groups: &mut Vec<Group>) {
-    let ids = |group: &Group| -> Vec<String> {
-        let sandbox = group.sandbox.iter().map(|sandbox| sandbox.id.clone());
-        sandbox.chain(group.members.iter().map(|member| member.id.clone())).collect()
-    };
     let by_engine: Vec<String> = groups.iter().filter(|group| group.runtime != CRI_DOCKERD).flat_map(ids).collect();
     groups.retain(|group| group.runtime != CRI_DOCKERD || !ids(group).iter().any(|id| by_engine.contains(id)));
 }
