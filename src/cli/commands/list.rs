@@ -178,10 +178,10 @@ fn lines(elements: impl Iterator<Item = Value>) -> String {
 fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: &Screen) {
     for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
         let words = format!("{tried}; {}", missing(listing));
-        if tried.counts_as_failure() {
-            Screen::fail(&Failure::new(Exit::Failed, words));
-        } else {
-            screen.note(&words);
+        match tried.outcome {
+            _ if !tried.counts_as_failure() => screen.note(&words),
+            Outcome::Denied => Screen::fail(&Failure::new(Exit::NotPermitted, words).hint(rights())),
+            _ => Screen::fail(&Failure::new(Exit::Failed, words)),
         }
     }
     let refused = swept.iter().filter(|swept| is_refused(&swept.outcome)).count();
