@@ -96,6 +96,10 @@ impl Source<'_> {
             self.screen.note(GUESSED_NODE);
         }
         self.told_by_proc(&live, &world);
+        // Found by the kernel alone; that nobody is named there means something only where every runtime answered.
+        for tried in live.tried.iter().filter(|tried| !query.names_workload() && tried.counts_as_failure()) {
+            self.screen.note(&format!("{tried}; who lives there may be missing"));
+        }
         let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
         Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
     }
@@ -224,11 +228,11 @@ pub fn node() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The name of the node whose root is mounted there.
+/// The name of the node whose root is mounted there; this program's own UTS namespace is another's.
 fn node_below(root: &Path) -> String {
     let kept = std::fs::read_to_string(root.join(HOSTNAME)).unwrap_or_default();
     let name = kept.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    name.map_or_else(node, str::to_owned)
+    name.map_or_else(|| "unknown".to_owned(), str::to_owned)
 }
 
 /// Seconds after 1970-01-01 UTC.
