@@ -211,6 +211,7 @@ pub fn read_live_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) 
 /// namespaces, some 1 ms on a machine of 24 GiB; that there are none it knows without (`sockstat_seq_show`, net/ipv4/proc.c).
 fn has_tcp(proc_root: &Path) -> bool {
     let none = |name: &str, protocol: &str| {
+        // Unreadable is not none: without a figure the table is asked.
         let text = std::fs::read_to_string(proc_root.join("thread-self/net").join(name)).unwrap_or_default();
         let figures = text.lines().find_map(|line| line.strip_prefix(protocol)).unwrap_or_default();
         let mut words = figures.split(' ').skip_while(|word| *word != "inuse");

@@ -42,8 +42,6 @@ pub struct Listing {
     pub namespaces: BTreeSet<String>,
     /// Processes that may not be looked at; they may hold namespaces that are not in the list.
     pub denied: usize,
-    /// With what it was told which workloads share the node's own network namespace.
-    pub node_namespace: NodeNamespace,
 }
 
 /// One workload of a list.
@@ -75,17 +73,15 @@ impl Listing {
         });
         let runtimes =
             asked.map_err(|source| TargetError::Failed { what: "ask the container runtimes".to_owned(), source })?;
-        let node = Node::read(world);
         let mut listing = Self {
             world: world.clone(),
-            node,
+            node: Node::read(world),
             entries: Vec::new(),
             tried: runtimes.tried.clone(),
             stopped: 0,
             untold: 0,
             namespaces: namespaces_of(&runtimes.groups),
             denied: 0,
-            node_namespace: node.known_by,
         };
         // Those that were chosen are not there, and nothing stood in for them.
         if runtimes.tried.iter().all(|tried| tried.outcome == Outcome::Absent) {
@@ -117,6 +113,12 @@ impl Listing {
         asked
             .map(|runtimes| runtimes.tried)
             .map_err(|source| TargetError::Failed { what: "ask the container runtimes".to_owned(), source })
+    }
+
+    /// With what it was told which workloads share the node's own network namespace.
+    #[must_use]
+    pub fn node_namespace(&self) -> NodeNamespace {
+        self.node.known_by
     }
 
     /// How many there are.

@@ -213,7 +213,7 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
         screen.note(&format!("{denied} {processes} may not be looked at; what nobody else holds is not in the list"));
     }
     let by_guess = swept.iter().any(|swept| swept.workload.host_network);
-    if by_guess && listing.node_namespace == NodeNamespace::CallingThread {
+    if by_guess && listing.node_namespace() == NodeNamespace::CallingThread {
         screen.note(source::GUESSED_NODE);
     }
 }
