@@ -1,0 +1,168 @@
+//! Every match and target of iptables, as tables of rules in `tests/fixtures/xt`: loaded by the real program, in both backends and
+//! families, read by its save program and by nslens, from the kernel and from the text.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nslens::capture::rules::{Wanted, read};
+use nslens::model::{Backend, Body, Family, Ruleset};
+use nslens::syntax::parse_save;
+
+use crate::rules::{printed, without_comments};
+use crate::support::{Lab, require_root};
+
+/// A line of a table: `FAMILIES TABLE CHAIN RULE`, families `4`, `6` or `46`; with `-` in front no kernel of ours loads it, so that
+/// only its text is tried.
+struct Line {
+    families: String,
+    table: String,
+    rule: String,
+}
+
+/// A table of rules: `#!` lines are run in the namespace first, `#` lines are comments.
+struct Rules {
+    name: String,
+    setup: String,
+    lines: Vec<Line>,
+}
+
+fn tables() -> Vec<Rules> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xt");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the tables").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let wanted = std::env::var("NSLENS_EXTENSION").ok();
+    let of = |path: PathBuf| {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a table");
+        let setup =
+            text.lines().filter_map(|line| line.strip_prefix("#!")).fold(String::new(), |all, line| all + line + "\n");
+        let rules = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let line = |line: &str| {
+            let mut words = line.splitn(3, ' ').map(str::to_owned);
+            let mut word = || words.next().unwrap_or_else(|| panic!("{name}: {line:?} is no line of a table"));
+            Line { families: word(), table: word(), rule: word() }
+        };
+        let lines = rules.map(line).collect();
+        Rules { name, setup, lines }
+    };
+    let all = files.into_iter().map(of);
+    all.filter(|table| wanted.as_ref().is_none_or(|wanted| table.name.contains(wanted.as_str()))).collect()
+}
+
+/// Loads each line by a call of its own; which of them the program took.
+fn load(lab: &Lab, program: &str, lines: &[&Line]) -> Vec<bool> {
+    let mut script = String::new();
+    for table in ["filter", "nat", "mangle", "raw", "security"] {
+        if lines.iter().any(|line| line.table == table) {
+            writeln!(script, "for chain in X Y Z; do {program} -w -t {table} -N $chain; done").expect("a text");
+        }
+    }
+    for line in lines {
+        writeln!(
+            script,
+            "if {program} -w -t {} -A {} >/dev/null 2>&1; then echo 1; else echo 0; fi",
+            line.table, line.rule
+        )
+        .expect("a text");
+    }
+    let output = lab.command("sh").args(["-c", &script]).stdin(Stdio::null()).output().expect("sh runs");
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line == "1").collect()
+}
+
+/// The rules of all chains, by table and chain.
+fn bodies(rulesets: &[Ruleset]) -> Vec<(String, String, Body)> {
+    let tables = rulesets.iter().flat_map(|ruleset| &ruleset.tables);
+    let mut found: Vec<_> = tables
+        .flat_map(|table| {
+            table.chains.iter().flat_map(|chain| {
+                chain.rules.iter().map(|rule| (table.name.clone(), chain.name.clone(), rule.body.clone()))
+            })
+        })
+        .collect();
+    // The order of tables and chains is the source's own; that of rules in a chain stays.
+    found.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    found
+}
+
+/// One table in one backend and family: what differs, and which lines were taken.
+fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<String>) -> Vec<bool> {
+    let (digit, option, family) = if ipv6 { ('6', "-6", Family::Ip6) } else { ('4', "-4", Family::Ip) };
+    let program = format!("{}-{}", if ipv6 { "ip6tables" } else { "iptables" }, backend.word());
+    let asked: Vec<bool> =
+        rules.lines.iter().map(|line| line.families.contains(digit) && !line.families.starts_with('-')).collect();
+    let lines: Vec<&Line> = rules.lines.iter().zip(&asked).filter(|(_, asked)| **asked).map(|(line, _)| line).collect();
+    if lines.is_empty() {
+        return vec![false; rules.lines.len()];
+    }
+    let lab = Lab::new();
+    if !rules.setup.is_empty() {
+        lab.sh(&rules.setup);
+    }
+    let mut taken = load(&lab, &program, &lines).into_iter();
+    let theirs = lab.sh(&format!("{program}-save 2>/dev/null"));
+    let what = format!("{} by {program}", rules.name);
+    let ours = printed(&lab, &["rules", option, "--backend", backend.word(), "-o", "save"]);
+    let mut differ = |kind: &str, one: &str, other: &str| {
+        let (one, other) = (without_comments(one), without_comments(other));
+        let pairs = one.iter().zip(&other).filter(|(one, other)| one != other);
+        differences.extend(pairs.map(|(one, other)| format!("{what}, {kind}\n  ours:   {one}\n  theirs: {other}")));
+        if one.len() != other.len() {
+            differences.push(format!("{what}, {kind}: {} lines of ours, {} of theirs", one.len(), other.len()));
+        }
+    };
+    differ("from the kernel", &ours, &theirs);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &theirs).expect("written");
+    let again = std::process::Command::new(env!("CARGO_BIN_EXE_nslens"))
+        .args(["rules", &format!("file/{}", file.path().display()), option, "-o", "save"])
+        .output()
+        .expect("nslens runs");
+    differ("from its text", &String::from_utf8_lossy(&again.stdout), &theirs);
+    // What the kernel holds and what the text says are the same values, not only the same words.
+    let wanted = Wanted { backend: Some(backend), ipv4: !ipv6, ipv6 };
+    let (held, unread) = read(lab.netns(), Path::new("/proc"), wanted).expect("the namespace");
+    assert!(unread.is_empty(), "{what}: {unread:?}");
+    let said = parse_save(&theirs, family).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (held, said) = (bodies(&held), bodies(&said));
+    for (held, said) in held.iter().zip(&said) {
+        if held != said {
+            differences.push(format!("{what}, as values\n  kernel: {held:?}\n  text:   {said:?}"));
+        }
+    }
+    asked.iter().map(|asked| *asked && taken.next().unwrap_or(false)).collect()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are wanted, with --nocapture")]
+fn every_extension_prints_as_the_save_program_prints_it() {
+    if !require_root() {
+        return;
+    }
+    let (mut differences, mut loads, mut lines) = (Vec::new(), 0, 0);
+    for rules in tables() {
+        lines += rules.lines.len();
+        let mut taken = vec![String::new(); rules.lines.len()];
+        for backend in [Backend::Legacy, Backend::Nft] {
+            for ipv6 in [false, true] {
+                let loaded = compare(&rules, backend, ipv6, &mut differences);
+                for (taken, loaded) in taken.iter_mut().zip(loaded) {
+                    if loaded {
+                        taken.push(if ipv6 { '6' } else { '4' });
+                        loads += 1;
+                    }
+                }
+            }
+        }
+        for (line, taken) in rules.lines.iter().zip(&taken) {
+            let lost: String = line.families.chars().filter(|family| !taken.contains(*family)).collect();
+            if !lost.is_empty() && !line.families.starts_with('-') {
+                differences.push(format!("{}: no program took this for IPv{lost}: {}", rules.name, line.rule));
+            }
+        }
+    }
+    println!("{lines} rules, {loads} loads compared");
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+    assert!(loads > 0, "no table was tried");
+}
