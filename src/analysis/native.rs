@@ -167,7 +167,7 @@ impl Translator<'_> {
             _ => None,
         };
         let condition = known.unwrap_or_else(|| Condition::Opaque(text.clone()));
-        self.rule.matches.push(Match::Unknown(Unknown::Native { text, condition }));
+        self.rule.matches.push(Match::Unknown(Box::new(Unknown::Native { text, condition })));
         Some(())
     }
 

@@ -334,5 +334,5 @@ fn limit(rate: u64, unit: u64, burst: u32) -> Option<Match> {
     if burst != BURST {
         words.extend(["--limit-burst".to_owned(), burst.to_string()]);
     }
-    Some(Match::Unknown(Unknown::Text { name: "limit".to_owned(), words }))
+    Some(Match::Unknown(Box::new(Unknown::Text { name: "limit".to_owned(), words })))
 }

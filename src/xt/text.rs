@@ -379,10 +379,10 @@ fn resolve(options: &'static [(&'static str, usize)], typed: &str) -> Option<(&'
 impl Pending {
     fn into_match(self, ipv6: bool) -> Match {
         if let Some(whole) = self.whole {
-            return Match::Unknown(whole);
+            return Match::Unknown(Box::new(whole));
         }
         let known = if self.opaque { None } else { Match::parse(&self.name, &self.given, ipv6) };
-        known.unwrap_or(Match::Unknown(Unknown::Text { name: self.name, words: self.words }))
+        known.unwrap_or_else(|| Match::Unknown(Box::new(Unknown::Text { name: self.name, words: self.words })))
     }
 
     fn into_action(self, goto: bool, ipv6: bool, is_chain: &dyn Fn(&str) -> bool) -> Action {

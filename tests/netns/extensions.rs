@@ -1,5 +1,5 @@
 //! Every match and target of iptables, as tables of rules in `tests/fixtures/xt`: loaded by the real program, in both backends and
-//! families, read by its save program and by nslens, from the kernel and from the text.
+//! families, read by its save program and by nslens, from the kernel and from the text; and as nft lists them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use nslens::capture::rules::{Wanted, read};
 use nslens::model::{Backend, Body, Family, Ruleset};
 use nslens::syntax::parse_save;
 
+use crate::listed::agrees;
 use crate::rules::{printed, without_comments};
 use crate::support::{Lab, require_root};
 
@@ -86,6 +87,39 @@ fn bodies(rulesets: &[Ruleset]) -> Vec<(String, String, Body)> {
     found
 }
 
+/// What nslens makes of a save text.
+fn resaved(text: &str, option: &str) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("written");
+    let again = std::process::Command::new(env!("CARGO_BIN_EXE_nslens"))
+        .args(["rules", &format!("file/{}", file.path().display()), option, "-o", "save"])
+        .output()
+        .expect("nslens runs");
+    String::from_utf8_lossy(&again.stdout).into_owned()
+}
+
+/// The lines that no kernel of ours loads: their text, which is what a save program would print, is read and printed the same, with
+/// nothing in it that is not understood. How many there were.
+fn compare_text(rules: &Rules, ipv6: bool, differences: &mut Vec<String>) -> usize {
+    let (digit, option, family) = if ipv6 { ('6', "-6", Family::Ip6) } else { ('4', "-4", Family::Ip) };
+    let lines = rules.lines.iter().filter(|line| line.families.starts_with('-') && line.families.contains(digit));
+    let mut tried = 0;
+    for line in lines {
+        let text = format!("*{}\n:X - [0:0]\n-A {}\nCOMMIT\n", line.table, line.rule);
+        let again = resaved(&text, option);
+        if without_comments(&again) != without_comments(&text) {
+            differences.push(format!("{}, text alone\n  ours:   {again}\n  given:  {}", rules.name, line.rule));
+        }
+        let said = parse_save(&text, family).unwrap_or_else(|error| panic!("{}: {error}", rules.name));
+        for (_, _, body) in bodies(&said) {
+            let Body::Xt(rule) = body else { panic!("{}: no rule of iptables", line.rule) };
+            differences.extend(rule.unknown().into_iter().map(|what| format!("{}: {what}: {}", rules.name, line.rule)));
+        }
+        tried += 1;
+    }
+    tried
+}
+
 /// One table in one backend and family: what differs, and which lines were taken.
 fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<String>) -> Vec<bool> {
     let (digit, option, family) = if ipv6 { ('6', "-6", Family::Ip6) } else { ('4', "-4", Family::Ip) };
@@ -113,13 +147,16 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
         }
     };
     differ("from the kernel", &ours, &theirs);
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), &theirs).expect("written");
-    let again = std::process::Command::new(env!("CARGO_BIN_EXE_nslens"))
-        .args(["rules", &format!("file/{}", file.path().display()), option, "-o", "save"])
-        .output()
-        .expect("nslens runs");
-    differ("from its text", &String::from_utf8_lossy(&again.stdout), &theirs);
+    differ("from its text", &resaved(&theirs, option), &theirs);
+    if backend == Backend::Nft {
+        let (ours, theirs) = (printed(&lab, &["rules", "-o", "nft"]), lab.sh("nft list ruleset"));
+        let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+        let pairs = ours.iter().zip(&theirs).filter(|(ours, theirs)| !agrees(ours, theirs));
+        differences.extend(pairs.map(|(ours, theirs)| format!("{what}, listed\n  ours:   {ours}\n  theirs: {theirs}")));
+        if ours.len() != theirs.len() {
+            differences.push(format!("{what}, listed: {} lines of ours, {} of theirs", ours.len(), theirs.len()));
+        }
+    }
     // What the kernel holds and what the text says are the same values, not only the same words.
     let wanted = Wanted { backend: Some(backend), ipv4: !ipv6, ipv6 };
     let (held, unread) = read(lab.netns(), Path::new("/proc"), wanted).expect("the namespace");
@@ -140,10 +177,11 @@ fn every_extension_prints_as_the_save_program_prints_it() {
     if !require_root() {
         return;
     }
-    let (mut differences, mut loads, mut lines) = (Vec::new(), 0, 0);
+    let (mut differences, mut loads, mut texts, mut lines) = (Vec::new(), 0, 0, 0);
     for rules in tables() {
         lines += rules.lines.len();
         let mut taken = vec![String::new(); rules.lines.len()];
+        texts += compare_text(&rules, false, &mut differences) + compare_text(&rules, true, &mut differences);
         for backend in [Backend::Legacy, Backend::Nft] {
             for ipv6 in [false, true] {
                 let loaded = compare(&rules, backend, ipv6, &mut differences);
@@ -162,7 +200,7 @@ fn every_extension_prints_as_the_save_program_prints_it() {
             }
         }
     }
-    println!("{lines} rules, {loads} loads compared");
+    println!("{lines} rules, {loads} loads compared, {texts} as text alone");
     assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
     assert!(loads > 0, "no table was tried");
 }

@@ -17,7 +17,7 @@ const MISTRANSLATED: [&str; 7] = [
 ];
 
 /// Whether a line of ours says what nft's does: the same, or whole what nft cuts short (`xt target TPROXY`) or gets wrong.
-fn agrees(ours: &str, theirs: &str) -> bool {
+pub(crate) fn agrees(ours: &str, theirs: &str) -> bool {
     if ours == theirs {
         return true;
     }

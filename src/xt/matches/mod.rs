@@ -43,14 +43,20 @@ trait Matching: Extension {
     }
 }
 
+/// How a match is held: in place, or `in Box` where its value is large. A rule with many matches must stay small.
+macro_rules! held {
+    ($known:ident) => { $known };
+    ($known:ident in $holder:ident) => { $holder<$known> };
+}
+
 macro_rules! all_matches {
-    ($($known:ident),+ $(,)?) => {
+    ($($known:ident $(in $holder:ident)?),+ $(,)?) => {
         /// A match of a rule.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Match {
-            $(#[doc = concat!("`", stringify!($known), "`")] $known($known),)+
+            $(#[doc = concat!("`", stringify!($known), "`")] $known(held!($known $(in $holder)?)),)+
             /// One that is not understood.
-            Unknown(Unknown),
+            Unknown(Box<Unknown>),
         }
 
         impl Match {
@@ -58,9 +64,9 @@ macro_rules! all_matches {
             #[must_use]
             pub fn decode(name: &str, revision: u8, data: &[u8], ipv6: bool) -> Self {
                 $(if $known::NAMES.contains(&name) && let Some(known) = $known::decode(revision, data, ipv6) {
-                    return Self::$known(known);
+                    return Self::$known(known.into());
                 })+
-                Self::Unknown(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() })
+                Self::Unknown(Box::new(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() }))
             }
 
             /// The options that the match of this name takes; `None` for an unknown one.
@@ -73,7 +79,7 @@ macro_rules! all_matches {
             /// From its options as text; `None` when name or value is not understood.
             #[must_use]
             pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
-                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::$known); })+
+                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(|known| Self::$known(known.into())); })+
                 None
             }
 
@@ -95,7 +101,7 @@ macro_rules! all_matches {
                         known.save(out);
                     })+
                     Self::Unknown(unknown) => {
-                        out.push_str(if matches!(unknown, Unknown::Text { .. }) { " -m " } else { " " });
+                        out.push_str(if matches!(**unknown, Unknown::Text { .. }) { " -m " } else { " " });
                         out.push_str(&unknown.save("match"));
                     }
                 }
@@ -120,8 +126,10 @@ macro_rules! all_matches {
             pub fn condition(&self) -> Condition {
                 match self {
                     $(Self::$known(known) => known.condition(),)+
-                    Self::Unknown(Unknown::Native { condition, .. }) => condition.clone(),
-                    Self::Unknown(unknown) => Condition::Opaque(unknown.describe("match")),
+                    Self::Unknown(unknown) => match &**unknown {
+                        Unknown::Native { condition, .. } => condition.clone(),
+                        unknown => Condition::Opaque(unknown.describe("match")),
+                    },
                 }
             }
 
@@ -129,7 +137,7 @@ macro_rules! all_matches {
             pub fn explain(&self, words: &mut Words) {
                 match self {
                     $(Self::$known(known) => known.explain(words),)+
-                    Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
+                    Self::Unknown(unknown) => words.also(format!("if {}", match &**unknown {
                         Unknown::Bytes { .. } => unknown.save("match"),
                         Unknown::Native { text, .. } => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
@@ -139,5 +147,8 @@ macro_rules! all_matches {
         }
     };
 }
+
+/// Rules are many, and most have two or three matches.
+const _: () = assert!(size_of::<Match>() <= 40);
 
 all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);
