@@ -148,11 +148,11 @@ fn what_is_not_loaded_is_not_asked() {
     assert_eq!((tables(&snapshot, Backend::Legacy), unread(&snapshot)), (Some(0), vec![]));
 
     // ipset: asked for names where a rule holds one, and for the sets that it named.
-    lab.sh("ipset create addresses hash:ip; iptables-legacy -A INPUT -m set --match-set addresses src");
+    lab.sh("ipset create addresses hash:ip; iptables-legacy -t nat -A INPUT -m set --match-set addresses src");
     let (snapshot, asked) = look(&lab, machine(&without(&["nf_tables"]), true).path());
     assert!(asked.contains(&Asked::SetName) && asked.contains(&Asked::Ipset), "{asked:?}");
     assert_eq!(snapshot.ipsets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>(), ["addresses"]);
-    lab.sh("iptables-legacy -F INPUT; iptables-legacy -A INPUT -p tcp -j ACCEPT");
+    lab.sh("iptables-legacy -t nat -F INPUT");
     let (snapshot, asked) = look(&lab, machine(&without(&["nf_tables"]), true).path());
     assert!(asked_all_but(&asked, &[Nftables]) && snapshot.ipsets.is_empty(), "{asked:?}");
 
