@@ -28,6 +28,16 @@ impl Table {
     fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.chains.iter().flat_map(|chain| &chain.rules)
     }
+
+    /// The names of the ipsets that its rules ask or change, as far as they are known.
+    #[must_use]
+    pub fn ipset_names(&self) -> BTreeSet<&str> {
+        let named = self.rules().flat_map(|rule| match &rule.body {
+            Body::Xt(body) => body.set_names(),
+            Body::Nft(_) => Vec::new(),
+        });
+        named.chain(self.ipsets.values().map(String::as_str)).collect()
+    }
 }
 
 impl Ruleset {
@@ -40,16 +50,7 @@ impl Ruleset {
     /// The names of the ipsets that its rules ask or change, as far as they are known.
     #[must_use]
     pub fn ipset_names(&self) -> BTreeSet<&str> {
-        let mut found = BTreeSet::new();
-        for table in &self.tables {
-            found.extend(table.ipsets.values().map(String::as_str));
-            for rule in table.rules() {
-                if let Body::Xt(body) = &rule.body {
-                    found.extend(body.set_names());
-                }
-            }
-        }
-        found
+        self.tables.iter().flat_map(Table::ipset_names).collect()
     }
 
     /// Understands the rules that hold ipsets by index, as far as their names are known.

@@ -165,3 +165,111 @@ fn entry(attribute: &Attribute<'_>, known: bool) -> Result<Entry, IpsetError> {
     }
     Ok(entry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(attributes: Builder) -> Builder {
+        Builder::default().put_nested(7, &attributes)
+    }
+
+    /// A listing of one set with one element, by the published numbers.
+    fn listed(kind: &str, header: &Builder, entry: Builder) -> IpSet {
+        let message = Builder::after(&[2, 0, 0, 0]).put(1, &[7]).put_text(2, "s").put_text(3, kind);
+        let message = message.put(5, &[2]).put(4, &[1]).put_nested(7, header).finish();
+        let more = Builder::after(&[2, 0, 0, 0]).put(1, &[7]).put_text(2, "s").put_nested(8, &element(entry)).finish();
+        let mut sets = Vec::new();
+        assert_eq!(add_listed(&message, &mut sets), Ok(0));
+        assert_eq!(add_listed(&more, &mut sets), Ok(1));
+        assert_eq!(sets.len(), 1);
+        sets.remove(0)
+    }
+
+    fn v4(address: [u8; 4]) -> Builder {
+        Builder::default().put(1, &address)
+    }
+
+    fn entry() -> Builder {
+        Builder::default()
+    }
+
+    #[test]
+    fn types_that_few_kernels_have_are_read_by_the_published_protocol() {
+        let hash = || entry().put_be32(18, 1024).put_be32(19, 65536);
+        let here = || entry().put_nested(1, &v4([10, 0, 0, 1]));
+        let mac = [2, 0x11, 0x22, 0x33, 0x44, 0xfe];
+        let net = || here().put(3, &[8]).put_nested(20, &v4([192, 168, 0, 0])).put(21, &[16]);
+        let flags = |builder: Builder| builder.put_be32(8, 4);
+        let cases = [
+            ("hash:mac", hash(), entry().put(17, &mac), "hashsize 1024 maxelem 65536", "02:11:22:33:44:FE"),
+            ("hash:ip,mac", hash(), here().put(17, &mac), "hashsize 1024 maxelem 65536", "10.0.0.1,02:11:22:33:44:FE"),
+            (
+                "hash:ip,mark",
+                hash().put_be32(11, 0xff00),
+                here().put_be32(10, 0x1200),
+                "markmask 0x0000ff00 hashsize 1024 maxelem 65536",
+                "10.0.0.1,0x00001200",
+            ),
+            ("hash:net,net", hash(), net(), "hashsize 1024 maxelem 65536", "10.0.0.1/8,192.168.0.0/16"),
+            (
+                "hash:net,port,net",
+                hash().put(21, &[12]).put_be32(17, 7),
+                flags(net().put(4, &80_u16.to_be_bytes()).put(7, &[6])),
+                "hashsize 1024 maxelem 65536 bucketsize 12 initval 0x00000007",
+                "10.0.0.1/8,tcp:80,192.168.0.0/16 nomatch",
+            ),
+        ];
+        for (kind, header, entry, options, text) in cases {
+            let set = listed(kind, &header, entry);
+            let wanted = format!("create s {kind} family inet {options}\nadd s {text}\n");
+            assert_eq!(set.save(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_nobody_knew_is_kept_and_shown() {
+        let set = listed("hash:planet", &entry().put_be32(18, 64), entry().put(1, &[1, 2]).put(40, &[0xab]));
+        assert!(!set.is_known());
+        assert_eq!(
+            set.save(),
+            "create s hash:planet family inet hashsize 64 [unknown attribute 18: 00000040]\n\
+             add s [element] [unknown attribute 1: 0102] [unknown attribute 40: ab]\n"
+        );
+        // An attribute, a flag, a value of another length within a known type.
+        let strange = entry().put_nested(1, &v4([10, 0, 0, 1])).put(31, &[0xff]).put_be32(8, 1 << 20).put(6, &[1]);
+        let set = listed("hash:ip", &entry().put(40, &[1]), strange);
+        assert_eq!(
+            set.save(),
+            "create s hash:ip family inet [unknown attribute 40: 01]\n\
+             add s 10.0.0.1 [unknown flags 0x100000] [unknown attribute 31: ff] [unknown attribute 6: 01]\n"
+        );
+        let set = listed("hash:ip", &entry(), entry().put_nested(1, &entry().put(1, &[1, 2, 3])));
+        assert_eq!(
+            set.save(),
+            "create s hash:ip family inet\nadd s [element] [unknown attribute 1: 0700010001020300]\n"
+        );
+    }
+
+    #[test]
+    fn messages_that_are_cut_are_errors_or_shorter_but_never_more() {
+        let message = Builder::after(&[2, 0, 0, 0]).put_text(2, "s").put_text(3, "hash:ip");
+        let two = element(entry().put_nested(1, &v4([10, 0, 0, 1]))).put_nested(7, &entry().put_be32(6, 5));
+        let message = message.put_nested(7, &entry().put_be32(18, 64)).put_nested(8, &two).finish();
+        let whole = {
+            let mut sets = Vec::new();
+            assert_eq!(add_listed(&message, &mut sets), Ok(2));
+            sets.remove(0)
+        };
+        for length in 0..message.len() {
+            let mut sets = Vec::new();
+            if add_listed(&message[..length], &mut sets).is_ok() {
+                assert!(sets[0].elements.as_ref().is_none_or(Vec::is_empty), "{length}: {sets:?}");
+                assert_ne!(sets[0], whole);
+            }
+        }
+        // Elements of a set that was not begun.
+        let stray = Builder::after(&[2, 0, 0, 0]).put_text(2, "t").put_nested(8, &two).finish();
+        assert_eq!(add_listed(&stray, &mut vec![whole]), Err(IpsetError::Lacks("type")));
+    }
+}

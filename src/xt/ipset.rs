@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::ip::address_text;
-use super::ipset_key::{Part, key_text, parts};
+use super::ipset_key::{key_text, parts};
 use crate::packet::{hex, hexadecimal};
 
 /// An ipset (`include/uapi/linux/netfilter/ipset/ip_set.h`).
@@ -188,10 +188,16 @@ impl IpSet {
         self.elements.as_ref().map(Vec::len).or_else(|| self.header.count.and_then(|count| count.try_into().ok()))
     }
 
-    /// `create NAME TYPE …` behind its name and type.
+    /// What its elements have, and that new ones push old ones out (`forceadd`).
+    #[must_use]
+    pub fn flag_words(&self) -> Vec<&'static str> {
+        const FLAGS: [(u32, &str); 4] = [(8, "counters"), (16, "comment"), (64, "skbinfo"), (32, "forceadd")];
+        FLAGS.iter().filter(|(bit, _)| self.header.flags & bit != 0).map(|(_, word)| *word).collect()
+    }
+
+    /// `create NAME TYPE …` behind its name and type. As in `ipset save`, `forceadd` is left out.
     #[must_use]
     pub fn options(&self) -> String {
-        const FLAGS: [(u32, &str); 3] = [(8, "counters"), (16, "comment"), (64, "skbinfo")];
         let header = &self.header;
         let mut out = Vec::new();
         let mut put = |word: &str, value: Option<String>| out.extend(value.map(|value| format!("{word} {value}")));
@@ -218,7 +224,7 @@ impl IpSet {
         put("netmask", netmask.clone().filter(|_| early));
         put("bitmask", bitmask.clone().filter(|_| early));
         put("timeout", number(header.timeout));
-        out.extend(FLAGS.iter().filter(|(bit, _)| header.flags & bit != 0).map(|(_, word)| (*word).to_owned()));
+        out.extend(self.flag_words().into_iter().filter(|word| *word != "forceadd").map(str::to_owned));
         let mut put = |word: &str, value: Option<String>| out.extend(value.map(|value| format!("{word} {value}")));
         put("bucketsize", header.bucketsize.map(|size| size.to_string()));
         put("initval", header.initval.map(|value| format!("0x{value:08x}")));
@@ -268,10 +274,5 @@ impl IpSet {
             out.push_str(&format!("add {} {}\n", self.name, self.entry_text(entry)));
         }
         out
-    }
-
-    /// The parts of its keys; `None` for a type that is not known.
-    pub(super) fn parts(&self) -> Option<&'static [Part]> {
-        parts(&self.kind)
     }
 }

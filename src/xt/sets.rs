@@ -176,3 +176,95 @@ pub fn named_match(name: &str, revision: u8, data: &[u8], names: &SetNames) -> O
 pub fn named_target(name: &str, revision: u8, data: &[u8], names: &SetNames) -> Option<Target> {
     (name == "SET").then(|| SetTarget::decode_named(revision, data, names))?.map(Target::SetTarget)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> SetNames {
+        [(3, "a".to_owned()), (4, "b".to_owned()), (5, "c".to_owned())].into()
+    }
+
+    fn bytes(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    /// `struct xt_set_info`
+    fn info(index: u16, dimensions: u8, flags: u8) -> u32 {
+        let [i0, i1] = index.to_ne_bytes();
+        u32::from_ne_bytes([i0, i1, dimensions, flags])
+    }
+
+    fn saved(revision: u8, data: &[u8]) -> Option<String> {
+        let mut out = String::new();
+        named_match("set", revision, data, &names())?.save(&mut out);
+        Some(out)
+    }
+
+    fn target(revision: u8, data: &[u8]) -> Option<String> {
+        let mut out = String::new();
+        named_target("SET", revision, data, &names())?.save(&mut out);
+        Some(out)
+    }
+
+    #[test]
+    fn every_revision_of_the_match_is_read() {
+        // Revision 0 has a word for each dimension, and the kernel's own form behind them.
+        let zero = |first: u32| bytes(&[3, first, 2, 0, 0, 0, 0, u32::from_ne_bytes([2, 2, 0, 0])]);
+        assert_eq!(saved(0, &zero(1)).as_deref(), Some(" -m set --match-set a src,dst"));
+        assert_eq!(saved(0, &zero(1 | 4)).as_deref(), Some(" -m set ! --match-set a src,dst"));
+        assert_eq!(saved(0, &zero(8)), None);
+        let one = bytes(&[info(3, 2, 0b101), 0]);
+        assert_eq!(saved(1, &one).as_deref(), Some(" -m set ! --match-set a dst,src"));
+        assert_eq!(saved(2, &one[..4]).as_deref(), Some(" -m set ! --match-set a dst,src"));
+        let nomatch = bytes(&[info(3, 1, 0x82), 0]);
+        assert_eq!(saved(2, &nomatch).as_deref(), Some(" -m set --match-set a src --return-nomatch"));
+        assert_eq!(saved(1, &nomatch), None, "revision 1 had no such flag");
+        // Revision 3 has operation and value, revision 4 value and operation.
+        let three = bytes(&[info(4, 1, 2), 0, 3, 0, 7, 0, 2, 0, 9, 0, 1 << 3, 0]);
+        let text = " -m set --match-set b src ! --update-counters --packets-lt 7 ! --bytes-eq 9";
+        assert_eq!(saved(3, &three).as_deref(), Some(text));
+        let four = bytes(&[info(4, 1, 2), 0, 7, 0, 3, 0, 9, 0, 2, 0, 1 << 3, 0]);
+        assert_eq!(saved(4, &four).as_deref(), Some(text));
+        assert_eq!(saved(5, &four), None);
+    }
+
+    #[test]
+    fn what_is_not_understood_stays_bytes() {
+        let unknown_name = bytes(&[info(9, 1, 2), 0]);
+        assert_eq!(saved(1, &unknown_name), None);
+        assert_eq!(set_indices(false, "set", 1, &unknown_name), [9]);
+        for (index, dimensions, flags) in [(3, 0, 0), (3, 7, 0), (3, 1, 4), (u16::MAX, 1, 2)] {
+            assert_eq!(saved(1, &bytes(&[info(index, dimensions, flags), 0])), None);
+        }
+        let flags = bytes(&[info(4, 1, 2), 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(saved(4, &flags), None);
+        let operation = bytes(&[info(4, 1, 2), 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(saved(4, &operation), None);
+        for length in 0..48 {
+            assert_eq!(saved(4, &operation[..length]), None);
+            // No length makes either panic.
+            assert!(set_indices(false, "set", 4, &operation[..length]).len() <= 1);
+            assert!(set_indices(true, "SET", 0, &operation[..length]).len() <= 2);
+        }
+    }
+
+    #[test]
+    fn every_revision_of_the_target_is_read() {
+        let none = info(u16::MAX, 0, 0);
+        let zero = bytes(&[3, 1, 0, 0, 0, 0, 0, 0, 0xffff, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(target(0, &zero).as_deref(), Some(" -j SET --add-set a src"));
+        assert_eq!(target(1, &bytes(&[none, info(4, 1, 0)])).as_deref(), Some(" -j SET --del-set b dst"));
+        let two = |flags, time| bytes(&[info(3, 1, 2), none, flags, time]);
+        assert_eq!(target(2, &two(1, 5)).as_deref(), Some(" -j SET --add-set a src --exist --timeout 5"));
+        assert_eq!(target(2, &two(0, u32::MAX)).as_deref(), Some(" -j SET --add-set a src"));
+        assert_eq!(target(2, &two(1 << 8, u32::MAX)), None, "revision 2 maps nothing");
+        let three = |flags| bytes(&[none, none, info(5, 1, 0), flags, u32::MAX]);
+        assert_eq!(target(3, &three(1 << 8)).as_deref(), Some(" -j SET --map-set c dst --map-mark"));
+        for flags in [0, 1 << 11, 1 << 8 | 1] {
+            assert_eq!(target(3, &three(flags)), None);
+        }
+        assert_eq!(target(1, &bytes(&[none, none])), None, "it says nothing");
+        assert_eq!(target(1, &bytes(&[info(3, 1, 3), none])), None, "no target is negated");
+    }
+}

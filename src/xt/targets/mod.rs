@@ -198,4 +198,18 @@ macro_rules! all_targets {
     };
 }
 
-all_targets!(ConnmarkTarget, Ct, Dnat, Log, MarkTarget, Masquerade, Nflog, Redirect, Reject, SetTarget, Snat, Tproxy, Trace);
+all_targets!(
+    ConnmarkTarget,
+    Ct,
+    Dnat,
+    Log,
+    MarkTarget,
+    Masquerade,
+    Nflog,
+    Redirect,
+    Reject,
+    SetTarget,
+    Snat,
+    Tproxy,
+    Trace
+);
