@@ -284,7 +284,7 @@ fn protocol_match(number: u16, negated: bool) -> Option<Option<ProtocolMatch>> {
 
 /// A device name and its mask: whole when the mask covers the closing zero, else a beginning. `None` when the mask has holes, or
 /// covers something behind the closing zero.
-fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<DeviceMatch>> {
+fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<Box<DeviceMatch>>> {
     let (field, mask) = (head.get(name_at..name_at + DEVICE)?, head.get(mask_at..mask_at + DEVICE)?);
     let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
     let (compared, ignored) = (field.get(..covered)?, mask.get(covered..)?);
@@ -295,5 +295,5 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
     }
     // `eth+` is stored with its plus, which the mask leaves out.
     let found = DeviceMatch { negated, name: name_of(compared), prefix: end.is_none() };
-    Some((covered != 0 || negated).then_some(found))
+    Some((covered != 0 || negated).then(|| Box::new(found)))
 }

@@ -51,9 +51,9 @@ pub struct IpPart {
     /// `-d`
     pub destination: Option<AddressMatch>,
     /// `-i`
-    pub input: Option<DeviceMatch>,
+    pub input: Option<Box<DeviceMatch>>,
     /// `-o`
-    pub output: Option<DeviceMatch>,
+    pub output: Option<Box<DeviceMatch>>,
     /// `-p`
     pub protocol: Option<ProtocolMatch>,
     /// `-f`

@@ -231,13 +231,13 @@ impl Parser<'_> {
         all.ok_or_else(|| TextError::BadValue { option: option.to_owned(), value })
     }
 
-    fn device(&mut self, option: &str, negated: bool) -> Result<Option<DeviceMatch>, TextError> {
+    fn device(&mut self, option: &str, negated: bool) -> Result<Option<Box<DeviceMatch>>, TextError> {
         let (inner, value) = self.value(option)?;
         let (name, prefix) = value.strip_suffix('+').map_or((value.as_str(), false), |name| (name, true));
         let negated = negated || inner;
         // A lone `+` is any device: the kernel holds nothing for it.
         let any = name.is_empty() && prefix && !negated;
-        Ok((!any).then(|| DeviceMatch { negated, name: name.to_owned(), prefix }))
+        Ok((!any).then(|| Box::new(DeviceMatch { negated, name: name.to_owned(), prefix })))
     }
 
     fn protocol(&mut self, option: &str, negated: bool) -> Result<(), TextError> {
