@@ -2,6 +2,7 @@
 //!
 //! What the text says and we do not understand is kept as its words; only a line that is no rule at all is an error.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::extension::{Given, Unknown};
@@ -96,12 +97,12 @@ pub fn quote(value: &str) -> String {
 
 /// A name as iptables-save writes it: bare, unless it could not be read back.
 #[must_use]
-pub fn word(value: &str) -> String {
+pub fn word(value: &str) -> Cow<'_, str> {
     let breaks = |character: char| character.is_whitespace() || matches!(character, '"' | '\\');
     match value {
-        "!" => "\"!\"".to_owned(),
-        _ if value.is_empty() || value.chars().any(breaks) => quote(value),
-        _ => value.to_owned(),
+        "!" => Cow::Borrowed("\"!\""),
+        _ if value.is_empty() || value.chars().any(breaks) => Cow::Owned(quote(value)),
+        _ => Cow::Borrowed(value),
     }
 }
 
