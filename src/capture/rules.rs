@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::sets::{self, Elements, Reader};
 use crate::model::{Backend, Cause, Family, Ruleset, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
@@ -22,11 +23,13 @@ pub struct Wanted {
     pub ipv4: bool,
     /// IPv6.
     pub ipv6: bool,
+    /// Elements of the sets that rules name.
+    pub elements: Elements,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { backend: None, ipv4: true, ipv6: true }
+        Self { backend: None, ipv4: true, ipv6: true, elements: Elements::Few }
     }
 }
 
@@ -82,7 +85,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
         // A kernel without nf_tables holds no rules of it: that is known, not unread.
         None => rulesets.extend(empty_nft(wanted)),
         Some(Err(error)) => unread.push(nft_unread(&error.to_string(), error.raw_os_error())),
-        Some(Ok(socket)) => match read_nft(socket, wanted) {
+        Some(Ok(socket)) => match read_nft(socket, wanted, Reader { netns, elements: wanted.elements }) {
             Ok((found, foreign)) => {
                 rulesets.extend(found);
                 unread.extend(foreign);
@@ -91,6 +94,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
             Err(error) => unread.push(nft_unread(&error.to_string(), error.errno())),
         },
     }
+    sets::name(netns, &mut rulesets);
     Ok((rulesets, unread))
 }
 
@@ -153,7 +157,7 @@ fn read_legacy(
                         hook_entry: raw.hook_entry,
                         underflow: raw.underflow,
                     };
-                    decode_table(name, ipv6, &info, &raw.entries).map_err(|error| (error.to_string(), None))
+                    decode_table(name, ipv6, &info, raw.entries()).map_err(|error| (error.to_string(), None))
                 });
                 match table {
                     Ok(table) => ruleset.tables.push(table),
@@ -210,7 +214,7 @@ impl NftReadError {
 /// Rule sets, and tables of families that nobody knew when this was written.
 type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
 
-fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
+fn read_nft(mut socket: NetlinkSocket, wanted: Wanted, reader: Reader<'_>) -> Result<NftAnswer, NftReadError> {
     for attempt in 0..ATTEMPTS {
         let before = match generation(&mut socket) {
             // The first answer of a kernel without nf_tables; later it would be something else that failed.
@@ -219,7 +223,7 @@ fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftR
             }
             other => other?,
         };
-        let found = match read_nft_once(&mut socket, wanted) {
+        let found = match read_nft_once(&mut socket, wanted, reader) {
             Err(NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT))) => continue,
             other => other?,
         };
@@ -251,7 +255,7 @@ fn collect<T>(
     failure.map_or(Ok(found), |error| Err(error.into()))
 }
 
-fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
+fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted, reader: Reader<'_>) -> Result<NftAnswer, NftReadError> {
     let mut foreign = Vec::new();
     let mut rulesets: Vec<Ruleset> = empty_nft(wanted).collect();
     let tables = collect(socket, nf_tables::GET_TABLE, netlink::DUMP, &nf_tables::head(0), nf_tables::table)?;
@@ -277,7 +281,7 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
             rulesets.push(unwanted);
             rulesets.len() - 1
         });
-        let decoded = read_table(socket, table, family, &chains)?;
+        let decoded = read_table(socket, table, family, &chains, reader)?;
         if let Some(ruleset) = rulesets.get_mut(at) {
             ruleset.tables.push(decoded);
         }
@@ -291,6 +295,7 @@ fn read_table(
     table: &TableMessage,
     family: Family,
     chains: &[ChainMessage],
+    reader: Reader<'_>,
 ) -> Result<Table, NftReadError> {
     let mut found = Vec::new();
     for chain in chains.iter().filter(|chain| chain.family == table.family && chain.table == table.name) {
@@ -304,6 +309,10 @@ fn read_table(
     decoded.sets = collect(socket, nf_tables::GET_SET, netlink::DUMP, &request, nf_tables::set)?;
     for set in &mut decoded.sets {
         let request = nf_tables::elements_of(table.family, &table.name, &set.name);
+        if !reader.whole(set) {
+            reader.few(set, &request)?;
+            continue;
+        }
         let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
         set.elements = parts.into_iter().flatten().collect();
     }

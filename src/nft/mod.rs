@@ -19,6 +19,8 @@ mod term;
 mod user_data;
 mod verdict;
 
+use std::collections::BTreeMap;
+
 pub use expression::{Expression, HeaderOption, Load, Span};
 pub use family::Family;
 pub use header::Field;
@@ -52,6 +54,8 @@ pub struct Place<'a> {
     pub sets: &'a [Set],
     /// Devices of the namespace.
     pub devices: &'a [(u32, String)],
+    /// Names of ipsets by their index, which is what the bytes of xtables' matches hold.
+    pub ipsets: &'a BTreeMap<u16, String>,
     /// With what has been counted.
     pub counted: bool,
 }

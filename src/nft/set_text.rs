@@ -125,7 +125,7 @@ fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
 /// sets of other keys, and for those whose elements come and go.
 #[must_use]
 pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    if set.changes() || set.elements.iter().any(Element::catches_all) {
+    if set.unread || set.changes() || set.elements.iter().any(Element::catches_all) {
         return None;
     }
     if set.is_interval() {

@@ -285,6 +285,7 @@ pub fn set(message: &[u8]) -> Result<Set, NftablesError> {
             16 => set.handle = attribute.be64(),
             17 => set.expressions.push(expression(attribute.nested())?),
             18 => set.expressions = list(&attribute)?,
+            20 => set.count = number,
             _ => {}
         }
     }

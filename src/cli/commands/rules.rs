@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::unread_exit;
 use crate::analysis::paths::{blocks, unreached};
 use crate::analysis::summary::{Summary, summarise};
-use crate::capture::Parts;
+use crate::capture::{Parts, rules::Wanted, sets::Elements};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -29,6 +29,9 @@ pub struct Rules {
     /// Every table and chain, not only what redirects
     #[arg(long)]
     pub all: bool,
+    /// The elements of sets too, however many
+    #[arg(long)]
+    sets: bool,
     #[command(flatten)]
     which: Which,
     /// table, wide (with the rules' text), json, save, nft
@@ -62,7 +65,13 @@ enum Output {
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
-    let wanted = arguments.which.wanted();
+    let elements = match (arguments.output, arguments.sets) {
+        // nft lists them; the save programs name sets only.
+        (Output::Nft, _) | (_, true) => Elements::All,
+        (Output::Save, false) => Elements::None,
+        (Output::Table | Output::Wide | Output::Json, false) => Elements::Few,
+    };
+    let wanted = Wanted { elements, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
@@ -95,7 +104,7 @@ fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     for unread in snapshot.unread_about(&[Subject::Rules]) {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
     }
-    screen.print(&rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+    screen.stream(|out| rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal, out))?;
     let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
     if !missing.is_empty() {
         let names = missing.join(", ");
@@ -136,6 +145,7 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
     let mut out = who::heading(snapshot, paint, width);
     out.push_str(&rules::table(snapshot, form));
+    out.push_str(&rules::sets(snapshot, form, arguments.sets));
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
     let said = summary(snapshot, arguments.which);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();

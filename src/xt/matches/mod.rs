@@ -8,6 +8,7 @@ mod icmp;
 mod mark;
 mod multiport;
 mod owner;
+mod set;
 mod socket;
 mod statistic;
 mod tcp;
@@ -25,6 +26,7 @@ pub use icmp::Icmp;
 pub use mark::Mark;
 pub use multiport::{Multiport, Side};
 pub use owner::{Ids, Owner};
+pub use set::{Count, Set, Than};
 pub use socket::Socket;
 pub use statistic::Statistic;
 pub use tcp::{Ports, Tcp};
@@ -151,4 +153,4 @@ macro_rules! all_matches {
 /// Rules are many, and most have two or three matches.
 const _: () = assert!(size_of::<Match>() <= 40);
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Set, Socket, Statistic, Tcp, Udp);

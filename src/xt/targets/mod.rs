@@ -10,6 +10,7 @@ mod nat_range;
 mod nflog;
 mod redirect;
 mod reject;
+mod set;
 mod snat;
 mod tproxy;
 mod trace;
@@ -28,6 +29,7 @@ pub use nat_range::{NatRange, PortRange};
 pub use nflog::Nflog;
 pub use redirect::Redirect;
 pub use reject::Reject;
+pub use set::{Mapped, SetTarget};
 pub use snat::Snat;
 pub use tproxy::Tproxy;
 pub use trace::Trace;
@@ -196,4 +198,18 @@ macro_rules! all_targets {
     };
 }
 
-all_targets!(ConnmarkTarget, Ct, Dnat, Log, MarkTarget, Masquerade, Nflog, Redirect, Reject, Snat, Tproxy, Trace);
+all_targets!(
+    ConnmarkTarget,
+    Ct,
+    Dnat,
+    Log,
+    MarkTarget,
+    Masquerade,
+    Nflog,
+    Redirect,
+    Reject,
+    SetTarget,
+    Snat,
+    Tproxy,
+    Trace
+);
