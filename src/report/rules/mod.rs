@@ -6,4 +6,4 @@ mod table;
 
 pub use json::json;
 pub use save::{bracketed, missing, nft, save};
-pub use table::{Form, nothing, table};
+pub use table::{Columns, Form, nothing, table};
