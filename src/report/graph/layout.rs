@@ -1,5 +1,7 @@
 //! Where everything stands: cards in columns, rows within cards, nothing over anything else. In pixels, the same every time.
 
+use std::collections::HashMap;
+
 use super::place::columns;
 use super::text::Face;
 use super::wires::{self, Wire};
@@ -23,7 +25,7 @@ pub(super) const PADDING: i32 = 12;
 /// From line to line.
 pub(super) const LINE: i32 = 17;
 /// Cards are not narrower and not wider than this.
-const WIDTHS: (i32, i32) = (210, 470);
+const WIDTHS: (i32, i32) = (230, 540);
 /// Between cards one below the other.
 const GAP: i32 = 22;
 /// Between blocks.
@@ -211,7 +213,9 @@ pub(super) fn counted(packets: u64) -> String {
 
 fn natural(node: &Node) -> i32 {
     let words = |row: &Row| {
-        let pill = if row.what.is_empty() { 0 } else { 12 + PILL.width(&row.what) + 2 * PILL_SIDE };
+        // A little more: each blank is rounded up when lines are broken.
+        let blanks = i32::try_from(row.who.matches(' ').count()).unwrap_or(0);
+        let pill = if row.what.is_empty() { 0 } else { 12 + PILL.width(&row.what) + 2 * PILL_SIDE } + blanks;
         tabs(node).1 + RULE.width(&row.who) + pill + PADDING
     };
     let rows = node.rows.iter().map(words).max().unwrap_or(0);
@@ -307,14 +311,14 @@ fn stack(
             let (dx, dy) = (x, wanted.map_or(*free, |row| (row - 20).max(*free)));
             card.moved(dx, dy);
             *free = card.area.bottom() + GAP;
-        }
-        for (exit, plate) in plates.iter_mut().enumerate() {
-            let from = ends.first.get(&End::Exit(exit)).filter(|edge| (at..at + count).contains(&edge.0));
-            let Some((from, row)) = from else { continue };
-            let wanted = ends.row(*from, *row, cards);
-            let (x, free) = column(left, &mut below, plate.column);
-            (plate.area.x, plate.area.y) = (x, wanted.map_or(*free, |row| (row - plate.area.height / 2).max(*free)));
-            *free = plate.area.bottom() + GAP;
+            for exit in ends.exits(chain) {
+                let wanted = ends.source(End::Exit(*exit), cards);
+                let Some(plate) = plates.get_mut(*exit) else { continue };
+                let (x, free) = column(left, &mut below, plate.column);
+                let y = wanted.map_or(*free, |row| (row - plate.area.height / 2).max(*free));
+                (plate.area.x, plate.area.y) = (x, y);
+                *free = plate.area.bottom() + GAP;
+            }
         }
         y = below.iter().max().copied().unwrap_or(y) - GAP + BLOCK_GAP;
         at += count;
@@ -328,29 +332,35 @@ fn column<'a>(left: &[i32], below: &'a mut [i32], column: usize) -> (i32, &'a mu
     (left.get(at).copied().unwrap_or(MARGIN), &mut below[at])
 }
 
-/// The first row that leads to each end.
+/// The first row that leads to each end, and the destinations by the chain of that row.
 struct Ends {
-    first: std::collections::HashMap<End, (usize, usize)>,
+    first: HashMap<End, (usize, usize)>,
+    exits: HashMap<usize, Vec<usize>>,
 }
 
 impl Ends {
     fn of(graph: &Graph) -> Self {
-        let mut first = std::collections::HashMap::new();
+        let (mut first, mut exits): (HashMap<End, (usize, usize)>, HashMap<usize, Vec<usize>>) = Default::default();
         for edge in &graph.edges {
-            first.entry(edge.to).or_insert((edge.from, edge.row));
+            first.entry(edge.to).or_insert_with(|| {
+                if let End::Exit(exit) = edge.to {
+                    exits.entry(edge.from).or_default().push(exit);
+                }
+                (edge.from, edge.row)
+            });
         }
-        Self { first }
+        Self { first, exits }
+    }
+
+    fn exits(&self, chain: usize) -> &[usize] {
+        self.exits.get(&chain).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The height of the row that leads there, where that has its place already.
     fn source(&self, end: End, cards: &[Card]) -> Option<i32> {
         let (from, row) = self.first.get(&end)?;
-        self.row(*from, *row, cards)
-    }
-
-    fn row(&self, from: usize, row: usize, cards: &[Card]) -> Option<i32> {
-        let card = cards.get(from).filter(|card| card.area.x > 0)?;
-        card.rows.get(row).map(Line::anchor)
+        let card = cards.get(*from).filter(|card| card.area.x > 0)?;
+        card.rows.get(*row).map(Line::anchor)
     }
 }
 

@@ -124,7 +124,9 @@ fn grouped<'a>(
     leads: &BTreeMap<(usize, usize), Vec<End>>,
 ) -> Vec<(To<'a>, Vec<String>)> {
     let mut found: Vec<(To<'a>, Vec<String>)> = Vec::new();
-    for (index, row) in node.rows.iter().enumerate() {
+    // That a chain comes back at its end goes without saying; the policy of a base chain does not.
+    let rows = node.rows.iter().enumerate().filter(|(_, row)| row.number.is_some() || node.entry.is_some());
+    for (index, row) in rows {
         let Row { number, who, what, outcome, packets, .. } = row;
         let counted = packets.filter(|packets| *packets > 0).map_or(String::new(), |packets| format!(" (×{packets})"));
         let number = number.map_or(String::new(), |number| format!("{number}: "));

@@ -99,7 +99,7 @@ impl Drawing {
     fn group(&mut self, y: i32, group: &str, width: i32) {
         self.words(MARGIN, y - 6, "hook", GROUP, group);
         if let Some((_, about)) = HOOKS.iter().find(|(name, _)| *name == group) {
-            self.words(MARGIN + GROUP.width(group) + 12, y - 6, "muted", FACTS, about);
+            self.words(MARGIN + GROUP.width(group) + i32::try_from(group.len()).unwrap_or(0) + 12, y - 6, "muted", FACTS, about);
         }
         let right = width - MARGIN;
         self.push(&format!("<path class=\"rule\" d=\"M{MARGIN} {y}H{right}\"/>"));
