@@ -7,6 +7,7 @@ mod docs;
 mod entries;
 mod expressions;
 mod hostile;
+mod graph;
 mod house;
 mod kernel;
 mod large;
