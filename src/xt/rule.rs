@@ -113,7 +113,9 @@ impl Rule {
     pub fn set_indices(&self) -> Vec<u16> {
         let mut found = Vec::new();
         for part in &self.matches {
-            if let Match::Unknown(Unknown::Bytes { name, revision, data }) = part {
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
+            {
                 found.extend(set_indices(false, name, *revision, data));
             }
         }
@@ -142,7 +144,8 @@ impl Rule {
     /// Understands the matches and targets that hold sets by index, as far as their names are known.
     pub fn name_sets(&mut self, names: &SetNames) {
         for part in &mut self.matches {
-            if let Match::Unknown(Unknown::Bytes { name, revision, data }) = part
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
                 && let Some(set) = named_match(name, *revision, data, names)
             {
                 *part = set;

@@ -9,6 +9,7 @@ mod diff;
 mod docs;
 mod entries;
 mod expressions;
+mod graph;
 mod hostile;
 mod house;
 mod kernel;

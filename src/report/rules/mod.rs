@@ -8,4 +8,4 @@ mod table;
 pub use json::json;
 pub use save::{bracketed, missing, nft, save};
 pub use sets::sets;
-pub use table::{Form, nothing, table};
+pub use table::{Columns, Form, nothing, table};

@@ -24,7 +24,7 @@ struct Shown {
 /// A block that names the sets: those that the shown tables ask, or all where all is shown; `elements`: with what is in them.
 #[must_use]
 pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
-    let shown = shown(snapshot, form.all || elements);
+    let shown = shown(snapshot, form.chosen.whole() || elements);
     if shown.is_empty() {
         return String::new();
     }

@@ -153,4 +153,4 @@ macro_rules! all_matches {
 /// Rules are many, and most have two or three matches.
 const _: () = assert!(size_of::<Match>() <= 40);
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Set, Socket, Statistic, Tcp, Udp);
+all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Set in Box, Socket, Statistic, Tcp, Udp);
