@@ -312,7 +312,7 @@ impl Translator<'_> {
     }
 
     fn device(&mut self, input: bool, device: DeviceMatch) -> Option<()> {
-        once(if input { &mut self.rule.ip.input } else { &mut self.rule.ip.output }, device)
+        once(if input { &mut self.rule.ip.input } else { &mut self.rule.ip.output }, Box::new(device))
     }
 
     fn family(&mut self, ipv6: bool) -> Option<()> {

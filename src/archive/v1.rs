@@ -94,7 +94,7 @@ struct FileRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    nft: Option<NativeRule>,
+    nft: Option<Box<NativeRule>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     native: Option<Box<NativeRule>>,
     counters: Option<Counters>,

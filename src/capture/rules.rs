@@ -157,7 +157,7 @@ fn read_legacy(
                         hook_entry: raw.hook_entry,
                         underflow: raw.underflow,
                     };
-                    decode_table(name, ipv6, &info, &raw.entries).map_err(|error| (error.to_string(), None))
+                    decode_table(name, ipv6, &info, raw.entries()).map_err(|error| (error.to_string(), None))
                 });
                 match table {
                     Ok(table) => ruleset.tables.push(table),

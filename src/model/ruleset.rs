@@ -188,7 +188,7 @@ pub enum Body {
     /// A rule that iptables can express.
     Xt(Box<xt::Rule>),
     /// nf_tables' expressions.
-    Nft(nft::Rule),
+    Nft(Box<nft::Rule>),
 }
 
 /// The name of a rule, everywhere the same.

@@ -54,7 +54,7 @@ fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<Rule
         None => Rule {
             counters: native_counters(&message.rule),
             handle: Some(message.handle),
-            body: Body::Nft(message.rule),
+            body: Body::Nft(Box::new(message.rule)),
             native: None,
         },
     });

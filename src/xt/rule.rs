@@ -42,9 +42,15 @@ impl Rule {
     #[must_use]
     pub fn options(&self) -> String {
         let mut out = String::new();
-        self.ip.save(&mut out);
+        self.save_options(&mut out);
+        out.strip_prefix(' ').map(str::to_owned).unwrap_or(out)
+    }
+
+    /// Appends its options, each with a blank in front.
+    fn save_options(&self, out: &mut String) {
+        self.ip.save(out);
         for part in &self.matches {
-            part.save(&mut out);
+            part.save(out);
         }
         let mut jump = |option: &str, name: &str| {
             out.push_str(option);
@@ -58,15 +64,24 @@ impl Rule {
             Action::Return => jump(" -j ", "RETURN"),
             Action::Jump(chain) => jump(" -j ", chain),
             Action::Goto(chain) => jump(" -g ", chain),
-            Action::Target(target) => target.save(&mut out),
+            Action::Target(target) => target.save(out),
         }
-        out.strip_prefix(' ').map(str::to_owned).unwrap_or(out)
     }
 
     /// The rule as iptables-save writes it.
     #[must_use]
     pub fn save(&self, chain: &str) -> String {
-        format!("-A {} {}", word(chain), self.options()).trim_end().to_owned()
+        let mut out = String::new();
+        self.save_to(chain, &mut out);
+        out
+    }
+
+    /// Appends the rule as iptables-save writes it.
+    pub fn save_to(&self, chain: &str, out: &mut String) {
+        out.push_str("-A ");
+        out.push_str(&word(chain));
+        self.save_options(out);
+        out.truncate(out.trim_end().len());
     }
 
     /// What it asks of a packet.

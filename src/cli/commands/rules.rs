@@ -104,7 +104,7 @@ fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     for unread in snapshot.unread_about(&[Subject::Rules]) {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
     }
-    screen.print(&rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+    screen.stream(|out| rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal, out))?;
     let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
     if !missing.is_empty() {
         let names = missing.join(", ");
