@@ -18,6 +18,9 @@ use crate::wire::{ipset, nf_tables};
 pub enum Elements {
     /// None: the rules name their sets, and that is all.
     None,
+    /// Those of sets that are known to have few. Of a hash, ipset's kernel counts the elements one by one, which takes as long as a
+    /// third of all else where they are a hundred thousand: nobody who did not ask for them pays for that.
+    Cheap,
     /// Those of sets that have few.
     #[default]
     Few,
@@ -60,10 +63,10 @@ pub(super) fn ipsets(netns: &Netns, rulesets: &[Ruleset], elements: Elements) ->
         names.insert(name.clone(), true);
         match one(&mut socket, &name, elements) {
             Ok(set) => {
-                for member in set.iter().flat_map(|set| &set.elements).flatten().filter_map(|entry| entry.set.clone()) {
+                for member in set.elements.iter().flatten().filter_map(|entry| entry.set.clone()) {
                     names.entry(member).or_insert(false);
                 }
-                found.extend(set);
+                found.push(set);
             }
             // It went away since: the rule did, too.
             Err(NetlinkError::Kernel(libc::ENOENT)) => {}
@@ -74,24 +77,49 @@ pub(super) fn ipsets(netns: &Netns, rulesets: &[Ruleset], elements: Elements) ->
     (found, unread)
 }
 
-fn one(socket: &mut NetlinkSocket, name: &str, elements: Elements) -> Result<Option<IpSet>, NetlinkError> {
-    let mut list = |whole: bool| -> Result<Option<IpSet>, NetlinkError> {
-        let (mut sets, mut failed) = (Vec::new(), false);
-        socket.request(ipset::LIST, netlink::DUMP, &ipset::list(name, whole), |message| {
-            failed |= ipset::add_listed(message.payload, &mut sets).is_err();
-        })?;
-        let mut set = sets.pop().filter(|_| !failed).ok_or(NetlinkError::Malformed("an ipset that is cut short"))?;
-        if !whole {
-            set.elements = None;
-        }
-        Ok(Some(set))
-    };
+fn one(socket: &mut NetlinkSocket, name: &str, elements: Elements) -> Result<IpSet, NetlinkError> {
     if elements == Elements::All {
-        return list(true);
+        return list(socket, name, true);
     }
+    if elements == Elements::Cheap {
+        let header = kind(socket, name)?;
+        if header.kind.starts_with("hash:") || !header.is_known() {
+            return Ok(header);
+        }
+    }
+    let mut list = |whole: bool| list(socket, name, whole);
     let header = list(false)?;
-    let few = header.as_ref().is_some_and(|set| set.count().is_some_and(|count| count <= FEW));
+    let few = header.count().is_some_and(|count| count <= FEW);
     if few { list(true) } else { Ok(header) }
+}
+
+/// Type and family alone, which the kernel has at hand.
+fn kind(socket: &mut NetlinkSocket, name: &str) -> Result<IpSet, NetlinkError> {
+    let mut sets = Vec::new();
+    socket.request(ipset::HEADER, netlink::GET, &ipset::header_of(name), |message| {
+        // What cannot be read is no set, which is said below.
+        ipset::add_listed(message.payload, &mut sets).ok();
+    })?;
+    header_alone(sets)
+}
+
+/// The header, and all elements if they are wanted.
+fn list(socket: &mut NetlinkSocket, name: &str, whole: bool) -> Result<IpSet, NetlinkError> {
+    let (mut sets, mut failed) = (Vec::new(), false);
+    socket.request(ipset::LIST, netlink::DUMP, &ipset::list(name, whole), |message| {
+        failed |= ipset::add_listed(message.payload, &mut sets).is_err();
+    })?;
+    if failed {
+        return Err(CUT);
+    }
+    if whole { sets.pop().ok_or(CUT) } else { header_alone(sets) }
+}
+
+const CUT: NetlinkError = NetlinkError::Malformed("an ipset that is cut short");
+
+fn header_alone(mut sets: Vec<IpSet>) -> Result<IpSet, NetlinkError> {
+    let set = sets.pop().ok_or(CUT)?;
+    Ok(IpSet { elements: None, ..set })
 }
 
 fn not_read(name: &str, error: &NetlinkError) -> Unread {
@@ -121,7 +149,7 @@ impl Reader<'_> {
         set.is_anonymous()
             || match self.elements {
                 Elements::None => false,
-                Elements::Few => few,
+                Elements::Cheap | Elements::Few => few,
                 Elements::All => true,
             }
     }
@@ -134,7 +162,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let opened = self.netns.enter(|| NetlinkSocket::open(netlink::NETFILTER));
-        if let Some(elements) = few_of(&mut opened.and_then(|socket: io::Result<_>| socket)?, request)? {
+        if let Some(elements) = few_elements(&mut opened.and_then(|socket: io::Result<_>| socket)?, request)? {
             set.elements = elements;
             set.unread = false;
         }
@@ -142,8 +170,11 @@ impl Reader<'_> {
     }
 }
 
-/// The elements of a set, unless there are many.
-fn few_of(socket: &mut NetlinkSocket, request: &[u8]) -> Result<Option<Vec<NativeElement>>, NetlinkError> {
+/// The elements of a set of nf_tables, unless there are many: then the socket is of no further use.
+///
+/// # Errors
+/// See [`NetlinkError`].
+pub fn few_elements(socket: &mut NetlinkSocket, request: &[u8]) -> Result<Option<Vec<NativeElement>>, NetlinkError> {
     let mut found = Vec::new();
     let mut whole = true;
     socket.request_until(nf_tables::GET_ELEMENTS, netlink::DUMP, request, |message| {

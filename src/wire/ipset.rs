@@ -9,6 +9,8 @@ use crate::xt::ipset::{Entry, IpSet, IpSetHeader, UnknownAttribute};
 const SUBSYSTEM: u16 = 6 << 8;
 /// Lists a set (`IPSET_CMD_LIST`): its header, and its elements over as many messages as it takes.
 pub const LIST: u16 = SUBSYSTEM | 7;
+/// Asks for a set's type, revision and family (`IPSET_CMD_HEADER`).
+pub const HEADER: u16 = SUBSYSTEM | 12;
 /// Length of `struct nfgenmsg`.
 const HEAD: usize = 4;
 
@@ -26,12 +28,21 @@ pub enum IpsetError {
 /// Asks for one set; with its elements, or for its header alone (`IPSET_FLAG_LIST_HEADER`).
 #[must_use]
 pub fn list(name: &str, elements: bool) -> Vec<u8> {
-    const PROTOCOL: u8 = 6;
     const LIST_HEADER: u32 = 4;
+    if elements { of(name) } else { of(name).put_be32(6, LIST_HEADER) }.finish()
+}
+
+/// Asks for a set's type alone.
+#[must_use]
+pub fn header_of(name: &str) -> Vec<u8> {
+    of(name).finish()
+}
+
+/// In the older protocol: all kernels know it, and the answers are the same.
+fn of(name: &str) -> Builder {
+    const PROTOCOL: u8 = 6;
     const INET: u8 = 2;
-    // The older protocol: all kernels know it, and the answers are the same.
-    let request = Builder::after(&[INET, 0, 0, 0]).put(1, &[PROTOCOL]).put_text(2, name);
-    if elements { request } else { request.put_be32(6, LIST_HEADER) }.finish()
+    Builder::after(&[INET, 0, 0, 0]).put(1, &[PROTOCOL]).put_text(2, name)
 }
 
 /// Adds what a `IPSET_CMD_LIST` message says to the sets that earlier ones began; how many elements it held.

@@ -1,5 +1,6 @@
 //! A rule: what it asks, and what happens then.
 
+use super::matches::Set;
 use super::sets::{named_match, named_target, set_indices};
 use super::text::word;
 use super::{Effect, IpPart, Match, SetNames, Target, Unknown};
@@ -87,8 +88,18 @@ impl Rule {
     /// What it asks of a packet.
     #[must_use]
     pub fn condition(&self) -> Condition {
+        self.condition_by(&|_| None)
+    }
+
+    /// The same, where `sets` knows what it is to be in an ipset.
+    #[must_use]
+    pub fn condition_by(&self, sets: &dyn Fn(&Set) -> Option<Condition>) -> Condition {
+        let one = |part: &Match| match part {
+            Match::Set(set) => sets(set).unwrap_or_else(|| part.condition()),
+            _ => part.condition(),
+        };
         let mut all = self.ip.conditions();
-        all.extend(self.matches.iter().map(Match::condition).filter(|part| *part != Condition::Always));
+        all.extend(self.matches.iter().map(one).filter(|part| *part != Condition::Always));
         if all.is_empty() { Condition::Always } else { Condition::All(all) }
     }
 

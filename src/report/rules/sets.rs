@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Form;
+use super::{Columns, Form};
 use crate::analysis::paths::{blocks, unreached};
 use crate::model::{Family, IpSet, NativeSet, Ruleset, Snapshot, Table};
 use crate::report::escape::escape;
@@ -24,7 +24,7 @@ struct Shown {
 /// A block that names the sets: those that the shown tables ask, or all where all is shown; `elements`: with what is in them.
 #[must_use]
 pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
-    let shown = shown(snapshot, form.chosen.whole() || elements);
+    let shown = shown(snapshot, form.chosen.whole() || elements, form.columns == Columns::All);
     if shown.is_empty() {
         return String::new();
     }
@@ -48,7 +48,7 @@ pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
     out
 }
 
-fn shown(snapshot: &Snapshot, all: bool) -> Vec<Shown> {
+fn shown(snapshot: &Snapshot, all: bool, wide: bool) -> Vec<Shown> {
     let mut tables: Vec<(&Ruleset, &Table)> = Vec::new();
     if all {
         tables.extend(
@@ -67,7 +67,7 @@ fn shown(snapshot: &Snapshot, all: bool) -> Vec<Shown> {
     }
     let asked: Vec<&str> = tables.iter().flat_map(|(_, table)| table.ipset_names()).collect();
     let ipsets = snapshot.ipsets.iter().filter(|set| all || asked.contains(&set.name.as_str()));
-    found.extend(ipsets.map(of_ipset));
+    found.extend(ipsets.map(|set| of_ipset(set, wide)));
     found
 }
 
@@ -86,11 +86,11 @@ fn of_table(family: Family, table: &Table, set: &NativeSet) -> Shown {
     }
 }
 
-fn of_ipset(set: &IpSet) -> Shown {
+fn of_ipset(set: &IpSet, wide: bool) -> Shown {
     let kind = if set.is_known() { set.kind.clone() } else { format!("{} (unknown type)", set.kind) };
     Shown {
         name: format!("ipset {}", set.name),
-        kind: format!("{kind} {}", set.options()).trim_end().to_owned(),
+        kind: if wide { format!("{kind} {}", set.options()).trim_end().to_owned() } else { kind },
         elements: entries(set),
         count: set.count(),
     }
