@@ -14,6 +14,7 @@ mod misread;
 mod program;
 mod rules;
 mod sentence;
+mod sets;
 mod snapshot;
 mod streams;
 mod usage;
