@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::unread_exit;
 use crate::analysis::paths::{blocks, unreached};
 use crate::analysis::summary::{Summary, summarise};
-use crate::capture::Parts;
+use crate::capture::{Parts, rules::Wanted};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -62,7 +62,8 @@ enum Output {
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
-    let wanted = arguments.which.wanted();
+    let expressions = arguments.output == Output::Nft;
+    let wanted = Wanted { expressions, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
