@@ -1,5 +1,7 @@
 //! `nslens rules`: what redirects the workload's traffic.
 
+use std::mem::ManuallyDrop;
+
 use clap::{Args, ValueEnum};
 
 use super::unread_exit;
@@ -68,7 +70,8 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
-    let snapshot = source.snapshot(arguments.target.as_deref())?;
+    // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.
+    let snapshot = ManuallyDrop::new(source.snapshot(arguments.target.as_deref())?);
     has_rules(&snapshot)?;
     match arguments.output {
         Output::Save => {
