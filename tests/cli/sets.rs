@@ -43,7 +43,7 @@ fn sets_of_a_file_are_shown_and_what_was_not_read_is_said() {
         *one("large"),
         json!({
             "backend": "ipset", "family": "ip6", "table": null, "name": "large", "type": "hash:planet", "map": null,
-            "flags": [], "options": "", "read": false, "count": 100_000, "elements": null, "comment": null
+            "flags": [], "options": "family inet6", "read": false, "count": 100_000, "elements": null, "comment": null
         })
     );
     let evil = one("evil\u{1b}[2J");
