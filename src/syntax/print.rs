@@ -149,9 +149,10 @@ fn print_table(family: Family, listed: &Listed<'_>, out: &mut Pieces<'_>) -> io:
         out.line()?;
     }
     for chain in chains.iter().filter(expressible) {
+        let name = word(&chain.name);
         for rule in &chain.rules {
             match &rule.body {
-                Body::Xt(rule) => rule.save_to(&chain.name, &mut out.text),
+                Body::Xt(rule) => rule.save_to(&name, &mut out.text),
                 Body::Nft(_) => out.text.push_str(&print_rule(family, table, chain, rule)),
             }
             out.line()?;

@@ -117,13 +117,13 @@ fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
     // Room for those that are there: most rules have one or two, and a list that grows takes room for four.
     let (mut count, mut left) = (0, rest);
     while !left.is_empty() {
-        left = left.get(PART_HEAD + part(left)?.data.len()..)?;
+        left = left.get(usize::from(u16::from_ne_bytes(word(left, 0)?)).max(PART_HEAD)..)?;
         count += 1;
     }
     let mut found = Vec::with_capacity(count);
     while !rest.is_empty() {
         let Part { name, revision, data } = part(rest)?;
-        found.push(Match::decode(&name, revision, data, ipv6));
+        found.push(Match::decode(&String::from_utf8_lossy(name), revision, data, ipv6));
         rest = rest.get(PART_HEAD + data.len()..)?;
     }
     Some(found)
@@ -131,7 +131,7 @@ fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
 
 /// A match or target.
 struct Part<'a> {
-    name: Cow<'a, str>,
+    name: &'a [u8],
     revision: u8,
     data: &'a [u8],
 }
@@ -141,12 +141,11 @@ fn part(bytes: &[u8]) -> Option<Part<'_>> {
     let (head, _) = bytes.split_first_chunk::<PART_HEAD>()?;
     let [low, high, name @ .., revision] = head;
     let data = bytes.get(PART_HEAD..usize::from(u16::from_ne_bytes([*low, *high])))?;
-    Some(Part { name: name_of(name), revision: *revision, data })
+    Some(Part { name: up_to_zero(name), revision: *revision, data })
 }
 
-fn name_of(field: &[u8]) -> Cow<'_, str> {
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    String::from_utf8_lossy(field.get(..end).unwrap_or_default())
+fn up_to_zero(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -156,7 +155,7 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 /// A user chain begins with an ERROR target that holds its name.
 fn chain_header(target: &[u8]) -> Option<Cow<'_, str>> {
     let part = part(target)?;
-    (part.name == "ERROR").then(|| name_of(part.data))
+    (part.name == b"ERROR").then(|| String::from_utf8_lossy(up_to_zero(part.data)))
 }
 
 /// An entry that names a chain, or the one that ends the table.
@@ -225,7 +224,7 @@ impl Builder<'_> {
         let fail = |what| EntryError { offset: entry.offset, what };
         let Part { name, revision, data } = part(entry.target).ok_or_else(|| fail("has a target cut short"))?;
         if !name.is_empty() {
-            return Ok(Action::Target(Target::decode(&name, revision, data, self.ipv6)));
+            return Ok(Action::Target(Target::decode(&String::from_utf8_lossy(name), revision, data, self.ipv6)));
         }
         let verdict = word::<4>(data, 0).map(i32::from_ne_bytes).ok_or_else(|| fail("has no verdict"))?;
         Ok(match verdict {
@@ -313,6 +312,9 @@ fn protocol_match(number: u16, negated: bool) -> Option<Option<ProtocolMatch>> {
 fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<Box<DeviceMatch>>> {
     let (field, mask) = (head.get(name_at..name_at + DEVICE)?, head.get(mask_at..mask_at + DEVICE)?);
     let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
+    if covered == 0 && !negated && mask.iter().all(|byte| *byte == 0) {
+        return Some(None);
+    }
     let (compared, ignored) = (field.get(..covered)?, mask.get(covered..)?);
     let end = compared.iter().position(|byte| *byte == 0);
     let behind = compared.get(end.unwrap_or(covered)..)?;
@@ -320,6 +322,10 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
         return None;
     }
     // `eth+` is stored with its plus, which the mask leaves out.
-    let found = DeviceMatch { negated, name: name_of(compared).into_owned(), prefix: end.is_none() };
+    let found = DeviceMatch {
+        negated,
+        name: String::from_utf8_lossy(up_to_zero(compared)).into_owned(),
+        prefix: end.is_none(),
+    };
     Some((covered != 0 || negated).then(|| Box::new(found)))
 }

@@ -73,14 +73,14 @@ impl Rule {
     #[must_use]
     pub fn save(&self, chain: &str) -> String {
         let mut out = String::new();
-        self.save_to(chain, &mut out);
+        self.save_to(&word(chain), &mut out);
         out
     }
 
-    /// Appends the rule as iptables-save writes it.
+    /// Appends the rule as iptables-save writes it, into the chain whose name [`word`] has written.
     pub fn save_to(&self, chain: &str, out: &mut String) {
         out.push_str("-A ");
-        out.push_str(&word(chain));
+        out.push_str(chain);
         self.save_options(out);
         out.truncate(out.trim_end().len());
     }

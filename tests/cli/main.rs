@@ -18,6 +18,7 @@ mod misread;
 mod program;
 mod rules;
 mod sentence;
+mod sets;
 mod snapshot;
 mod streams;
 mod usage;

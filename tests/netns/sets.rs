@@ -219,23 +219,3 @@ fn a_list_of_elements_is_given_up_when_there_are_many() {
     };
     assert_eq!((ask("few"), ask("many")), (Some(1), None));
 }
-
-#[test]
-fn a_name_is_the_one_that_the_set_has_now() {
-    if !require_root() {
-        return;
-    }
-    let lab = Lab::new();
-    lab.sh("ipset create one hash:ip; ipset create other hash:ip
-            for program in iptables-legacy iptables-nft; do
-                $program -A INPUT -m set --match-set one src -j SET --del-set one src
-            done
-            ipset swap one other");
-    for backend in ["legacy", "nft"] {
-        let ours = printed(&lab, &["rules", "-4", "--backend", backend, "-o", "save"]);
-        let rule = "-A INPUT -m set --match-set other src -j SET --del-set other src";
-        assert!(ours.lines().any(|line| line == rule), "{ours}");
-        let theirs = lab.sh(&format!("iptables-{backend}-save 2>/dev/null"));
-        assert!(theirs.lines().any(|line| line == rule), "{theirs}");
-    }
-}

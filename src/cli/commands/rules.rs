@@ -1,6 +1,7 @@
 //! `nslens rules`: what redirects the workload's traffic.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 
 use clap::{Args, ValueEnum};
 
@@ -101,18 +102,20 @@ impl Rules {
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
     arguments.check()?;
+    let expressions = arguments.output == Output::Nft;
     let elements = match (arguments.output, arguments.sets) {
         // nft lists them; the save programs name sets only.
         (Output::Nft, _) | (_, true) => Elements::All,
         (Output::Save, false) => Elements::None,
         (_, false) => Elements::Cheap,
     };
-    let wanted = Wanted { elements, ..arguments.which.wanted() };
+    let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
-    let mut snapshot = source.snapshot(arguments.target.as_deref())?;
+    // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.
+    let mut snapshot = ManuallyDrop::new(source.snapshot(arguments.target.as_deref())?);
     has_rules(&snapshot)?;
     exist(&snapshot, arguments)?;
     let raw = matches!(arguments.output, Output::Save | Output::Nft);

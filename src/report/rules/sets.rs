@@ -28,13 +28,15 @@ pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
     if shown.is_empty() {
         return String::new();
     }
+    // Who asked for them and has none has them not in a file.
+    let hint = if elements { "" } else { ": --sets" };
     let mut out = format!("\n{}\n", form.paint.text(Label::Heading, "SETS"));
     for set in shown {
         let count = match (set.count, &set.elements) {
             (Some(1), Some(_)) => "1 element".to_owned(),
             (Some(count), Some(_)) => format!("{count} elements"),
-            (Some(count), None) => format!("{count} elements, not read: --sets"),
-            (None, _) => "elements not read: --sets".to_owned(),
+            (Some(count), None) => format!("{count} elements, not read{hint}"),
+            (None, _) => format!("elements not read{hint}"),
         };
         let line = format!("{} · {} · {count}", escape(&set.name), escape(&set.kind));
         let lines = wrap(&line, form.width.saturating_sub(4).max(20));
