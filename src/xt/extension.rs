@@ -42,6 +42,9 @@ pub(crate) fn parse_number(text: &str) -> Option<u32> {
     }
 }
 
+/// In place of the number of values: one, unless another option stands there.
+pub(crate) const OPTIONAL: usize = usize::MAX;
+
 /// A match or a target: all that is known of it stands in one file.
 pub trait Extension: Sized {
     /// Its names; the first is the usual one.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::extension::{Given, Unknown};
+use super::extension::{Given, OPTIONAL, Unknown};
 use super::ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
 use super::{Action, Match, Rule, Target};
 
@@ -351,6 +351,11 @@ fn take(
 ) -> Result<(), TextError> {
     let mut negated = negated;
     let mut values: Vec<&Token> = Vec::new();
+    let arity = match (arity, tokens.peek()) {
+        (OPTIONAL, Some(next)) => usize::from(next.quoted || !(next.text.starts_with('-') || next.text == "!")),
+        (OPTIONAL, None) => 0,
+        (fixed, _) => fixed,
+    };
     while values.len() < arity {
         let value = tokens.next().ok_or_else(|| TextError::NoValue(name.to_owned()))?;
         if value.text == "!" && !value.quoted && values.is_empty() {
@@ -387,7 +392,7 @@ impl Pending {
 
     fn into_action(self, goto: bool, ipv6: bool, is_chain: &dyn Fn(&str) -> bool) -> Action {
         if let Some(whole) = self.whole {
-            return Action::Target(Target::Unknown(whole));
+            return Action::Target(whole.into());
         }
         match self.name.as_str() {
             "ACCEPT" => return Action::Accept,
@@ -399,7 +404,7 @@ impl Pending {
             _ => {}
         }
         let known = if self.opaque { None } else { Target::parse(&self.name, &self.given, ipv6) };
-        Action::Target(known.unwrap_or(Target::Unknown(Unknown::Text { name: self.name, words: self.words })))
+        Action::Target(known.unwrap_or_else(|| Unknown::Text { name: self.name, words: self.words }.into()))
     }
 }
 

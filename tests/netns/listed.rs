@@ -6,7 +6,7 @@ use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 7] = [
+const MISTRANSLATED: [&str; 15] = [
     "ct mark set ct mark xor ",
     "ct mark set mark and ",
     "meta mark set ct mark and ",
@@ -14,6 +14,14 @@ const MISTRANSLATED: [&str; 7] = [
     "fib ",
     "tcp sport . tcp dport ",
     "ip protocol icmp ",
+    "ct helper \"\"",
+    "ct helper != \"\"",
+    "ct mark set ( ct mark xor ",
+    "ip6 dscp set ",
+    "jhash ct original saddr ",
+    "log level audit",
+    "meter ",
+    "notrack",
 ];
 
 /// Whether a line of ours says what nft's does: the same, or whole what nft cuts short (`xt target TPROXY`) or gets wrong.

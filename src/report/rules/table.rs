@@ -116,7 +116,6 @@ fn rule(
 ) {
     let text = escape(&print_rule(block.ruleset.family, block.table, chain, rule)).into_owned();
     let words = describe::means(block.ruleset.family, block.table, paths, chain, index);
-    let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words)));
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);
     if form.wide {
@@ -127,6 +126,7 @@ fn rule(
     let indent = columns.chars().count() + 2;
     // Lines that go on stand two further in.
     let width = form.width.saturating_sub(indent + 2).max(20);
+    let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words), width));
     for (at, part) in wrap(&words, width).iter().enumerate() {
         let part = paint_words(&part.replace(NO_BREAK, " "), at, rule, form.paint);
         if at == 0 {
@@ -145,9 +145,10 @@ fn rule(
 /// A blank at which no line is broken.
 const NO_BREAK: char = '\u{a0}';
 
-/// Keeps what happens together with its arrow on one line.
-fn unbroken(words: &str) -> String {
+/// Keeps what happens together with its arrow on one line, if it fits there.
+fn unbroken(words: &str, width: usize) -> String {
     match words.split_once('→') {
+        Some((who, what)) if what.chars().count() >= width => format!("{who}→\u{a0}{}", what.trim_start()),
         Some((who, what)) => format!("{who}→{}", what.replace(' ', "\u{a0}")),
         None => words.to_owned(),
     }

@@ -1,13 +1,25 @@
 //! The matches. To add one is to add a file and its line below.
 
 mod addrtype;
+mod cluster;
 mod comment;
+mod connbytes;
+mod connlabel;
+mod connlimit;
 mod connmark;
 mod conntrack;
+mod ct_helper;
+mod hashlimit;
 mod icmp;
+mod ipvs;
+mod limit;
 mod mark;
 mod multiport;
+mod nfacct;
 mod owner;
+mod quota;
+mod rateest;
+mod recent;
 mod socket;
 mod statistic;
 mod tcp;
@@ -18,13 +30,25 @@ use super::words::Words;
 use crate::packet::Condition;
 
 pub use addrtype::{Addrtype, Types};
+pub use cluster::Cluster;
 pub use comment::Comment;
+pub use connbytes::{Connbytes, Counted, Flow};
+pub use connlabel::Connlabel;
+pub use connlimit::Connlimit;
 pub use connmark::Connmark;
 pub use conntrack::Conntrack;
+pub use ct_helper::Helper;
+pub use hashlimit::{Hashlimit, Unit};
 pub use icmp::Icmp;
+pub use ipvs::{Ipvs, Method};
+pub use limit::Limit;
 pub use mark::Mark;
 pub use multiport::{Multiport, Side};
+pub use nfacct::Nfacct;
 pub use owner::{Ids, Owner};
+pub use quota::Quota;
+pub use rateest::{Comparison, Rateest};
+pub use recent::{Recent, Task};
 pub use socket::Socket;
 pub use statistic::Statistic;
 pub use tcp::{Ports, Tcp};
@@ -140,4 +164,24 @@ macro_rules! all_matches {
     };
 }
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Socket, Statistic, Tcp, Udp);
+all_matches!(
+    Addrtype, Cluster, Comment, Connbytes, Connlabel, Connlimit, Connmark, Conntrack, Hashlimit, Helper, Icmp, Ipvs,
+    Limit, Mark, Multiport, Nfacct, Owner, Quota, Rateest, Recent, Socket, Statistic, Tcp, Udp
+);
+
+impl Match {
+    /// Whether the match makes the kernel track connections.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        matches!(
+            self,
+            Self::Cluster(_)
+                | Self::Connbytes(_)
+                | Self::Connlabel(_)
+                | Self::Connlimit(_)
+                | Self::Connmark(_)
+                | Self::Conntrack(_)
+                | Self::Helper(_)
+        )
+    }
+}
