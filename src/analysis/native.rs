@@ -353,7 +353,7 @@ impl Translator<'_> {
         let known = STATES.iter().fold(0, |all, (bit, _)| all | bit);
         let states = STATES.iter().filter(|(bit, _)| bits & bit != 0).fold(0, |all, (_, state)| all | state);
         (bits & !known == 0).then(|| {
-            self.rule.matches.push(Match::Conntrack(Conntrack { short: false, negated, states }));
+            self.rule.matches.push(Match::Conntrack(Box::new(Conntrack::of_states(negated, states))));
         })
     }
 
@@ -426,7 +426,7 @@ impl Translator<'_> {
         let (left, right) = if source { (Some(ports), None) } else { (None, Some(ports)) };
         self.rule.matches.push(match tcp {
             true => Match::Tcp(Tcp { source: left, destination: right, ..Tcp::default() }),
-            false => Match::Udp(Udp { source: left, destination: right }),
+            false => Match::Udp(Udp { source: left, destination: right, ..Udp::default() }),
         });
         Some(())
     }
