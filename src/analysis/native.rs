@@ -167,7 +167,7 @@ impl Translator<'_> {
             _ => None,
         };
         let condition = known.unwrap_or_else(|| Condition::Opaque(text.clone()));
-        self.rule.matches.push(Match::Unknown(Unknown::Native { text, condition }));
+        self.rule.matches.push(Match::Unknown(Box::new(Unknown::Native { text, condition })));
         Some(())
     }
 
@@ -360,7 +360,7 @@ impl Translator<'_> {
         let known = STATES.iter().fold(0, |all, (bit, _)| all | bit);
         let states = STATES.iter().filter(|(bit, _)| bits & bit != 0).fold(0, |all, (_, state)| all | state);
         (bits & !known == 0).then(|| {
-            self.rule.matches.push(Match::Conntrack(Conntrack { short: false, negated, states }));
+            self.rule.matches.push(Match::Conntrack(Box::new(Conntrack::of_states(negated, states))));
         })
     }
 
@@ -433,7 +433,7 @@ impl Translator<'_> {
         let (left, right) = if source { (Some(ports), None) } else { (None, Some(ports)) };
         self.rule.matches.push(match tcp {
             true => Match::Tcp(Tcp { source: left, destination: right, ..Tcp::default() }),
-            false => Match::Udp(Udp { source: left, destination: right }),
+            false => Match::Udp(Udp { source: left, destination: right, ..Udp::default() }),
         });
         Some(())
     }

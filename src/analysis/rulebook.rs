@@ -42,6 +42,7 @@ impl<'a> SnapshotRules<'a> {
             mark: if dialled.incoming { Known::Is(0) } else { Known::from_option(dialled.mark) },
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),
+            ..Packet::default()
         };
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
         self.rules.until_redirect(hook, &packet, ipv6)

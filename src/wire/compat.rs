@@ -206,13 +206,18 @@ impl Reader {
         let port = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         let ports = match test {
             // Two whole ports are compared in one go.
-            Test::Equal { negated: false, value: [a, b, c, d] } if (offset, length) == (0, 4) => {
+            Test::Equal { negated, value: [a, b, c, d] } if (offset, length) == (0, 4) => {
                 let one = |bytes: [u8; 2]| {
                     let port = u16::from_be_bytes(bytes);
-                    Ports { negated: false, from: port, to: port }
+                    Ports { negated: *negated, from: port, to: port }
                 };
                 self.ports(protocol, 0, one([*a, *b]))?;
-                return self.ports(protocol, 2, one([*c, *d]));
+                self.ports(protocol, 2, one([*c, *d]))?;
+                match protocol {
+                    6 => self.tcp().pair = *negated,
+                    _ => self.udp().pair = *negated,
+                }
+                return Some(());
             }
             _ if length != 2 => return None,
             Test::Equal { negated, value } => Ports { negated: *negated, from: port(value)?, to: port(value)? },

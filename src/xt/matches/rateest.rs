@@ -9,7 +9,7 @@ use crate::xt::text::word;
 
 /// How rates are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
+pub enum Relation {
     /// `--rateest-eq`
     Equal,
     /// `--rateest-lt`
@@ -37,7 +37,7 @@ pub struct Rateest {
     /// `!`
     pub negated: bool,
     /// How.
-    pub comparison: Comparison,
+    pub comparison: Relation,
 }
 
 /// `XT_RATEEST_MATCH_*`
@@ -48,8 +48,8 @@ const DELTA: u16 = 8;
 const BYTES: u16 = 16;
 const PACKETS: u16 = 32;
 
-const COMPARISONS: [(Comparison, &str, &str); 3] =
-    [(Comparison::Equal, "eq", "equal to"), (Comparison::Less, "lt", "below"), (Comparison::Greater, "gt", "above")];
+const COMPARISONS: [(Relation, &str, &str); 3] =
+    [(Relation::Equal, "eq", "equal to"), (Relation::Less, "lt", "below"), (Relation::Greater, "gt", "above")];
 
 /// Suffixes of rates in bits a second, as iproute2 has them.
 const SUFFIXES: [(&str, f64); 18] = [
@@ -177,7 +177,7 @@ impl Extension for Rateest {
             bytes: None,
             packets: None,
             negated: false,
-            comparison: Comparison::Equal,
+            comparison: Relation::Equal,
         };
         let mut compared = false;
         for given in options {
