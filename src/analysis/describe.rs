@@ -92,10 +92,12 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
 
 fn outcome(effect: &Effect) -> Outcome {
     match effect {
-        Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. } => Outcome::Redirected,
-        Effect::Source => Outcome::Accepted,
+        Effect::Redirect(_) | Effect::Destination(_) | Effect::Network { .. } | Effect::Transparent { .. } => {
+            Outcome::Redirected
+        }
+        Effect::Source(_) | Effect::OutgoingSource(_) => Outcome::Accepted,
         Effect::Stop => Outcome::Dropped,
-        Effect::Opaque(_) => Outcome::Unknown,
+        Effect::Queue { .. } | Effect::Opaque(_) => Outcome::Unknown,
         // Those that are added to the list change something and go on.
         _ => Outcome::GoesOn,
     }

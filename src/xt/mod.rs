@@ -3,6 +3,7 @@
 //! Legacy xtables and iptables-nft carry the same payload bytes, so one decoder serves both backends. What is not understood
 //! stays as name, revision and bytes ([`Unknown`]).
 
+mod address;
 mod bytes;
 mod extension;
 mod ip;
@@ -10,6 +11,7 @@ pub mod ipset;
 mod ipset_key;
 pub mod matches;
 mod rule;
+mod services;
 mod sets;
 pub mod targets;
 mod text;

@@ -116,7 +116,14 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         let Action::Target(target) = &self.action else { return false };
-        matches!(target.effect(), Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. })
+        matches!(
+            target.effect(),
+            Effect::Redirect(_)
+                | Effect::Destination(_)
+                | Effect::Network { .. }
+                | Effect::Prefix { destination: true, .. }
+                | Effect::Transparent { .. }
+        )
     }
 
     /// The indices of the sets that it holds by index still.
@@ -130,7 +137,9 @@ impl Rule {
                 found.extend(set_indices(false, name, *revision, data));
             }
         }
-        if let Action::Target(Target::Unknown(Unknown::Bytes { name, revision, data })) = &self.action {
+        if let Action::Target(Target::Unknown(unknown)) = &self.action
+            && let Unknown::Bytes { name, revision, data } = &**unknown
+        {
             found.extend(set_indices(true, name, *revision, data));
         }
         found
@@ -163,7 +172,8 @@ impl Rule {
             }
         }
         if let Action::Target(target) = &mut self.action
-            && let Target::Unknown(Unknown::Bytes { name, revision, data }) = target
+            && let Target::Unknown(unknown) = target
+            && let Unknown::Bytes { name, revision, data } = &**unknown
             && let Some(set) = named_target(name, *revision, data, names)
         {
             *target = set;

@@ -174,7 +174,7 @@ pub fn named_match(name: &str, revision: u8, data: &[u8], names: &SetNames) -> O
 /// The same of a target.
 #[must_use]
 pub fn named_target(name: &str, revision: u8, data: &[u8], names: &SetNames) -> Option<Target> {
-    (name == "SET").then(|| SetTarget::decode_named(revision, data, names))?.map(Target::SetTarget)
+    (name == "SET").then(|| SetTarget::decode_named(revision, data, names))?.map(|set| Target::SetTarget(Box::new(set)))
 }
 
 #[cfg(test)]
