@@ -21,6 +21,7 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
         handle: table.handle,
         comment: nft::comment_of(&table.user_data, 0),
         dormant: table.dormant,
+        extra: table.extra.clone(),
         chains: base,
         ..Table::default()
     }
@@ -69,6 +70,7 @@ fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<Rule
         handle: message.handle,
         devices: message.devices.clone(),
         comment: nft::comment_of(&message.user_data, 0),
+        extra: message.extra.clone(),
         rules: rules.collect(),
     }
 }
