@@ -8,6 +8,7 @@ use nslens::report::escape::escape;
 use nslens::syntax::{parse_body, parse_save, print_nft, print_rule, print_save};
 use nslens::target::{Query, Selector};
 use nslens::wire::attribute::{Attribute, Attributes, attributes};
+use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, TableInfo, decode_table};
@@ -164,7 +165,7 @@ fn add_sets(made: &mut Table, table: &TableMessage, messages: &[(Message, Vec<u8
             set.elements.extend(elements);
         }
     }
-    made.objects = own(Message::Object).filter_map(|payload| nf_tables::object(payload).ok()).collect();
+    made.objects = own(Message::Object).filter_map(|payload| nf_object::object(payload).ok()).collect();
 }
 
 /// A rule's text reads back as the same text.
@@ -220,7 +221,7 @@ pub(crate) fn walk(parts: Attributes<'_>, depth: u32) -> usize {
 pub(crate) fn message(bytes: &[u8]) {
     walk(attributes(bytes), 4);
     let _ = (nf_tables::table(bytes), nf_tables::chain(bytes), nf_tables::rule(bytes), nf_tables::generation(bytes));
-    let _ = (nf_tables::set(bytes), nf_tables::elements(bytes), nf_tables::object(bytes), nf_tables::flow_table(bytes));
+    let _ = (nf_tables::set(bytes), nf_tables::elements(bytes), nf_object::object(bytes), nf_object::flow_table(bytes));
 }
 
 /// A whole answer of nf_tables, message after message.
