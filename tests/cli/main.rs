@@ -18,3 +18,4 @@ mod sentence;
 mod snapshot;
 mod streams;
 mod usage;
+mod words;

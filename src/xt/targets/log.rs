@@ -25,6 +25,13 @@ const FLAGS: [(u8, &str); 5] = [
     (32, "--log-macdecode"),
 ];
 
+/// The same in words.
+const DETAILS: [(u8, &str); 5] =
+    [(1, "TCP sequence numbers"), (2, "TCP options"), (4, "IP options"), (8, "UID"), (32, "MAC addresses")];
+
+/// The level that is meant where none is named.
+const WARNING: u8 = 4;
+
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"];
 
 impl Extension for Log {
@@ -82,7 +89,19 @@ impl Targeting for Log {
     }
 
     fn explain(&self) -> String {
-        "logged by the kernel".to_owned()
+        let mut out = "logged by the kernel".to_owned();
+        if !self.prefix.is_empty() {
+            out.push_str(&format!(" as “{}”", self.prefix));
+        }
+        if let Some(level) = LEVELS.get(usize::from(self.level)).filter(|_| self.level != WARNING) {
+            out.push_str(&format!(", level {level}"));
+        }
+        let with: Vec<&str> =
+            DETAILS.into_iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| name).collect();
+        if !with.is_empty() {
+            out.push_str(&format!(", with {}", with.join(", ")));
+        }
+        out
     }
 
     fn nft(&self) -> Option<String> {

@@ -88,7 +88,21 @@ impl Targeting for Nflog {
     }
 
     fn explain(&self) -> String {
-        format!("logged to group {}", self.group)
+        let mut out = format!("logged to group {}", self.group);
+        // Writing to a String cannot fail.
+        if !self.prefix.is_empty() {
+            write!(out, " as “{}”", self.prefix).ok();
+        }
+        if let Some(size) = self.size {
+            write!(out, ", at most {size} bytes").ok();
+        }
+        if let Some(range) = self.range {
+            write!(out, ", whole (a range of {range} has no effect)").ok();
+        }
+        if self.threshold != 0 {
+            write!(out, ", {} at a time", self.threshold).ok();
+        }
+        out
     }
 
     fn nft(&self) -> Option<String> {
