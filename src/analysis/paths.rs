@@ -90,8 +90,7 @@ impl<'a> Paths<'a> {
             callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
         });
         // From the chains that are called before a rule that redirects down to all that they call.
-        let may =
-            |rule: &Rule| rule.redirects() || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to));
+        let may = |rule: &Rule| rule.redirects() || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to));
         let called_before = table.chains.iter().flat_map(|chain| {
             let last = chain.rules.iter().rposition(may).unwrap_or(0);
             chain.rules.iter().take(last).flat_map(|rule| leads(&maps, rule))
@@ -129,7 +128,8 @@ impl<'a> Paths<'a> {
                 continue;
             }
             found.push(chain);
-            let targets = chain.rules.iter().flat_map(|rule| self.leads_to(rule)).filter(|to| all || self.redirects(to));
+            let targets =
+                chain.rules.iter().flat_map(|rule| self.leads_to(rule)).filter(|to| all || self.redirects(to));
             let next = targets.filter_map(|to| self.by_name.get(to).copied());
             waiting.extend(next.collect::<Vec<_>>().into_iter().rev());
         }
@@ -142,9 +142,7 @@ impl<'a> Paths<'a> {
 pub fn goes_for_good(rule: &Rule) -> bool {
     match &rule.body {
         Body::Xt(rule) => matches!(rule.action, crate::xt::Action::Goto(_)),
-        Body::Nft(rule) => {
-            rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Goto(_))))
-        }
+        Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Goto(_)))),
     }
 }
 

@@ -3,6 +3,7 @@
 mod connection;
 mod endpoint;
 mod interface;
+mod printed;
 mod ruleset;
 mod snapshot;
 mod unread;
@@ -12,6 +13,7 @@ pub use crate::nft::{Object as NativeObject, Rule as NativeRule, Set as NativeSe
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;
+pub use printed::Printed;
 pub use ruleset::{Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, Syntax, Table};
 pub use snapshot::{Resolver, Snapshot};
 pub use unread::{Cause, Subject, Unread};

@@ -23,7 +23,8 @@ fn colour(outcome: Outcome) -> &'static str {
 #[must_use]
 pub fn dot(graph: &Graph) -> String {
     let mut out = String::from("digraph chains {\n");
-    let label = [graph.title.as_str(), &graph.facts.join(" · "), &graph.sentence].map(html).join("<br align=\"left\"/>");
+    let label =
+        [graph.title.as_str(), &graph.facts.join(" · "), &graph.sentence].map(html).join("<br align=\"left\"/>");
     line(&mut out, "  rankdir=LR; nodesep=0.35; ranksep=0.9;");
     line(&mut out, "  graph [fontname=\"Helvetica\", fontsize=13, labelloc=b, labeljust=l];");
     line(&mut out, "  node [fontname=\"Helvetica\", fontsize=11, shape=plain];");
@@ -35,7 +36,10 @@ pub fn dot(graph: &Graph) -> String {
         if let Some((hook, _)) = &node.entry {
             if hooks.last().is_none_or(|(last, _)| last != hook) {
                 let name = format!("hook{}", hooks.len());
-                line(&mut out, &format!("  {name} [shape=cds, style=filled, fillcolor=\"#e2e8ef\", label={}];", quoted(hook)));
+                line(
+                    &mut out,
+                    &format!("  {name} [shape=cds, style=filled, fillcolor=\"#e2e8ef\", label={}];", quoted(hook)),
+                );
                 hooks.push((hook, name));
             }
             if let Some((_, name)) = hooks.last() {
@@ -80,7 +84,8 @@ fn arrow(graph: &Graph, edge: &Edge) -> String {
 }
 
 fn table(node: &Node) -> String {
-    let mut out = String::from("<table border=\"1\" color=\"#8b96a2\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"4\">");
+    let mut out =
+        String::from("<table border=\"1\" color=\"#8b96a2\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"4\">");
     let about = node.entry.as_ref().map_or(String::new(), |(_, standing)| format!(" · {standing}"));
     // Writing to a String cannot fail.
     write!(

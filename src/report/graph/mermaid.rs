@@ -118,11 +118,7 @@ fn node(out: &mut String, at: usize, node: &Node) {
 }
 
 /// The rules of a chain by where they lead; each with its number and words.
-fn grouped<'a>(
-    at: usize,
-    node: &'a Node,
-    leads: &BTreeMap<(usize, usize), Vec<End>>,
-) -> Vec<(To<'a>, Vec<String>)> {
+fn grouped<'a>(at: usize, node: &'a Node, leads: &BTreeMap<(usize, usize), Vec<End>>) -> Vec<(To<'a>, Vec<String>)> {
     let mut found: Vec<(To<'a>, Vec<String>)> = Vec::new();
     // That a chain comes back at its end goes without saying; the policy of a base chain does not.
     let rows = node.rows.iter().enumerate().filter(|(_, row)| row.number.is_some() || node.entry.is_some());
@@ -156,7 +152,8 @@ fn words(text: &str) -> String {
     for character in text.chars() {
         match character {
             letter if letter.is_alphanumeric() => out.push(letter),
-            ' ' | '.' | ',' | ':' | '/' | '-' | '_' | '·' | '→' | '–' | '×' | '(' | ')' | '[' | ']' | '+' | '=' | '%' | '@' | '!' => {
+            ' ' | '.' | ',' | ':' | '/' | '-' | '_' | '·' | '→' | '–' | '×' | '(' | ')' | '[' | ']' | '+' | '='
+            | '%' | '@' | '!' => {
                 out.push(character);
             }
             // Writing to a String cannot fail.

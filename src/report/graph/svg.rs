@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::layout::{
-    Area, Card, FACTS, GROUP, LEGEND, LINE, MARGIN, NAME, PADDING, PILL, PLATE, Picture, Pill, Plate, RULE, SENTENCE, SMALL,
-    TITLE, counted, picture,
+    Area, Card, FACTS, GROUP, LEGEND, LINE, MARGIN, NAME, PADDING, PILL, PLATE, Picture, Pill, Plate, RULE, SENTENCE,
+    SMALL, TITLE, counted, picture,
 };
 use super::text::Face;
 use super::wires::Wire;
@@ -33,7 +33,9 @@ pub fn svg(graph: &Graph, version: &str) -> String {
         out.group(*y, group, picture.width);
     }
     // The lines first: should one pass behind a card, the card stays legible.
-    for wire in picture.wires.iter().filter(|wire| !wire.redirects).chain(picture.wires.iter().filter(|wire| wire.redirects)) {
+    for wire in
+        picture.wires.iter().filter(|wire| !wire.redirects).chain(picture.wires.iter().filter(|wire| wire.redirects))
+    {
         out.wire(wire);
     }
     for (card, node) in picture.cards.iter().zip(&graph.chains) {
@@ -70,11 +72,7 @@ impl Drawing {
             xml(&graph.sentence)
         ));
         self.push(include_str!("style.txt").trim_end());
-        self.push(&format!(
-            "<defs>{}{}</defs>",
-            arrow("arrow", "tip"),
-            arrow("arrow-redirect", "tip tip-redirect")
-        ));
+        self.push(&format!("<defs>{}{}</defs>", arrow("arrow", "tip"), arrow("arrow-redirect", "tip tip-redirect")));
         self.push(&format!("<rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>"));
         let mut y = MARGIN - 4;
         for line in title {
@@ -93,13 +91,22 @@ impl Drawing {
         }
         let bold = if face.bold { " b" } else { "" };
         let Face { size, .. } = face;
-        self.push(&format!("<text x=\"{x}\" y=\"{y}\" class=\"{class}{bold}\" font-size=\"{size}\">{}</text>", xml(text)));
+        self.push(&format!(
+            "<text x=\"{x}\" y=\"{y}\" class=\"{class}{bold}\" font-size=\"{size}\">{}</text>",
+            xml(text)
+        ));
     }
 
     fn group(&mut self, y: i32, group: &str, width: i32) {
         self.words(MARGIN, y - 6, "hook", GROUP, group);
         if let Some((_, about)) = HOOKS.iter().find(|(name, _)| *name == group) {
-            self.words(MARGIN + GROUP.width(group) + i32::try_from(group.len()).unwrap_or(0) + 12, y - 6, "muted", FACTS, about);
+            self.words(
+                MARGIN + GROUP.width(group) + i32::try_from(group.len()).unwrap_or(0) + 12,
+                y - 6,
+                "muted",
+                FACTS,
+                about,
+            );
         }
         let right = width - MARGIN;
         self.push(&format!("<path class=\"rule\" d=\"M{MARGIN} {y}H{right}\"/>"));
@@ -178,7 +185,9 @@ impl Drawing {
     fn pill(&mut self, pill: &Pill, outcome: Outcome) {
         let Area { x, y, width, height } = pill.area;
         let class = class(outcome);
-        self.push(&format!("<rect class=\"pill {class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"9\"/>"));
+        self.push(&format!(
+            "<rect class=\"pill {class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"9\"/>"
+        ));
         let Face { size, .. } = PILL;
         for (at, line) in pill.lines.iter().enumerate() {
             let base = y + 13 + 15 * i32::try_from(at).unwrap_or(0);
@@ -193,7 +202,10 @@ impl Drawing {
     fn plate(&mut self, plate: &Plate, whole: &str) {
         let Area { x, y, width, height } = plate.area;
         self.push(&format!("<g><title>{}</title>", xml(whole)));
-        self.push(&format!("<rect class=\"plate\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{}\"/>", height / 2));
+        self.push(&format!(
+            "<rect class=\"plate\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{}\"/>",
+            height / 2
+        ));
         let Face { size, .. } = PLATE;
         for (at, line) in plate.lines.iter().enumerate() {
             let base = y + 9 + 14 + 18 * i32::try_from(at).unwrap_or(0);
@@ -254,7 +266,8 @@ fn class(outcome: Outcome) -> &'static str {
 fn path(points: &[(i32, i32)]) -> String {
     const ROUND: i32 = 6;
     let mut out = String::new();
-    let towards = |from: i32, to: i32| (to - from).clamp(-ROUND, ROUND).clamp(-(to - from).abs() / 2, (to - from).abs() / 2);
+    let towards =
+        |from: i32, to: i32| (to - from).clamp(-ROUND, ROUND).clamp(-(to - from).abs() / 2, (to - from).abs() / 2);
     for (at, (x, y)) in points.iter().copied().enumerate() {
         let (before, after) = (at.checked_sub(1).and_then(|before| points.get(before)), points.get(at + 1));
         // Writing to a String cannot fail.

@@ -98,7 +98,8 @@ fn block(block: &Block<'_>, everyone: &[Block<'_>], form: Form<'_>, out: &mut St
     // Where iptables' own chains stand is told by hook and table.
     let usual = base.syntax == Syntax::Iptables && form.columns != Columns::All;
     let standing = if usual { String::new() } else { format!(" · {}", standing_words(base)) };
-    let devices = if base.devices.is_empty() { String::new() } else { format!(" · device {}", base.devices.join(", ")) };
+    let devices =
+        if base.devices.is_empty() { String::new() } else { format!(" · device {}", base.devices.join(", ")) };
     let mut notes = Vec::new();
     if base.policy == Some(Policy::Drop) {
         notes.push("policy DROP".to_owned());
