@@ -36,22 +36,22 @@ pub struct Rules {
     pub all: bool,
     #[command(flatten)]
     which: Which,
-    /// Only tables of this name (repeat it for more)
+    /// Only tables of this name; may be repeated
     #[arg(long = "table", value_name = "NAME")]
     tables: Vec<String>,
-    /// Only chains of this name (repeat it for more)
+    /// Only chains of this name; may be repeated
     #[arg(long = "chain", value_name = "NAME")]
     chains: Vec<String>,
     /// Plain words alone, without numbers and counters
     #[arg(long)]
     why: bool,
-    /// Also ask the node's own iptables-save programs, and say where they see other rules
+    /// Ask the node's own iptables-save too, say what differs
     ///
     /// They are started inside the namespace and only for tables that exist already; nothing else of nslens starts a program.
     /// Nothing is written, but they may take the lock of iptables (/run/xtables.lock) while they read.
     #[arg(long)]
     cross_check: bool,
-    /// table, wide (with rules' texts), json, yaml, save, nft; dot, mermaid, svg
+    /// table, wide, json, yaml, save, nft, dot, mermaid, svg
     #[arg(
         short,
         long,
