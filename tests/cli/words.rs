@@ -8,14 +8,16 @@ use std::fmt::Write;
 use std::path::Path;
 
 use nslens::analysis::describe::told;
+use nslens::analysis::native::reading;
 use nslens::analysis::paths::Paths;
 use nslens::archive::{self, Loaded};
 use nslens::model::{Body, Chain, Family, Hook, Rule, Table};
 use nslens::packet::Condition;
-use nslens::syntax::parse_body;
+use nslens::syntax::{parse_body, print_rule};
 use nslens::xt::{self, Action, Match, Target, Token, parse_rule};
 
 use crate::corpus::{corpus, files};
+use crate::kernel::{assembled, messages};
 use crate::program::{say, text_of};
 
 const FILE: &str = "words/corpus.txt";
@@ -269,4 +271,64 @@ fn write(rules: &BTreeMap<(bool, String), xt::Rule>) {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(FILE);
     std::fs::write(path, out).expect("the file is written");
+}
+
+#[test]
+fn rules_of_nft_are_all_told_and_told_apart() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for name in ["nf-native", "nf-listed"] {
+        for ruleset in assembled(&messages(name)) {
+            for table in &ruleset.tables {
+                let paths = Paths::of(table);
+                for chain in &table.chains {
+                    let mut said: BTreeMap<String, (String, &Rule)> = BTreeMap::new();
+                    for (at, rule) in chain.rules.iter().enumerate() {
+                        let Body::Nft(native) = &rule.body else { continue };
+                        count += 1;
+                        let text = print_rule(ruleset.family, table, chain, rule);
+                        let Some(words) = told(ruleset.family, table, &paths, chain, at) else {
+                            // Not even nft's own words are known where the text is in brackets.
+                            if native.unknown().is_empty() && !text.starts_with('[') {
+                                wrong.push(format!("{text}\n    has no words"));
+                            }
+                            continue;
+                        };
+                        // Of the last rule it is said that it gets the rest.
+                        let words = format!("{} → {}", words.who, words.what).replace("all other", "all");
+                        let plain = uncounted(&text);
+                        let read = |rule| reading(ruleset.family, table, rule).map(|reading| reading.rule.into_owned());
+                        if let Some((other, before)) = said.insert(words.clone(), (plain.clone(), rule))
+                            && other != plain
+                            && !(read(before).zip(read(rule)).is_some_and(|(one, other)| same(&one, &other)))
+                        {
+                            wrong.push(format!("{words}\n    {other}\n    {plain}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} rules:\n{}", wrong.len(), wrong.join("\n"));
+    say(&format!("{count} rules of nft told apart"));
+}
+
+/// A rule of nft without what it has counted, and without its comment.
+fn uncounted(text: &str) -> String {
+    let text = text.split(" comment \"").next().unwrap_or_default();
+    // A test that the next one makes by itself.
+    let text = text.replace("ip protocol icmp icmp ", "icmp ");
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut out: Vec<&str> = Vec::new();
+    let mut skip = 0;
+    for word in words {
+        if skip > 0 {
+            skip -= 1;
+        } else if word == "counter" {
+            skip = if text.contains("counter packets") { 4 } else { 0 };
+        } else {
+            out.push(word);
+        }
+    }
+    out.join(" ")
 }

@@ -159,7 +159,9 @@ impl<'a> Builder<'a> {
         if chain.hook.is_some() {
             notes.extend(rivals(block, everyone).iter().filter_map(|other| {
                 let base = other.chains.first()?;
-                Some(format!("same priority as {}: order unknown", place(other, base)))
+                let name =
+                    if base.name == hook(base) { String::new() } else { format!(" · chain {}", escape(&base.name)) };
+                Some(format!("same priority as {}{name}: order unknown", place(other, base)))
             }));
         }
         let paths = self.paths.entry(key.0).or_insert_with(|| Paths::of(block.table));
