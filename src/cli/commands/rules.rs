@@ -300,14 +300,13 @@ fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     let chains = tables().filter(|table| chosen.table(&table.name)).flat_map(|table| &table.chains);
     let chains: BTreeSet<&str> = chains.map(|chain| chain.name.as_str()).collect();
     for (kind, asked, there) in [("table", &arguments.tables, there), ("chain", &arguments.chains, chains)] {
-        for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
-            let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
-            let names = there.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(failure.hint(match names.as_str() {
-                "" => format!("there is no {kind} at all"),
-                names => format!("there is: {names}"),
-            }));
-        }
+        let Some(name) = asked.iter().find(|name| !there.contains(name.as_str())) else { continue };
+        let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
+        let names = there.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(failure.hint(match names.as_str() {
+            "" => format!("there is no {kind} at all"),
+            names => format!("there is: {names}"),
+        }));
     }
     Ok(())
 }
