@@ -154,6 +154,7 @@ fn fulfil(condition: &Condition, packet: &mut Packet) {
         Condition::Device { device, name, .. } => match device {
             Device::Input => packet.input = Known::Is(name.clone()),
             Device::Output => packet.output = Known::Is(name.clone()),
+            Device::BridgeInput | Device::BridgeOutput => {}
         },
         _ => {}
     }
@@ -175,7 +176,7 @@ fn set(field: Field, value: u128, packet: &mut Packet) {
         Field::Uid if packet.uid != Known::Absent => packet.uid = small,
         Field::Gid if packet.gid != Known::Absent => packet.gid = small,
         Field::Mark => packet.mark = small,
-        Field::Uid | Field::Gid | Field::Protocol | Field::ConnectionMark | Field::State => {}
+        _ => {}
     }
 }
 

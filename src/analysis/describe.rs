@@ -24,6 +24,8 @@ pub enum Outcome {
     Returns,
     /// It meets the next rule.
     GoesOn,
+    /// A program outside the kernel decides.
+    Handed,
     /// What becomes of it is not understood.
     Unknown,
 }
@@ -158,7 +160,7 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
         Action::Accept if on_the_way => ("left alone (accepted)", Outcome::Exempt),
         Action::Accept => ("accepted", Outcome::Accepted),
         Action::Drop => ("dropped", Outcome::Dropped),
-        Action::Queue => ("handed to a program (QUEUE)", Outcome::Unknown),
+        Action::Queue => ("handed to a program (QUEUE)", Outcome::Handed),
         Action::Return if !on_the_way => ("goes back", Outcome::Returns),
         Action::Return if paths.redirects_after(&chain.name) => ("goes back to the calling chain", Outcome::Returns),
         Action::Return => ("left alone", Outcome::Exempt),
@@ -171,11 +173,16 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
 
 fn outcome(effect: &Effect) -> Outcome {
     match effect {
-        Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. } => Outcome::Redirected,
-        Effect::Source => Outcome::Accepted,
+        Effect::Redirect(_)
+        | Effect::Destination(_)
+        | Effect::Network { .. }
+        | Effect::Prefix { destination: true, .. }
+        | Effect::Transparent { .. } => Outcome::Redirected,
+        Effect::Source(_) | Effect::OutgoingSource(_) => Outcome::Accepted,
         Effect::Stop => Outcome::Dropped,
+        Effect::Queue { .. } => Outcome::Handed,
         Effect::Opaque(_) => Outcome::Unknown,
-        // Those that are added to the list change something and go on.
+        // All others change something, and the packet goes on.
         _ => Outcome::GoesOn,
     }
 }

@@ -169,6 +169,13 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
     let (kind, order) = left.kind(place);
     let one = |bytes: &[u8]| constant::text(kind, bytes, order, place.devices);
     let bits = |bytes: &[u8]| Some(constant::flags(kind, number(bytes, order)?)?.join(","));
+    if let Right::Of { mask, value } = right
+        && mask == value
+        && number(value, order)?.is_power_of_two()
+    {
+        let (sign, flag) = (if sign.is_empty() { "==" } else { sign }, bits(value)?);
+        return Some(format!("{} & {flag} {sign} {flag}", left.text(place)?));
+    }
     let right = match right {
         Right::Value(value) => match left {
             Term::Concat(_) => super::set_text::concatenation(&left.kinds(place), value, None, place)?,

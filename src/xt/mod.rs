@@ -3,11 +3,13 @@
 //! Legacy xtables and iptables-nft carry the same payload bytes, so one decoder serves both backends. What is not understood
 //! stays as name, revision and bytes ([`Unknown`]).
 
+mod address;
 mod bytes;
 mod extension;
 mod ip;
 pub mod matches;
 mod rule;
+mod services;
 pub mod targets;
 mod text;
 mod words;

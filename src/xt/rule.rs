@@ -89,7 +89,14 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         let Action::Target(target) = &self.action else { return false };
-        matches!(target.effect(), Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. })
+        matches!(
+            target.effect(),
+            Effect::Redirect(_)
+                | Effect::Destination(_)
+                | Effect::Network { .. }
+                | Effect::Prefix { destination: true, .. }
+                | Effect::Transparent { .. }
+        )
     }
 
     /// What of it is not understood.

@@ -14,7 +14,7 @@ fn colour(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "#fce4e1",
         Outcome::Enters => "#f1f4f7",
         Outcome::Returns => "#ffffff",
-        Outcome::GoesOn => "#f0eafa",
+        Outcome::GoesOn | Outcome::Handed => "#f0eafa",
         Outcome::Unknown => "#fdf1d3",
     }
 }

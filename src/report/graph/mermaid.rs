@@ -98,7 +98,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "dropped",
         Outcome::Enters => "enters",
         Outcome::Returns => "returns",
-        Outcome::GoesOn => "goeson",
+        Outcome::GoesOn | Outcome::Handed => "goeson",
         Outcome::Unknown => "unknown",
     }
 }

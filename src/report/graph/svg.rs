@@ -258,7 +258,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "dropped",
         Outcome::Enters => "enters",
         Outcome::Returns => "returns",
-        Outcome::GoesOn => "goes-on",
+        Outcome::GoesOn | Outcome::Handed => "goes-on",
         Outcome::Unknown => "unknown",
     }
 }

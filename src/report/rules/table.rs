@@ -176,7 +176,6 @@ fn rule(
     let family: Family = block.ruleset.family;
     let text = escape(&print_rule(family, block.table, chain, rule)).into_owned();
     let told = describe::told(family, block.table, paths, chain, index);
-    let words = told.as_ref().map_or_else(|| text.clone(), unbroken);
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = match form.columns {
         Columns::Words => " ".repeat(INDENT - 2),
@@ -188,9 +187,10 @@ fn rule(
         write!(columns, "{bytes:>PACKETS$}").ok();
     }
     let indent = columns.chars().count() + 2;
-    let outcome = told.map(|told| told.outcome);
+    let outcome = told.as_ref().map(|told| told.outcome);
     // Lines that go on stand two further in.
     let width = form.width.saturating_sub(indent + 2).max(20);
+    let words = told.as_ref().map_or_else(|| text.clone(), |told| unbroken(told, width));
     for (at, part) in wrap(&words, width).iter().enumerate() {
         let part = paint_words(&part.replace(NO_BREAK, " "), at, outcome, form.paint);
         if at == 0 {
@@ -208,12 +208,12 @@ fn rule(
 
 /// A blank at which no line is broken.
 const NO_BREAK: char = '\u{a0}';
-/// What happens is kept on one line with its arrow, unless it is longer than this.
-const TOGETHER: usize = 40;
 
-fn unbroken(told: &Told) -> String {
+/// Keeps what happens together with its arrow on one line, if it fits there.
+fn unbroken(told: &Told, width: usize) -> String {
     let (who, what) = (escape(&told.who), escape(&told.what));
-    let what = if what.chars().count() > TOGETHER { what.into_owned() } else { what.replace(' ', "\u{a0}") };
+    let together = what.chars().count() + 2 <= width;
+    let what = if together { what.replace(' ', "\u{a0}") } else { what.into_owned() };
     format!("{who} →{NO_BREAK}{what}")
 }
 

@@ -35,12 +35,13 @@ impl Extension for Nflog {
     ];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
-        let (length, limited) = (layout.u32(0)?, layout.u16(8)? & COPY_LENGTH != 0);
-        (revision == 0).then(|| {
+        let layout = Layout::of(data, 80)?;
+        let (length, flags) = (layout.u32(0)?, layout.u16(8)?);
+        let limited = flags & COPY_LENGTH != 0;
+        (revision == 0 && flags & !COPY_LENGTH == 0).then(|| {
             Some(Self {
                 group: layout.u16(4)?,
-                prefix: layout.text(12, 64)?,
+                prefix: layout.name(12, 64)?,
                 size: limited.then_some(length),
                 range: (!limited && length != 0).then_some(length),
                 threshold: layout.u16(6)?,
