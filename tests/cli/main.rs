@@ -22,3 +22,4 @@ mod sets;
 mod snapshot;
 mod streams;
 mod usage;
+mod words;

@@ -5,6 +5,7 @@
 mod support;
 
 mod below;
+mod cross_check;
 mod demo;
 mod extensions;
 mod families;

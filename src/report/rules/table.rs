@@ -208,14 +208,12 @@ fn rule(
 
 /// A blank at which no line is broken.
 const NO_BREAK: char = '\u{a0}';
-/// What happens is kept on one line with its arrow, unless it is longer than this.
-const TOGETHER: usize = 40;
 
 /// Keeps what happens together with its arrow on one line, if it fits there.
 fn unbroken(told: &Told, width: usize) -> String {
     let (who, what) = (escape(&told.who), escape(&told.what));
-    let whole = what.chars().count() <= TOGETHER.min(width.saturating_sub(1));
-    let what = if whole { what.replace(' ', "\u{a0}") } else { what.into_owned() };
+    let together = what.chars().count() + 2 <= width;
+    let what = if together { what.replace(' ', "\u{a0}") } else { what.into_owned() };
     format!("{who} →{NO_BREAK}{what}")
 }
 
