@@ -12,6 +12,7 @@ mod families;
 mod flows;
 mod interfaces;
 mod listed;
+mod manual;
 mod native;
 mod order;
 mod owners;
