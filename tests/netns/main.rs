@@ -10,6 +10,7 @@ mod demo;
 mod extensions;
 mod families;
 mod flows;
+mod foreign;
 mod interfaces;
 mod listed;
 mod manual;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::describe;
 use crate::analysis::paths::Paths;
-use crate::model::{Chain, Family, Ruleset, Snapshot, Table};
+use crate::model::{Chain, Family, Ruleset, Snapshot, Syntax, Table};
 use crate::report::document;
 use crate::syntax::print_rule;
 
@@ -47,12 +47,18 @@ fn chain(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain) -> Val
 
 fn rule(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<Value> {
     let rule = chain.rules.get(index)?;
-    Some(json!({
+    let mut value = json!({
         "number": index + 1,
         "text": print_rule(family, table, chain, rule),
         "packets": rule.counters.map(|counters| counters.packets),
         "bytes": rule.counters.map(|counters| counters.bytes),
         "means": describe::means(family, table, paths, chain, index),
         "unknown": describe::unknown(rule),
-    }))
+    });
+    if chain.is_foreign(rule)
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.insert("syntax".to_owned(), json!(Syntax::Nft));
+    }
+    Some(value)
 }
