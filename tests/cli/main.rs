@@ -20,6 +20,7 @@ mod rules;
 mod sentence;
 mod sets;
 mod snapshot;
+mod strangers;
 mod streams;
 mod usage;
 mod words;
