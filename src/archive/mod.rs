@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
-use crate::syntax::{SaveError, left_out, parse_save};
+use crate::syntax::{NftFault, NftRead, SaveError, left_out, parse_nft, parse_save};
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
@@ -50,9 +50,12 @@ pub enum ArchiveError {
     /// A snapshot that is damaged or cut.
     #[error("the snapshot is damaged or cut short: {0}")]
     Damaged(String),
-    /// nft text, which this version does not read.
-    #[error("it is nft's text, which this nslens does not read yet; give it a snapshot or iptables-save text")]
-    NftText,
+    /// nft's text without a table that is understood.
+    #[error("it is not understood as nft's text: {0}")]
+    Nft(NftFault),
+    /// nft's text without a table.
+    #[error("it is nft's text, and no table stands in it")]
+    NoTable,
     /// Saved rules that are not understood.
     #[error("it is not understood as iptables-save text: {0}")]
     Save(#[from] SaveError),
@@ -85,8 +88,9 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     if start.starts_with('{') {
         return v1::read(text).map(|snapshot| Loaded::Snapshot(Box::new(snapshot)));
     }
-    if start.starts_with("table ") {
-        return Err(ArchiveError::NftText);
+    if is_nft(start) {
+        let NftRead { rulesets, faults } = parse_nft(text);
+        return nft_rules(rulesets, &faults);
     }
     let unread = left_out(text).into_iter().map(|table| Unread {
         source: format!("table {table}"),
@@ -96,6 +100,29 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         cause: Cause::Unsupported,
     });
     Ok(Loaded::Rules(parse_save(text, family)?, unread.collect()))
+}
+
+/// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
+fn is_nft(text: &str) -> bool {
+    const WORDS: [&str; 8] = ["table", "add", "create", "insert", "flush", "define", "include", "destroy"];
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next().unwrap_or_default();
+    first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))
+}
+
+/// nft's tables, and what of them is not understood.
+fn nft_rules(rulesets: Vec<Ruleset>, faults: &[NftFault]) -> Result<Loaded, ArchiveError> {
+    if rulesets.is_empty() {
+        return Err(faults.first().map_or(ArchiveError::NoTable, |fault| ArchiveError::Nft(fault.clone())));
+    }
+    let unread = faults.iter().map(|fault| Unread {
+        source: format!("line {}, column {}", fault.line, fault.column),
+        error: fault.what.clone(),
+        means: "what stands there is kept as text".to_owned(),
+        subject: Subject::Rules,
+        cause: Cause::Unsupported,
+    });
+    Ok(Loaded::Rules(rulesets, unread.collect()))
 }
 
 /// Writes a snapshot, compressed if wanted.

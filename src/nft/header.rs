@@ -73,6 +73,53 @@ pub(super) fn numbered(header: &str, number: usize) -> Option<&'static Field> {
     FIELDS.iter().filter(|field| field.header == header).nth(number.checked_sub(1)?)
 }
 
+/// The field of this name.
+#[must_use]
+pub fn named(header: &str, name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.header == header && field.name == name)
+}
+
+/// nft's own number of a field within its header, from 1.
+#[must_use]
+pub(super) fn number_of(field: &Field) -> Option<usize> {
+    let mut fields = FIELDS.iter().filter(|other| other.header == field.header);
+    fields.position(|other| other.name == field.name).map(|place| place + 1)
+}
+
+/// nft's numbers of headers (`enum proto_desc_id`).
+const DESCRIPTIONS: [(u32, &str); 12] = [
+    (4, "icmp"),
+    (6, "udp"),
+    (7, "udplite"),
+    (8, "tcp"),
+    (10, "sctp"),
+    (11, "th"),
+    (12, "ip"),
+    (13, "ip6"),
+    (14, "icmpv6"),
+    (15, "arp"),
+    (16, "vlan"),
+    (17, "ether"),
+];
+
+/// nft's number of a header.
+#[must_use]
+pub(super) fn description(header: &str) -> Option<u32> {
+    DESCRIPTIONS.iter().find(|(_, name)| *name == header).map(|(number, _)| *number)
+}
+
+/// The header of nft's number.
+#[must_use]
+pub(super) fn described(number: u32) -> Option<&'static str> {
+    DESCRIPTIONS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+/// The protocol that a transport header belongs to.
+#[must_use]
+pub(super) fn protocol_of(header: &str) -> Option<u8> {
+    (0..=u8::MAX).find(|number| transport(Some(*number)) == Some(header))
+}
+
 /// The field of a header that lies exactly there.
 #[must_use]
 pub(super) fn field(header: &str, offset: u32, bits: u32) -> Option<&'static Field> {

@@ -307,22 +307,7 @@ fn noted_term(noted: &[u8]) -> Option<Term> {
             Term::Load(Load::Ct { key: number_of(data, 0)?, direction: direction.filter(|direction| *direction < 2) })
         }
         PAYLOAD => {
-            // `enum proto_desc_id`
-            let header = match number_of(data, 0)? {
-                4 => "icmp",
-                6 => "udp",
-                7 => "udplite",
-                8 => "tcp",
-                10 => "sctp",
-                11 => "th",
-                12 => "ip",
-                13 => "ip6",
-                14 => "icmpv6",
-                15 => "arp",
-                16 => "vlan",
-                17 => "ether",
-                _ => return None,
-            };
+            let header = header::described(number_of(data, 0)?)?;
             Term::Field(header::numbered(header, usize::try_from(number_of(data, 1)?).ok()?)?)
         }
         CONCATENATION => {
@@ -363,6 +348,27 @@ fn helper(data: &[u8]) -> Option<String> {
         _ => return None,
     };
     Some(format!("type \"{}\" protocol {protocol}\n\t\tl3proto {family}", name?))
+}
+
+/// A helper's attributes as the kernel sends them.
+pub(super) fn helper_object(name: &str, family: super::Family, protocol: u8) -> Expression {
+    let family: u16 = match family {
+        super::Family::Inet => 1,
+        super::Family::Ip6 => 10,
+        _ => 2,
+    };
+    let mut data = Vec::new();
+    let mut put = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(value.len() + 4).unwrap_or_default();
+        data.extend(length.to_ne_bytes());
+        data.extend(kind.to_ne_bytes());
+        data.extend(value);
+        data.resize(data.len().next_multiple_of(4), 0);
+    };
+    put(1, &[name.as_bytes(), &[0]].concat());
+    put(2, &family.to_be_bytes());
+    put(3, &[protocol]);
+    Expression::Unknown { name: "ct helper".to_owned(), data }
 }
 
 fn object_word(kind: u32) -> Option<&'static str> {

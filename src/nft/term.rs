@@ -115,6 +115,19 @@ fn ct(key: u32) -> Option<(&'static str, Kind, Order)> {
     CT.get(usize::try_from(key).ok()?).copied().filter(|(word, ..)| !word.is_empty())
 }
 
+/// The key of a property of the packet.
+#[must_use]
+pub fn meta_named(word: &str) -> Option<u32> {
+    let place = META.iter().position(|(known, ..)| *known == word).and_then(|place| u32::try_from(place).ok());
+    place.or_else(|| (word == "day").then_some(DAY))
+}
+
+/// The key of a property of the connection.
+#[must_use]
+pub fn ct_named(word: &str) -> Option<u32> {
+    CT.iter().position(|(known, ..)| *known == word && !word.is_empty()).and_then(|place| u32::try_from(place).ok())
+}
+
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 
@@ -172,13 +185,36 @@ impl Load {
     }
 }
 
+const TCP: [(u8, &str); 7] =
+    [(0, "eol"), (1, "nop"), (2, "maxseg"), (3, "window"), (4, "sack-perm"), (5, "sack"), (8, "timestamp")];
+const IPV4: [(u8, &str); 4] = [(7, "rr"), (131, "lsrr"), (137, "ssrr"), (148, "ra")];
+const IPV6: [(u8, &str); 5] = [(0, "hbh"), (43, "rt"), (44, "frag"), (60, "dst"), (135, "mh")];
+
 impl HeaderOption {
+    /// From nft's words for the option or header, and for its field; without one, whether it is there is asked.
+    #[must_use]
+    pub fn named(of: u32, option: &str, field: Option<&str>) -> Option<Self> {
+        let names: &[(u8, &str)] = match of {
+            0 => &IPV6,
+            1 => &TCP,
+            _ => &IPV4,
+        };
+        let known = names.iter().find(|(_, name)| *name == option).map(|(number, _)| *number);
+        let number = known.or_else(|| option.parse().ok().filter(|_| of == 1))?;
+        let (offset, length) = match (of, option, field) {
+            (_, _, None) => (0, 1),
+            (1, "maxseg", Some("size")) => (2, 2),
+            (1, "window", Some("count")) => (2, 1),
+            (1, "timestamp", Some("tsval")) => (2, 4),
+            (1, "timestamp", Some("tsecr")) => (6, 4),
+            (1, _, Some("length")) => (1, 1),
+            _ => return None,
+        };
+        Some(Self { of, number, offset, length, present: field.is_none() })
+    }
+
     /// `tcp option maxseg size`
     fn text(self) -> Option<String> {
-        const TCP: [(u8, &str); 7] =
-            [(0, "eol"), (1, "nop"), (2, "maxseg"), (3, "window"), (4, "sack-perm"), (5, "sack"), (8, "timestamp")];
-        const IPV4: [(u8, &str); 4] = [(7, "rr"), (131, "lsrr"), (137, "ssrr"), (148, "ra")];
-        const IPV6: [(u8, &str); 5] = [(0, "hbh"), (43, "rt"), (44, "frag"), (60, "dst"), (135, "mh")];
         let named = |names: &[(u8, &'static str)]| {
             names.iter().find(|(number, _)| *number == self.number).map(|(_, name)| *name)
         };
