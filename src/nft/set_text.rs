@@ -366,8 +366,8 @@ pub(super) fn helper_object(name: &str, family: super::Family, protocol: u8) -> 
         data.resize(data.len().next_multiple_of(4), 0);
     };
     put(1, &[name.as_bytes(), &[0]].concat());
-    put(2, &family.to_be_bytes());
     put(3, &[protocol]);
+    put(2, &family.to_be_bytes());
     Expression::Unknown { name: "ct helper".to_owned(), data }
 }
 

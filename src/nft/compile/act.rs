@@ -283,6 +283,8 @@ impl Draft<'_, '_> {
         };
         let (set, expressions) = (set.to_owned(), expressions.to_vec());
         let key = register(key_word);
+        // The kernel tells of none as of zero.
+        let timeout = timeout.or(Some(0));
         self.out.push(Expression::Update { set, operation, key, data, timeout, expressions });
         Ok(())
     }

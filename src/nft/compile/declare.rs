@@ -91,6 +91,9 @@ pub fn set(tree: &SetTree, family: Family, devices: &[(u32, String)]) -> Result<
         (None, None) => None,
     };
     set.elements = elements(&tree.elements, &key, set.is_interval(), tree.merge, wanted, devices)?;
+    if set.is_constant() {
+        set.size = u32::try_from(tree.elements.len()).ok();
+    }
     Ok(set)
 }
 
@@ -130,10 +133,8 @@ fn notes(tree: &SetTree, key: &[Shape], data: &[Shape]) -> Vec<u8> {
     };
     let mut out = Vec::new();
     note(&mut out, KEY_ORDER, &order(key).to_ne_bytes());
-    if tree.map {
-        // Verdicts and objects have none of their own: the machine's.
-        let order = if data.is_empty() { 1 } else { order(data) };
-        note(&mut out, DATA_ORDER, &order.to_ne_bytes());
+    if tree.map && object(&tree.data.join(" ")).is_none() {
+        note(&mut out, DATA_ORDER, &order(data).to_ne_bytes());
     }
     if tree.merge {
         note(&mut out, MERGE, &1_u32.to_ne_bytes());

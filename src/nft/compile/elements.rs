@@ -155,7 +155,7 @@ pub(super) fn elements(
         }
     }
     if interval && shapes.len() == 1 {
-        let mut all = with_ends(ranges, merge && wanted.is_none(), wanted.is_some());
+        let mut all = with_ends(ranges, merge && wanted.is_none(), merge && wanted.is_some());
         all.extend(found);
         return Ok(all);
     }

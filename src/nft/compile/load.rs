@@ -43,6 +43,8 @@ impl Draft<'_, '_> {
             Term::Load(Load::Ct { key: EXPIRATION, .. }) => shape.bytes = 4,
             Term::Load(Load::Ct { key: HELPER, .. }) => shape.bytes = 16,
             Term::Load(Load::Socket { key: 0 | 2, .. }) => (shape.kind, shape.bytes) = (Kind::Integer, 1),
+            // Whether something was found is told in a whole register.
+            Term::Load(Load::Fib { result: 1 | 3, .. }) => shape.bytes = 4,
             Term::Load(Load::Route { key: 3 }) => shape.bytes = 2,
             _ => {}
         }
