@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
-use crate::syntax::{NftFault, NftRead, SaveError, left_out, parse_nft, parse_save};
+use crate::syntax::{NftFault, NftRead, SaveError, left_out, parse_nft, parse_nft_json, parse_save};
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
@@ -54,7 +54,7 @@ pub enum ArchiveError {
     #[error("it is not understood as nft's text: {0}")]
     Nft(NftFault),
     /// nft's text without a table.
-    #[error("it is nft's text, and no table stands in it")]
+    #[error("it is nft's text or JSON, and no table stands in it")]
     NoTable,
     /// Saved rules that are not understood.
     #[error("it is not understood as iptables-save text: {0}")]
@@ -86,6 +86,10 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         return Err(ArchiveError::Empty);
     }
     if start.starts_with('{') {
+        if v1::is_nft(text) {
+            let NftRead { rulesets, faults } = parse_nft_json(text);
+            return nft_rules(rulesets, &faults);
+        }
         return v1::read(text).map(|snapshot| Loaded::Snapshot(Box::new(snapshot)));
     }
     if is_nft(start) {

@@ -122,11 +122,10 @@ fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
     }
 }
 
-/// The priority that a name stands for at a hook.
-pub(super) fn named_priority(family: Family, hook: Hook, name: &str) -> Option<i32> {
-    let usual = usual_priorities(family).iter();
-    let mut found = usual.filter(|(known, _, only)| *known == name && only.is_none_or(|only| only == hook));
-    found.next().map(|(_, value, _)| *value)
+/// The priority that a name stands for.
+pub(super) fn named_priority(family: Family, name: &str) -> Option<i32> {
+    // Newer versions know each name at every hook where it has a meaning.
+    usual_priorities(family).iter().find(|(known, ..)| *known == name).map(|(_, value, _)| *value)
 }
 
 /// The names of priorities, and the hook where a name is known at one only.

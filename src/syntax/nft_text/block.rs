@@ -422,7 +422,7 @@ impl Parser<'_> {
             }
         }
         self.expect_word("priority")?;
-        let priority = self.priority(hook)?;
+        let priority = self.priority()?;
         if let Some(chain) = chain {
             chain.syntax = Syntax::Nft;
             (chain.kind, chain.hook, chain.priority) = (Some(kind), Some(hook), Some(priority));
@@ -433,7 +433,7 @@ impl Parser<'_> {
     }
 
     /// `-100`, `filter`, `filter + 5`, `dstnat-1`
-    fn priority(&mut self, hook: Hook) -> Result<i32, Fault> {
+    fn priority(&mut self) -> Result<i32, Fault> {
         let negative = self.sign("-");
         let token = self.peek();
         if crate::nft::number_of(token.text).is_some() || negative {
@@ -446,8 +446,8 @@ impl Parser<'_> {
             word = name;
             offset = -less.parse::<i32>().map_err(|_| self.fault("a priority is expected"))?;
         }
-        let base = crate::syntax::nft::named_priority(self.family, hook, word);
-        let base = base.ok_or_else(|| self.fault(format!("priority {word:?} is not known at this hook")))?;
+        let base = crate::syntax::nft::named_priority(self.family, word);
+        let base = base.ok_or_else(|| self.fault(format!("priority {word:?} is not known")))?;
         for (sign, factor) in [("+", 1), ("-", -1)] {
             if self.sign(sign) {
                 let number: i32 = self.number("a number")?;
