@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 
 use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
 use crate::syntax::{NftFault, NftRead, SaveError, left_out, parse_nft, parse_nft_json, parse_save};
+use crate::wire::nf_table::in_its_language;
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
@@ -115,18 +116,36 @@ fn is_nft(text: &str) -> bool {
 }
 
 /// nft's tables, and what of them is not understood.
-fn nft_rules(rulesets: Vec<Ruleset>, faults: &[NftFault]) -> Result<Loaded, ArchiveError> {
+fn nft_rules(mut rulesets: Vec<Ruleset>, faults: &[NftFault]) -> Result<Loaded, ArchiveError> {
     if rulesets.is_empty() {
         return Err(faults.first().map_or(ArchiveError::NoTable, |fault| ArchiveError::Nft(fault.clone())));
     }
-    let unread = faults.iter().map(|fault| Unread {
-        source: format!("line {}, column {}", fault.line, fault.column),
-        error: fault.what.clone(),
+    for ruleset in &mut rulesets {
+        for table in &mut ruleset.tables {
+            in_its_language(ruleset.family, table);
+        }
+    }
+    let faults = faults.iter().map(|fault| (format!("line {}, column {}", fault.line, fault.column), &fault.what));
+    Ok(Loaded::Rules(rulesets, not_understood(faults)))
+}
+
+/// Places of a text that are not understood; of very many the first.
+fn not_understood<'a>(faults: impl ExactSizeIterator<Item = (String, &'a String)>) -> Vec<Unread> {
+    /// Nobody reads more.
+    const MOST: usize = 20;
+    let all = faults.len();
+    let unread = |source: String, error: String| Unread {
+        source,
+        error,
         means: "what stands there is kept as text".to_owned(),
         subject: Subject::Rules,
         cause: Cause::Unsupported,
-    });
-    Ok(Loaded::Rules(rulesets, unread.collect()))
+    };
+    let mut found: Vec<Unread> = faults.take(MOST).map(|(place, what)| unread(place, what.clone())).collect();
+    if let Some(more) = all.checked_sub(MOST).filter(|more| *more > 0) {
+        found.push(unread(format!("{more} more places"), "they are not understood either".to_owned()));
+    }
+    found
 }
 
 /// Writes a snapshot, compressed if wanted.

@@ -11,9 +11,9 @@ mod print;
 
 pub use crate::nft::{elements_text, set_types};
 pub use nft::{NftText, print_nft};
-pub use nft_tables::{NftFault, NftRead};
 pub use nft_json::parse_nft_json;
-pub use nft_text::parse_nft;
 pub use nft_rule::{place_of, print_native};
+pub use nft_tables::{NftFault, NftRead};
+pub use nft_text::parse_nft;
 pub use parse::{SaveError, left_out, parse_body, parse_save};
 pub use print::{print_rule, print_save};

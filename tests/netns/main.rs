@@ -17,6 +17,7 @@ mod owners;
 mod permission;
 mod rules;
 mod sockets;
+mod texts;
 mod untouched;
 mod ways;
 

@@ -84,9 +84,7 @@ impl Draft<'_, '_> {
         }
         self.out.push(match what {
             Term::Meta(key) => Expression::SetMeta { key: *key, register },
-            Term::Load(Load::Ct { key, direction }) => {
-                Expression::SetCt { key: *key, direction: *direction, register }
-            }
+            Term::Load(Load::Ct { key, direction }) => Expression::SetCt { key: *key, direction: *direction, register },
             Term::Option(to) => Expression::SetOption { to: *to, register },
             Term::Field(Field { base, offset, bits, .. }) | Term::Raw(base, offset, bits) => {
                 let (offset, length) = (offset / 8, bits.div_ceil(8));
@@ -201,12 +199,7 @@ impl Draft<'_, '_> {
         }
     }
 
-    fn tproxy(
-        &mut self,
-        family: Option<u32>,
-        address: Option<&Value>,
-        port: Option<&Value>,
-    ) -> Result<(), Fault> {
+    fn tproxy(&mut self, family: Option<u32>, address: Option<&Value>, port: Option<&Value>) -> Result<(), Fault> {
         let known = match self.table.family {
             Family::Ip => IPV4,
             Family::Ip6 => IPV6,

@@ -129,14 +129,9 @@ impl Draft<'_, '_> {
             Term::Meta(key) => Expression::Meta { key: *key, register },
             Term::Load(from) => Expression::Load { from: *from, register },
             Term::Option(from) => Expression::Option { from: *from, register },
-            Term::Hash(None, modulus, seed, offset) => Expression::Hash {
-                kind: 1,
-                source: None,
-                modulus: *modulus,
-                seed: *seed,
-                offset: *offset,
-                register,
-            },
+            Term::Hash(None, modulus, seed, offset) => {
+                Expression::Hash { kind: 1, source: None, modulus: *modulus, seed: *seed, offset: *offset, register }
+            }
             Term::Field(field) => return self.load_bits(field.base, field.offset, field.bits, word),
             Term::Raw(base, offset, bits) => return self.load_bits(*base, *offset, *bits, word),
             _ => return Err("it cannot be loaded".to_owned()),

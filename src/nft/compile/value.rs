@@ -158,9 +158,7 @@ impl Shape {
         let unknown = |word: &str| format!("{word:?} is no {}", self.kind.word_or("value"));
         match value {
             Value::Word(word) | Value::Text(word) => plain(word, self.kind, devices).ok_or_else(|| unknown(word)),
-            Value::List(values) => {
-                values.iter().try_fold(0, |bits, value| Ok(bits | self.value(value, devices)?))
-            }
+            Value::List(values) => values.iter().try_fold(0, |bits, value| Ok(bits | self.value(value, devices)?)),
             Value::Binary(left, sign, right) => {
                 let (left, right) = (self.value(left, devices)?, self.value(right, devices)?);
                 Ok(match *sign {

@@ -63,7 +63,7 @@ pub(super) fn command(
         "rule" => {
             let chain = out.chain(place, text(inside, "chain")?);
             let parts = inside.get("expr").and_then(Json::as_array).ok_or("a rule without parts")?;
-            let parts = parts.iter().map(|part| written(part, family, at, faults)).collect();
+            let parts = parts.iter().flat_map(|part| written(part, family, at, faults)).collect();
             out.rule(place, chain, RuleTree { parts, comment: comment() }, false);
         }
         "set" | "map" => {

@@ -5,10 +5,15 @@ use serde_json::Value as Json;
 use super::value::{item, pair, stateful, value, verdict};
 use super::{number, number_or, only, text, texts};
 use crate::nft::{Answer, Expression, Family, Load, Part, Term, Value, Written};
-use crate::syntax::nft_text::{complete_log, log_flag, log_level, period, unit, usual_burst};
+use crate::syntax::nft_text::{complete_log, log_flag, log_level, parse_rule_text, period, unit, usual_burst};
 
-/// A part; what is not understood is kept as its JSON.
-pub(super) fn written(json: &Json, family: Family, at: usize, faults: &mut Vec<(usize, String)>) -> Written {
+/// A part; what is not understood is kept as its JSON. Where nft has no JSON for a part it prints its text.
+pub(super) fn written(json: &Json, family: Family, at: usize, faults: &mut Vec<(usize, String)>) -> Vec<Written> {
+    if let Json::String(text) = json {
+        let (rule, fault) = parse_rule_text(text, family);
+        faults.extend(fault.map(|fault| (at, fault)));
+        return rule.parts.into_iter().map(|part| Written { at, ..part }).collect();
+    }
     let part = match part(json, family) {
         Ok(part) => part,
         Err(fault) => {
@@ -16,7 +21,7 @@ pub(super) fn written(json: &Json, family: Family, at: usize, faults: &mut Vec<(
             Part::Unknown(String::new())
         }
     };
-    Written { part, text: json.to_string(), at }
+    vec![Written { part, text: json.to_string(), at }]
 }
 
 fn part(json: &Json, family: Family) -> Result<Part, String> {

@@ -14,15 +14,8 @@ pub(in crate::syntax) fn family(word: &str) -> Option<Family> {
 
 /// The hooks by their words.
 pub(in crate::syntax) fn hook(word: &str) -> Option<Hook> {
-    const ALL: [Hook; 7] = [
-        Hook::Ingress,
-        Hook::Prerouting,
-        Hook::Input,
-        Hook::Forward,
-        Hook::Output,
-        Hook::Postrouting,
-        Hook::Egress,
-    ];
+    const ALL: [Hook; 7] =
+        [Hook::Ingress, Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting, Hook::Egress];
     ALL.into_iter().find(|hook| hook.word() == word)
 }
 
@@ -308,14 +301,12 @@ impl Parser<'_> {
                         self.data_like(&mut set)?;
                     }
                 }
-                "flags" => {
-                    loop {
-                        set.flags.push(self.name("a flag")?.to_owned());
-                        if !self.sign(",") {
-                            break;
-                        }
+                "flags" => loop {
+                    set.flags.push(self.name("a flag")?.to_owned());
+                    if !self.sign(",") {
+                        break;
                     }
-                }
+                },
                 "auto-merge" => set.merge = true,
                 "timeout" => set.timeout = Some(self.time()?),
                 "gc-interval" => set.collection = Some(self.time()?),

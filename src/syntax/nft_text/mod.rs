@@ -11,7 +11,16 @@ pub(in crate::syntax) use block::{family, hook};
 pub(in crate::syntax) use stateful::{complete_log, log_flag, log_level, period, unit, usual_burst};
 
 use super::nft_tables::{NftRead, Tables};
+use crate::nft::{Family, RuleTree};
 use parser::Parser;
+
+/// Reads the parts of a rule; what is wrong with them, if anything.
+pub(super) fn parse_rule_text(text: &str, family: Family) -> (RuleTree, Option<String>) {
+    let mut parser = Parser::new(text);
+    parser.family = family;
+    let rule = parser.rule();
+    (rule, parser.faults.into_iter().next().map(|fault| fault.what))
+}
 
 /// Reads nft's text.
 #[must_use]

@@ -181,10 +181,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Goes one deeper, as far as that is allowed.
-    pub(super) fn deeper<T>(
-        &mut self,
-        inside: impl FnOnce(&mut Self) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    pub(super) fn deeper<T>(&mut self, inside: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth >= DEEPEST {
             return Err(self.fault("it is nested too deep"));
         }

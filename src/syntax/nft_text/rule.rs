@@ -114,7 +114,10 @@ impl Parser<'_> {
     fn compared(&mut self) -> Result<Part, Fault> {
         let mut left = self.value()?;
         if matches!(left, Value::Word(_) | Value::Text(_) | Value::Any | Value::Set(_) | Value::Named(_)) {
-            return Err(Fault { at: self.end.saturating_sub(1), what: "it is no statement of nft that is known".to_owned() });
+            return Err(Fault {
+                at: self.end.saturating_sub(1),
+                what: "it is no statement of nft that is known".to_owned(),
+            });
         }
         if self.word("vmap") {
             let map = self.deeper(Self::set)?;

@@ -9,8 +9,22 @@ use crate::nft::{
 
 /// Properties of the packet that are written without `meta` before them.
 const UNQUALIFIED: [&str; 16] = [
-    "mark", "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "skuid", "skgid", "nftrace", "rtclassid",
-    "iifgroup", "oifgroup", "cgroup", "pkttype", "cpu",
+    "mark",
+    "iif",
+    "iifname",
+    "iiftype",
+    "oif",
+    "oifname",
+    "oiftype",
+    "skuid",
+    "skgid",
+    "nftrace",
+    "rtclassid",
+    "iifgroup",
+    "oifgroup",
+    "cgroup",
+    "pkttype",
+    "cpu",
 ];
 
 /// `NFTA_FIB_F_*`
