@@ -227,6 +227,11 @@ impl Translator<'_> {
     fn range(&self, to: &nft::Ends, flags: u32) -> Option<NatRange> {
         /// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`
         const SAID: u32 = 3;
+        /// `NF_NAT_RANGE_NETMAP`
+        const PREFIX: u32 = 64;
+        if flags & PREFIX != 0 {
+            return None;
+        }
         let value = |term: &Term| match term {
             Term::Value(value) => Some(value.clone()),
             _ => None,

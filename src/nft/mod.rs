@@ -5,11 +5,15 @@
 mod compile;
 mod constant;
 mod expression;
+mod extension;
+mod extra;
 mod family;
 mod fields;
 mod header;
 mod implied;
 mod kind;
+mod load;
+mod object_text;
 mod print;
 mod reading;
 mod rule;
@@ -21,20 +25,24 @@ mod user_data;
 mod verdict;
 
 pub use compile::{
-    Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of,
+    Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of, option_named,
     set as compile_set,
 };
-pub use expression::{Expression, HeaderOption, Load, Span};
+pub use expression::Expression;
+pub use extension::OptionField;
+pub use extra::{Extra, UnknownAttribute};
 pub use family::Family;
 pub use header::{Field, named as field_named};
-pub use kind::Kind;
+pub use kind::{Kind, Order};
+pub use load::{HeaderOption, Load, Span};
+pub use object_text::{flow_table_text, object_text, timeout_number};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;
-pub use set::{Data, Element, KeyEnd, Object, Set};
-pub use set_text::{elements_text, object_text, ranges, set_text, set_types};
+pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
+pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
-pub use term::{Term, ct_named, meta_named};
+pub use term::{Slot, Term, ct_named, meta_named};
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};
 
@@ -54,12 +62,6 @@ pub fn icmp_code(kind: &str, name: &str) -> Option<u8> {
 #[must_use]
 pub fn comment_note(comment: &str) -> Vec<u8> {
     compile::comment_note(comment)
-}
-
-/// A helper object of tracked connections: its name, family and transport protocol.
-#[must_use]
-pub fn helper_object((name, family, protocol): &(String, Family, u8)) -> Expression {
-    set_text::helper_object(name, *family, *protocol)
 }
 
 /// The first register, which most rules use alone.

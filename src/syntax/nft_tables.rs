@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::model::{Backend, Body, Chain, Counters, Family, Rule, Ruleset, Syntax, Table};
-use crate::nft::{self, Compiler, Expression, Object, RuleTree, Set, SetTree, compile_set};
+use crate::nft::{self, Compiler, Expression, FlowTable, Object, RuleTree, Set, SetTree, compile_set};
 
 /// A table among those that were read.
 pub(super) type Place = usize;
@@ -128,9 +128,9 @@ impl Tables {
         }
     }
 
-    pub(super) fn add_flow_table(&mut self, place: Place, name: String) {
+    pub(super) fn add_flow_table(&mut self, place: Place, table: FlowTable) {
         if let Some(draft) = self.draft(place) {
-            draft.table.flow_tables.push(name);
+            draft.table.flow_tables.push(table);
         }
     }
 

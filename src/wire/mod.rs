@@ -5,6 +5,7 @@ pub mod attribute;
 mod compat;
 pub mod conntrack;
 mod nf_expression;
+pub mod nf_object;
 pub mod nf_table;
 pub mod nf_tables;
 pub mod rtnetlink;

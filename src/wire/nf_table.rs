@@ -13,6 +13,7 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
         handle: table.handle,
         comment: nft::comment_of(&table.user_data, 0),
         dormant: table.dormant,
+        extra: table.extra.clone(),
         chains: chains.into_iter().map(|(message, rules)| chain_of(family, message, rules)).collect(),
         ..Table::default()
     };
@@ -62,6 +63,7 @@ fn chain_of(family: Family, message: &ChainMessage, rules: Vec<RuleMessage>) -> 
         handle: message.handle,
         devices: message.devices.clone(),
         comment: nft::comment_of(&message.user_data, 0),
+        extra: message.extra.clone(),
         rules: rules.collect(),
     }
 }

@@ -6,7 +6,7 @@ use nslens::report::escape::escape;
 use nslens::syntax::{parse_body, parse_save, print_nft, print_rule, print_save};
 use nslens::target::Query;
 use nslens::wire::attribute::{Attributes, attributes};
-use nslens::wire::nf_tables;
+use nslens::wire::{nf_object, nf_tables};
 use nslens::xt::{Match, Target};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn reads_back(text: &str, ipv6: bool, chains: &dyn Fn(&str) -> bool) -> Result<(
 /// Whatever the bytes are, every decoder of nf_tables' messages comes back.
 fn decode_all(bytes: &[u8]) {
     let _ = (nf_tables::table(bytes), nf_tables::chain(bytes), nf_tables::rule(bytes), nf_tables::generation(bytes));
-    let _ = (nf_tables::set(bytes), nf_tables::elements(bytes), nf_tables::object(bytes), nf_tables::flow_table(bytes));
+    let _ = (nf_tables::set(bytes), nf_tables::elements(bytes), nf_object::object(bytes), nf_object::flow_table(bytes));
 }
 
 /// Everything in it that has a text reads back as it was, rule by rule, as a save, and in a snapshot file.

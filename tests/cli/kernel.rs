@@ -5,6 +5,7 @@ use std::path::Path;
 use nslens::model::{Backend, Family, Ruleset, Table};
 use nslens::syntax::{parse_save, print_nft, print_save};
 use nslens::wire::attribute::attributes;
+use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, TableInfo, decode_table};
@@ -128,7 +129,7 @@ fn add_sets(made: &mut Table, table: &TableMessage, messages: &[(Kind, Vec<u8>)]
             set.elements.extend(elements);
         }
     }
-    made.objects = own(Kind::Object).filter_map(|payload| nf_tables::object(payload).ok()).collect();
+    made.objects = own(Kind::Object).filter_map(|payload| nf_object::object(payload).ok()).collect();
 }
 
 fn rules_of(text: &str) -> Vec<String> {

@@ -38,6 +38,7 @@ impl Draft<'_, '_> {
                 let (_, bytes, shift) = span(*offset, *bits);
                 (shape.bytes, shape.shift) = (bytes as usize, shift);
             }
+            Term::OptionPart(from, _, shift) => (shape.bytes, shape.shift) = (from.length as usize, *shift),
             Term::Meta(TRACE) => shape.bytes = 1,
             Term::Meta(BRIDGE_VLAN) | Term::Load(Load::Ct { key: ZONE, .. }) => shape.bytes = 2,
             Term::Load(Load::Ct { key: EXPIRATION, .. }) => shape.bytes = 4,
@@ -132,6 +133,10 @@ impl Draft<'_, '_> {
             Term::Hash(None, modulus, seed, offset) => {
                 Expression::Hash { kind: 1, source: None, modulus: *modulus, seed: *seed, offset: *offset, register }
             }
+            Term::OptionPart(from, field, shift) => {
+                self.out.push(Expression::Option { from: *from, register });
+                return self.keep_bits(field.bits, from.length, *shift, word);
+            }
             Term::Field(field) => return self.load_bits(field.base, field.offset, field.bits, word),
             Term::Raw(base, offset, bits) => return self.load_bits(*base, *offset, *bits, word),
             _ => return Err("it cannot be loaded".to_owned()),
@@ -145,9 +150,14 @@ impl Draft<'_, '_> {
         let (first, length, shift) = span(offset, bits);
         let register = register(word);
         self.out.push(Expression::Payload { base, offset: first, length, register });
+        self.keep_bits(bits, length, shift, word)
+    }
+
+    fn keep_bits(&mut self, bits: u32, length: u32, shift: u32, word: u32) -> Result<(), Fault> {
         if bits == length * 8 {
             return Ok(());
         }
+        let register = register(word);
         let mask = 1_u128.checked_shl(bits).and_then(|ones| (ones - 1).checked_shl(shift));
         let mask = mask.and_then(|mask| super::super::kind::bytes_of(mask, length as usize, Order::Big));
         let mask = mask.ok_or("so many bits cannot be masked")?;

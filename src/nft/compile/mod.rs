@@ -8,6 +8,7 @@ mod declare;
 mod elements;
 mod imply;
 mod load;
+mod option;
 mod tree;
 mod value;
 
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use super::{Expression, Family, Rule, Set};
 
 pub use declare::set;
+pub use option::option_named;
 pub use tree::{Answer, Item, ItemData, Part, RuleTree, SetTree, Value, Written};
 pub use value::{duration, number as number_of};
 

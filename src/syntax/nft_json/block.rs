@@ -6,9 +6,9 @@ use super::part::{limit, plain, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};
-use crate::nft::{Expression, Object, RuleTree, SetTree, comment_note, helper_object};
+use crate::nft::{Expression, FlowTable, Object, RuleTree, SetTree, comment_note};
 use crate::syntax::nft_tables::Tables;
-use crate::syntax::nft_text::{family, hook};
+use crate::syntax::nft_text::{family, family_number, hook};
 
 /// One object of the list: what it lists, or what it adds.
 pub(super) fn command(
@@ -76,11 +76,17 @@ pub(super) fn command(
             let set = out.set(place, name()?).ok_or("there is no such set")?;
             set.elements.extend(elements);
         }
-        "flowtable" => out.add_flow_table(place, name()?.to_owned()),
+        "flowtable" => {
+            let priority = inside.get("prio").and_then(Json::as_i64).and_then(|prio| i32::try_from(prio).ok());
+            let devices = texts(inside.get("dev")).into_iter().map(str::to_owned).collect();
+            let hook = priority.map(|_| 0);
+            out.add_flow_table(place, FlowTable { name: name()?.to_owned(), hook, priority, devices, ..FlowTable::default() });
+        }
         _ => {
             let (kind, expression) = object(key, inside, family)?;
             let user_data = comment().map(|comment| comment_note(&comment)).unwrap_or_default();
-            out.add_object(place, Object { name: name()?.to_owned(), handle: None, kind, expression, user_data });
+            let (name, unknown) = (name()?.to_owned(), Vec::new());
+            out.add_object(place, Object { name, handle: None, kind, expression, user_data, unknown });
         }
     }
     Ok(())
@@ -141,7 +147,7 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
                 other => return Err(format!("no helper is known for {other}")),
             };
             let of = json.get("l3proto").and_then(Json::as_str).and_then(family).unwrap_or(seen);
-            (3, helper_object(&(text(json, "type")?.to_owned(), of, protocol)))
+            (3, Expression::Helper { name: text(json, "type")?.to_owned(), family: family_number(of), protocol })
         }
         "ct timeout" | "secmark" | "ct expectation" | "synproxy" => {
             let kind = match key {

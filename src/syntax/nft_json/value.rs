@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{number, number_or, only, text, texts};
 use crate::nft::{
-    Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, field_named, meta_named,
+    Expression, Family, Item, ItemData, Load, Term, Value, Verdict, ct_named, field_named, meta_named, option_named,
 };
 
 /// A value; the family is that of its table.
@@ -139,11 +139,12 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
             Term::Load(Load::Number { kind, modulus: number(json, "mod")?, offset: number_or(json, "offset", 0)? })
         }
         "symhash" => Term::Hash(None, number(json, "mod")?, None, number_or(json, "offset", 0)?),
-        "tcp option" | "ip option" | "exthdr" => {
+        "tcp option" | "ip option" | "exthdr" | "sctp chunk" => {
             let of = match key {
                 "exthdr" => 0,
                 "tcp option" => 1,
-                _ => 2,
+                "ip option" => 2,
+                _ => 3,
             };
             let number = json.get("base").and_then(Json::as_u64).map(|number| number.to_string());
             let name = match number {
@@ -151,7 +152,7 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
                 None => text(json, "name")?.to_owned(),
             };
             let field = json.get("field").and_then(Json::as_str);
-            Term::Option(HeaderOption::named(of, &name, field).ok_or_else(|| unknown(&name))?)
+            option_named(of, &name, field).ok_or_else(|| unknown(&name))?
         }
         _ => return Err(format!("{key:?} is nothing that is known")),
     })

@@ -3,13 +3,25 @@
 use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::model::{Chain, Family, Hook, Policy, Syntax};
-use crate::nft::{Expression, Item, Object, SetTree, Value};
+use crate::nft::{Item, Object, SetTree, Value};
 use crate::syntax::nft_tables::{Place, Tables};
 
 /// The families by nft's words.
 pub(in crate::syntax) fn family(word: &str) -> Option<Family> {
     const ALL: [Family; 6] = [Family::Ip, Family::Ip6, Family::Inet, Family::Arp, Family::Bridge, Family::Netdev];
     ALL.into_iter().find(|family| family.word() == word)
+}
+
+/// `NFPROTO_*`
+pub(in crate::syntax) fn family_number(family: Family) -> u16 {
+    match family {
+        Family::Inet => 1,
+        Family::Ip => 2,
+        Family::Arp => 3,
+        Family::Netdev => 5,
+        Family::Bridge => 7,
+        Family::Ip6 => 10,
+    }
 }
 
 /// The hooks by their words.
@@ -184,8 +196,8 @@ impl Parser<'_> {
                 return Ok(());
             }
             "flowtable" => {
-                self.pass_over(self.end);
-                out.add_flow_table(place, name);
+                let table = self.flow_table(name)?;
+                out.add_flow_table(place, table);
                 return Ok(());
             }
             "counter" => 1,
@@ -203,73 +215,12 @@ impl Parser<'_> {
         if let Some(comment) = comment {
             user_data = crate::nft::comment_note(&comment);
         }
-        out.add_object(place, Object { name, handle: None, kind, expression, user_data });
+        out.add_object(place, Object { name, handle: None, kind, expression, user_data, unknown: Vec::new() });
         Ok(())
     }
 
-    /// What stands between the brackets of an object; what is not read yet is kept as text.
-    fn object_body(&mut self, kind: u32) -> Result<(Expression, Option<String>), Fault> {
-        let zero = Expression::Counter { packets: 0, bytes: 0 };
-        if !self.at_sign("{") {
-            return if kind == 1 { Ok((zero, None)) } else { Err(self.unexpected("\"{\"")) };
-        }
-        let at = self.peek().at;
-        self.next();
-        let (mut found, mut comment) = ((kind == 1).then_some(zero), None);
-        loop {
-            self.ends();
-            if self.sign("}") {
-                break;
-            }
-            if self.word("comment") {
-                comment = Some(self.text("a comment")?.to_owned());
-                continue;
-            }
-            found = Some(match kind {
-                1 if self.at_word("packets") => {
-                    self.next();
-                    let packets = self.number("a number of packets")?;
-                    self.expect_word("bytes")?;
-                    Expression::Counter { packets, bytes: self.number("a number of bytes")? }
-                }
-                2 => self.quota_size()?,
-                4 => {
-                    self.expect_word("rate")?;
-                    self.limit_rate()?
-                }
-                3 => crate::nft::helper_object(&self.helper()?),
-                _ => {
-                    self.pass_over(at);
-                    let name = self.since(at).split_whitespace().collect::<Vec<_>>().join(" ");
-                    return Ok((Expression::Unknown { name, data: Vec::new() }, comment));
-                }
-            });
-        }
-        let found = found.ok_or_else(|| self.fault("the object is empty"))?;
-        Ok((found, comment))
-    }
-
-    /// `type "ftp" protocol tcp; l3proto inet`
-    fn helper(&mut self) -> Result<(String, Family, u8), Fault> {
-        self.expect_word("type")?;
-        let name = self.text("the name of a helper")?.to_owned();
-        self.expect_word("protocol")?;
-        let protocol = match self.name("tcp or udp")? {
-            "tcp" => 6,
-            "udp" => 17,
-            other => return Err(self.fault(format!("no helper is known for {other}"))),
-        };
-        self.ends();
-        let mut seen = self.family;
-        if self.word("l3proto") {
-            let word = self.name("a family")?;
-            seen = family(word).ok_or_else(|| self.fault(format!("{word:?} is no family")))?;
-        }
-        Ok((name, seen, protocol))
-    }
-
     /// The elements between brackets.
-    fn elements(&mut self) -> Result<Vec<Item>, Fault> {
+    pub(super) fn elements(&mut self) -> Result<Vec<Item>, Fault> {
         match self.set()? {
             Value::Set(items) => Ok(items),
             _ => Err(self.unexpected("elements")),
@@ -405,12 +356,7 @@ impl Parser<'_> {
             devices.push(self.name("a device")?.to_owned());
         } else if self.word("devices") {
             self.expect_sign("=")?;
-            for item in self.elements()? {
-                match item.key {
-                    Value::Text(name) | Value::Word(name) => devices.push(name),
-                    _ => return Err(self.unexpected("names of devices")),
-                }
-            }
+            devices = self.devices()?;
         }
         self.expect_word("priority")?;
         let priority = self.priority()?;
@@ -424,7 +370,7 @@ impl Parser<'_> {
     }
 
     /// `-100`, `filter`, `filter + 5`, `dstnat-1`
-    fn priority(&mut self) -> Result<i32, Fault> {
+    pub(super) fn priority(&mut self) -> Result<i32, Fault> {
         let negative = self.sign("-");
         let token = self.peek();
         if crate::nft::number_of(token.text).is_some() || negative {

@@ -2,12 +2,13 @@
 
 mod block;
 mod lexer;
+mod object;
 mod parser;
 mod rule;
 mod stateful;
 mod value;
 
-pub(in crate::syntax) use block::{family, hook};
+pub(in crate::syntax) use block::{family, family_number, hook};
 pub(in crate::syntax) use stateful::{complete_log, log_flag, log_level, period, unit, usual_burst};
 
 use super::nft_tables::{NftRead, Tables};

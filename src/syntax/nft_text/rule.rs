@@ -92,6 +92,30 @@ impl Parser<'_> {
                 self.next();
                 Part::Plain(Expression::Notrack)
             }
+            "synproxy" => {
+                self.next();
+                Part::Plain(self.synproxy()?)
+            }
+            "flow" if self.second().text == "add" => {
+                self.next();
+                self.next();
+                self.expect_sign("@")?;
+                Part::Plain(Expression::Flow { table: self.name("a flow table")?.to_owned() })
+            }
+            "last" => {
+                self.next();
+                let used = self.word("used") && !self.word("never");
+                Part::Plain(Expression::Last(if used { Some(self.time()?) } else { None }))
+            }
+            "reset" => {
+                self.next();
+                match self.value()? {
+                    Value::Term(Term::Option(option)) if option.of == 1 => {
+                        Part::Plain(Expression::Strip { number: option.number })
+                    }
+                    _ => return Err(self.unexpected("an option of TCP")),
+                }
+            }
             "snat" => self.nat("snat")?,
             "dnat" => self.nat("dnat")?,
             "masquerade" => self.nat("masquerade")?,

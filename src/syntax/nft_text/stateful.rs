@@ -204,6 +204,32 @@ impl Parser<'_> {
         }
     }
 
+    /// `mss 1460 wscale 7 timestamp sack-perm`
+    pub(super) fn synproxy(&mut self) -> Result<Expression, Fault> {
+        const MSS: u32 = 1;
+        const SCALE: u32 = 2;
+        const SACK: u32 = 4;
+        const TIMESTAMP: u32 = 8;
+        let (mut mss, mut scale, mut flags) = (0, 0, 0);
+        loop {
+            self.lines();
+            let bit = match self.peek().text {
+                "mss" => MSS,
+                "wscale" => SCALE,
+                "sack-perm" => SACK,
+                "timestamp" => TIMESTAMP,
+                _ => return Ok(Expression::Synproxy { mss, scale, flags }),
+            };
+            self.next();
+            flags |= bit;
+            match bit {
+                MSS => mss = self.number("a size")?,
+                SCALE => scale = self.number("a scale")?,
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn queue(&mut self) -> Result<Expression, Fault> {
         self.next();
         let mut flags = 0;

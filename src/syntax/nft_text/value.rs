@@ -4,7 +4,7 @@ use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::nft::{
     Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, duration, field_named,
-    meta_named,
+    meta_named, option_named,
 };
 
 /// Properties of the packet that are written without `meta` before them.
@@ -246,21 +246,36 @@ impl Parser<'_> {
             }
             "ct" => return self.tracked().map(|term| Some(Value::Term(term))),
             "fib" => self.fib()?,
-            "rt" if matches!(second, "classid" | "nexthop" | "ip" | "ip6" | "mtu") => self.route()?,
+            "rt" if matches!(second, "classid" | "nexthop" | "ip" | "ip6" | "mtu" | "ipsec") => self.route()?,
             "socket" if matches!(second, "transparent" | "mark" | "wildcard") => {
                 self.next();
                 self.next();
                 let key = if second == "mark" { 1 } else { u32::from(second == "wildcard") * 2 };
                 Term::Load(Load::Socket { key, level: None })
             }
+            "socket" if second == "cgroupv2" => {
+                self.next();
+                self.next();
+                self.expect_word("level")?;
+                Term::Load(Load::Socket { key: 3, level: Some(self.number("a level")?) })
+            }
             "numgen" | "jhash" | "symhash" => return self.generated().map(Some),
-            "tcp" | "ip" if second == "option" => self.option()?,
+            "tcp" if second == "option" => self.option(1)?,
+            "ip" if second == "option" => self.option(2)?,
             "exthdr" => {
                 self.next();
                 let name = self.name("an extension header")?;
-                let option = HeaderOption::named(0, name, None);
-                Term::Option(option.ok_or_else(|| self.fault(format!("extension header {name:?} is not known")))?)
+                option_named(0, name, None)
+                    .ok_or_else(|| self.fault(format!("extension header {name:?} is not known")))?
             }
+            "hbh" | "rt" | "frag" | "dst" | "mh" | "srh" if option_named(0, first, Some(second)).is_some() => {
+                self.next();
+                self.next();
+                option_named(0, first, Some(second)).ok_or_else(|| self.unexpected("a field of it"))?
+            }
+            "sctp" if second == "chunk" => self.option(3)?,
+            "osf" => self.fingerprint()?,
+            "ipsec" if matches!(second, "in" | "out") => self.transform()?,
             word if UNQUALIFIED.contains(&word) => {
                 self.next();
                 Term::Meta(meta_named(word).unwrap_or_default())
@@ -337,22 +352,67 @@ impl Parser<'_> {
             "nexthop" if ipv6 => 2,
             "nexthop" => 1,
             "mtu" => 3,
+            "ipsec" => 4,
             other => return Err(self.fault(format!("rt {other} is not known"))),
         };
         Ok(Term::Load(Load::Route { key }))
     }
 
-    fn option(&mut self) -> Result<Term, Fault> {
-        let of = if self.next().text == "tcp" { 1 } else { 2 };
+    fn option(&mut self, of: u32) -> Result<Term, Fault> {
         self.next();
+        self.next();
+        if of == 1 && self.sign("@") {
+            let number = self.number("the number of an option")?;
+            self.expect_sign(",")?;
+            let offset: u32 = self.number("a number of bits")?;
+            self.expect_sign(",")?;
+            let bits: u32 = self.number("a number of bits")?;
+            let (offset, length) = (offset / 8, bits.div_ceil(8));
+            return Ok(Term::Option(HeaderOption { of, number, offset, length, present: false }));
+        }
         let name = self.name("an option")?;
         let field = self.peek();
-        let known = HeaderOption::named(of, name, Some(field.text)).filter(|_| field.kind == Kind::Word);
+        let known = option_named(of, name, Some(field.text)).filter(|_| field.kind == Kind::Word);
         if known.is_some() {
             self.next();
         }
-        let option = known.or_else(|| HeaderOption::named(of, name, None));
-        Ok(Term::Option(option.ok_or_else(|| self.fault(format!("option {name:?} is not known")))?))
+        let option = known.or_else(|| option_named(of, name, None));
+        option.ok_or_else(|| self.fault(format!("option {name:?} is not known")))
+    }
+
+    /// `osf ttl loose name`
+    fn fingerprint(&mut self) -> Result<Term, Fault> {
+        self.next();
+        let mut ttl = 0;
+        if self.word("ttl") {
+            ttl = match self.name("loose or skip")? {
+                "loose" => 1,
+                "skip" => 2,
+                other => return Err(self.fault(format!("osf ttl {other} is not known"))),
+            };
+        }
+        let version = match self.name("name or version")? {
+            "name" => false,
+            "version" => true,
+            other => return Err(self.fault(format!("osf {other} is not known"))),
+        };
+        Ok(Term::Load(Load::Fingerprint { ttl, version }))
+    }
+
+    /// `ipsec in spnum 1 ip saddr`
+    fn transform(&mut self) -> Result<Term, Fault> {
+        self.next();
+        let direction = u8::from(self.next().text == "out");
+        let number = if self.word("spnum") { self.number("a number")? } else { 0 };
+        let word = self.name("a property of the transformation")?;
+        let word = match word {
+            "ip" | "ip6" => format!("{word} {}", self.name("saddr or daddr")?),
+            _ => word.to_owned(),
+        };
+        let keys = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
+        let key = keys.iter().position(|known| *known == word).and_then(|key| u32::try_from(key + 1).ok());
+        let key = key.ok_or_else(|| self.fault(format!("ipsec {word} is not known")))?;
+        Ok(Term::Load(Load::Transform { key, direction, number }))
     }
 
     /// `numgen inc mod 3 offset 5`, `jhash ip saddr mod 2 seed 0x5`, `symhash mod 2`
