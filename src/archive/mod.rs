@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
-use crate::syntax::{NftFault, NftRead, SaveError, left_out, parse_nft, parse_nft_json, parse_save};
+use crate::syntax::{NftRead, SaveError, SaveRead, TextFault, left_out, parse_nft, parse_nft_json, read_save};
 use crate::wire::nf_table::in_its_language;
 
 /// Schema of the snapshot files that this version writes.
@@ -53,7 +53,7 @@ pub enum ArchiveError {
     Damaged(String),
     /// nft's text without a table that is understood.
     #[error("it is not understood as nft's text: {0}")]
-    Nft(NftFault),
+    Nft(TextFault),
     /// nft's text without a table.
     #[error("it is nft's text or JSON, and no table stands in it")]
     NoTable,
@@ -87,7 +87,7 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         return Err(ArchiveError::Empty);
     }
     if start.starts_with('{') {
-        if v1::is_nft(text) {
+        if is_nft_json(start) {
             let NftRead { rulesets, faults } = parse_nft_json(text);
             return nft_rules(rulesets, &faults);
         }
@@ -97,6 +97,8 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         let NftRead { rulesets, faults } = parse_nft(text);
         return nft_rules(rulesets, &faults);
     }
+    let SaveRead { rulesets, faults } = read_save(text, family)?;
+    let faults = faults.iter().map(|fault| (format!("line {}, column {}", fault.line, fault.column), &fault.what));
     let unread = left_out(text).into_iter().map(|table| Unread {
         source: format!("table {table}"),
         error: "the save program left it out as incompatible".to_owned(),
@@ -104,7 +106,7 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         subject: Subject::Rules,
         cause: Cause::Unsupported,
     });
-    Ok(Loaded::Rules(parse_save(text, family)?, unread.collect()))
+    Ok(Loaded::Rules(rulesets, unread.chain(not_understood(faults)).collect()))
 }
 
 /// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
@@ -115,8 +117,13 @@ fn is_nft(text: &str) -> bool {
     first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))
 }
 
+/// Whether a document begins as `nft -j list ruleset` prints it.
+fn is_nft_json(text: &str) -> bool {
+    text.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with("\"nftables\""))
+}
+
 /// nft's tables, and what of them is not understood.
-fn nft_rules(mut rulesets: Vec<Ruleset>, faults: &[NftFault]) -> Result<Loaded, ArchiveError> {
+fn nft_rules(mut rulesets: Vec<Ruleset>, faults: &[TextFault]) -> Result<Loaded, ArchiveError> {
     if rulesets.is_empty() {
         return Err(faults.first().map_or(ArchiveError::NoTable, |fault| ArchiveError::Nft(fault.clone())));
     }

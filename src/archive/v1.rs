@@ -22,13 +22,6 @@ const MOST_RULES: usize = 1 << 21;
 #[derive(Deserialize)]
 struct Head {
     schema: Option<String>,
-    /// nft's own JSON has nothing but this.
-    nftables: Option<serde::de::IgnoredAny>,
-}
-
-/// Whether a document is nft's own JSON.
-pub(super) fn is_nft(text: &str) -> bool {
-    serde_json::from_str::<Head>(text).is_ok_and(|head| head.schema.is_none() && head.nftables.is_some())
 }
 
 #[derive(Serialize, Deserialize)]

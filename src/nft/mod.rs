@@ -25,8 +25,8 @@ mod user_data;
 mod verdict;
 
 pub use compile::{
-    Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of, option_named,
-    set as compile_set,
+    Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of,
+    option_named, set as compile_set,
 };
 pub use expression::Expression;
 pub use extension::OptionField;

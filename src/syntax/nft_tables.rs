@@ -14,13 +14,13 @@ pub struct NftRead {
     /// One for each family in it.
     pub rulesets: Vec<Ruleset>,
     /// What of it is not understood.
-    pub faults: Vec<NftFault>,
+    pub faults: Vec<TextFault>,
 }
 
-/// A place in nft's text that is not understood.
+/// A place in a text that is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
-pub struct NftFault {
+pub struct TextFault {
     /// Counted from 1.
     pub line: usize,
     /// Characters, counted from 1.
@@ -42,6 +42,8 @@ struct Draft {
     rules: Vec<Vec<RuleTree>>,
     /// Sets, and where each stands in the text.
     sets: Vec<(SetTree, usize)>,
+    /// Where each set stands among them.
+    set_places: HashMap<String, usize>,
 }
 
 /// Tables while they are read.
@@ -63,8 +65,8 @@ impl Tables {
             // As in the kernel, later tables have larger handles.
             let handle = u64::try_from(self.tables.len() + 1).ok();
             let table = Table { name: name.to_owned(), handle, ..Table::default() };
-            let (places, rules, sets) = (HashMap::new(), Vec::new(), Vec::new());
-            self.tables.push(Draft { family, table, places, rules, sets });
+            let (places, set_places) = (HashMap::new(), HashMap::new());
+            self.tables.push(Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places });
             self.tables.len() - 1
         })
     }
@@ -110,16 +112,18 @@ impl Tables {
     }
 
     pub(super) fn add_set(&mut self, place: Place, set: SetTree, at: usize) {
-        if let Some(draft) = self.draft(place) {
-            match draft.sets.iter_mut().find(|(known, _)| known.name == set.name) {
-                Some((known, _)) => known.elements.extend(set.elements),
-                None => draft.sets.push((set, at)),
-            }
+        if let Some(known) = self.set(place, &set.name) {
+            known.elements.extend(set.elements);
+        } else if let Some(draft) = self.draft(place) {
+            draft.set_places.insert(set.name.clone(), draft.sets.len());
+            draft.sets.push((set, at));
         }
     }
 
     pub(super) fn set(&mut self, place: Place, name: &str) -> Option<&mut SetTree> {
-        self.draft(place)?.sets.iter_mut().find(|(set, _)| set.name == name).map(|(set, _)| set)
+        let draft = self.draft(place)?;
+        let at = *draft.set_places.get(name)?;
+        draft.sets.get_mut(at).map(|(set, _)| set)
     }
 
     pub(super) fn add_object(&mut self, place: Place, object: Object) {
@@ -152,7 +156,7 @@ impl Tables {
 }
 
 /// Faults by line and column.
-fn placed(text: &str, faults: Vec<(usize, String)>) -> Vec<NftFault> {
+pub(super) fn placed(text: &str, faults: Vec<(usize, String)>) -> Vec<TextFault> {
     let (mut line, mut start) = (1, 0);
     let mut found = Vec::new();
     for (at, what) in faults.into_iter().take(MOST_FAULTS) {
@@ -160,7 +164,7 @@ fn placed(text: &str, faults: Vec<(usize, String)>) -> Vec<NftFault> {
         line += passed.bytes().filter(|byte| *byte == b'\n').count();
         start += passed.rfind('\n').map_or(0, |last| last + 1);
         let column = text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
-        found.push(NftFault { line, column, what });
+        found.push(TextFault { line, column, what });
     }
     found
 }

@@ -80,7 +80,10 @@ pub(super) fn command(
             let priority = inside.get("prio").and_then(Json::as_i64).and_then(|prio| i32::try_from(prio).ok());
             let devices = texts(inside.get("dev")).into_iter().map(str::to_owned).collect();
             let hook = priority.map(|_| 0);
-            out.add_flow_table(place, FlowTable { name: name()?.to_owned(), hook, priority, devices, ..FlowTable::default() });
+            out.add_flow_table(
+                place,
+                FlowTable { name: name()?.to_owned(), hook, priority, devices, ..FlowTable::default() },
+            );
         }
         _ => {
             let (kind, expression) = object(key, inside, family)?;

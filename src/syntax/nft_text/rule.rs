@@ -136,12 +136,10 @@ impl Parser<'_> {
 
     /// `left sign right`, `left vmap { … }`, `left set right`
     fn compared(&mut self) -> Result<Part, Fault> {
+        let at = self.peek().at;
         let mut left = self.value()?;
         if matches!(left, Value::Word(_) | Value::Text(_) | Value::Any | Value::Set(_) | Value::Named(_)) {
-            return Err(Fault {
-                at: self.end.saturating_sub(1),
-                what: "it is no statement of nft that is known".to_owned(),
-            });
+            return Err(Fault { at, what: "it is no statement of nft that is known".to_owned() });
         }
         if self.word("vmap") {
             let map = self.deeper(Self::set)?;
