@@ -147,7 +147,9 @@ impl Translator<'_> {
                 once(&mut self.tproxy, Tproxy { port, address, mark: 0, mask: 0 })?;
             }
             Statement::Reject { kind, code, ipv6, .. } => {
-                let answer = answer(*kind, *code, *ipv6)?;
+                const UNREACHABLE: u32 = 0;
+                let ipv6 = if *kind == UNREACHABLE { (*ipv6)? } else { false };
+                let answer = answer(*kind, *code, ipv6)?;
                 self.act(Action::Target(Target::Reject(Reject { answer })))?;
             }
             _ => return None,

@@ -12,6 +12,7 @@ mod header;
 mod implied;
 mod kind;
 mod load;
+mod noted;
 mod object_text;
 mod print;
 mod reading;

@@ -11,6 +11,7 @@ mod families;
 mod flows;
 mod interfaces;
 mod listed;
+mod manual;
 mod native;
 mod order;
 mod owners;
