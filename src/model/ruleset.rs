@@ -134,6 +134,8 @@ pub struct Table {
     pub chains: Vec<Chain>,
     /// Sets and maps of nf_tables.
     pub sets: Vec<nft::Set>,
+    /// Names of the ipsets that its rules hold by index, as they were when it was read.
+    pub ipsets: xt::SetNames,
     /// Its counters, quotas and the like under names.
     pub objects: Vec<nft::Object>,
     /// Names of its flow tables: they take packets of connections that are already there past the rules.
@@ -190,7 +192,7 @@ pub enum Body {
     /// A rule that iptables can express.
     Xt(Box<xt::Rule>),
     /// nf_tables' expressions.
-    Nft(nft::Rule),
+    Nft(Box<nft::Rule>),
 }
 
 /// The name of a rule, everywhere the same.

@@ -56,8 +56,8 @@ fields! {
     }
     "arp" NETWORK {
         "htype" 0 16 Integer, "ptype" 16 16 EtherType, "hlen" 32 8 Integer, "plen" 40 8 Integer,
-        "operation" 48 16 ArpOperation, "saddr ether" 64 48 Ether, "daddr ether" 144 48 Ether,
-        "saddr ip" 112 32 Ipv4, "daddr ip" 192 32 Ipv4,
+        "operation" 48 16 ArpOperation, "saddr ether" 64 48 Ether, "saddr ip" 112 32 Ipv4,
+        "daddr ether" 144 48 Ether, "daddr ip" 192 32 Ipv4,
     }
     "tcp" TRANSPORT {
         "sport" 0 16 Port, "dport" 16 16 Port, "sequence" 32 32 Integer, "ackseq" 64 32 Integer, "doff" 96 4 Integer,
@@ -191,6 +191,8 @@ impl Protocol {
 /// The field of a header by nft's own number of it, from 1. The fields stand above in nft's order.
 #[must_use]
 pub(super) fn numbered(header: &str, number: usize) -> Option<&'static Field> {
+    // Number 3 of VLAN was another word for the second.
+    let number = if header == "vlan" && number > 3 { number - 1 } else { number };
     FIELDS.iter().filter(|field| field.header == header).nth(number.checked_sub(1)?)
 }
 

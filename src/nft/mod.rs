@@ -13,6 +13,7 @@ mod header;
 mod implied;
 mod kind;
 mod load;
+mod noted;
 mod object_text;
 mod print;
 mod reading;
@@ -23,6 +24,8 @@ mod statement;
 mod term;
 mod user_data;
 mod verdict;
+
+use std::collections::BTreeMap;
 
 pub use compile::{
     Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of,
@@ -83,6 +86,8 @@ pub struct Place<'a> {
     pub sets: &'a [Set],
     /// Devices of the namespace.
     pub devices: &'a [(u32, String)],
+    /// Names of ipsets by their index, which is what the bytes of xtables' matches hold.
+    pub ipsets: &'a BTreeMap<u16, String>,
     /// With what has been counted.
     pub counted: bool,
 }

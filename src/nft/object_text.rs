@@ -72,7 +72,14 @@ fn lines_of(expression: &Expression) -> Option<Vec<String>> {
             format!("size {size}"),
             format!("l3proto {}", family_word(*family)?),
         ]),
-        Expression::Synproxy { mss, scale, flags } => synproxy_parts(*mss, *scale, *flags),
+        Expression::Synproxy { mss, scale, flags } => {
+            let mut parts = synproxy_parts(*mss, *scale, *flags)?;
+            // nft leaves the place of the second word.
+            if let Some(last) = parts.last_mut().filter(|last| *last == "timestamp") {
+                last.push(' ');
+            }
+            Some(parts)
+        }
         Expression::Secmark(context) => one(format!("\"{context}\"")),
         _ => None,
     }

@@ -35,6 +35,12 @@ pub struct Set {
     pub user_data: Vec<u8>,
     /// What each element has beside its key.
     pub expressions: Vec<Expression>,
+    /// Elements that the kernel counts (since Linux 6.17); of ranges each end may count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Its elements were not read: that `elements` is empty says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
     /// Elements in the kernel's order.
     pub elements: Vec<Element>,
     /// What is not known of it.

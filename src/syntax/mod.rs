@@ -16,4 +16,4 @@ pub use nft_rule::{place_of, print_native};
 pub use nft_tables::{NftRead, TextFault};
 pub use nft_text::parse_nft;
 pub use parse::{SaveError, SaveRead, left_out, parse_body, parse_save, read_save};
-pub use print::{print_rule, print_save};
+pub use print::{print_rule, print_save, write_save};

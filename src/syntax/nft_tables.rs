@@ -189,7 +189,7 @@ impl Draft {
                 // Where the text itself was not understood that has been said.
                 faults.extend(compiled.faults.into_iter().filter(|(at, _)| !said(&tree, *at)));
                 let counters = counters(&compiled.rule);
-                let body = Body::Nft(compiled.rule);
+                let body = Body::Nft(Box::new(compiled.rule));
                 chain.rules.push(Rule { counters, handle: None, body, native: None });
             }
         }

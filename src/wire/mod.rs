@@ -4,6 +4,7 @@ mod address;
 pub mod attribute;
 mod compat;
 pub mod conntrack;
+pub mod ipset;
 mod nf_expression;
 pub mod nf_object;
 pub mod nf_table;

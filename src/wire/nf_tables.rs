@@ -191,19 +191,36 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
 /// [`NftablesError`].
 pub fn rule(message: &[u8]) -> Result<RuleMessage, NftablesError> {
     let (_, rest) = body("rule", message)?;
-    let mut found = RuleMessage { table: String::new(), chain: String::new(), handle: 0, rule: Rule::default() };
+    let (mut table, mut chain) = (String::new(), String::new());
     for attribute in rest {
         let attribute = attribute?;
         match attribute.kind {
-            1 => found.table = attribute.text(),
-            2 => found.chain = attribute.text(),
-            3 => found.handle = attribute.be64().unwrap_or_default(),
-            4 => found.rule.expressions = list(&attribute)?,
-            7 => found.rule.user_data = attribute.value.to_vec(),
+            1 => table = attribute.text(),
+            2 => chain = attribute.text(),
             _ => {}
         }
     }
-    Ok(found)
+    let (handle, rule) = rule_body(message)?;
+    Ok(RuleMessage { table, chain, handle, rule })
+}
+
+/// Handle and expressions of a `NFT_MSG_NEWRULE` message: who asks for the rules of one chain knows where they belong.
+///
+/// # Errors
+/// [`NftablesError`].
+pub fn rule_body(message: &[u8]) -> Result<(u64, Rule), NftablesError> {
+    let (_, rest) = body("rule", message)?;
+    let (mut handle, mut rule) = (0, Rule::default());
+    for attribute in rest {
+        let attribute = attribute?;
+        match attribute.kind {
+            3 => handle = attribute.be64().unwrap_or_default(),
+            4 => rule.expressions = list(&attribute)?,
+            7 => rule.user_data = attribute.value.to_vec(),
+            _ => {}
+        }
+    }
+    Ok((handle, rule))
 }
 
 /// The hook of a family by its number (`NF_INET_*`, `NF_NETDEV_*`, `NF_ARP_*`).
@@ -303,9 +320,9 @@ pub fn set(message: &[u8]) -> Result<Set, NftablesError> {
             16 => set.handle = attribute.be64(),
             17 => set.expressions.push(expression(attribute.nested())?),
             18 => set.expressions = list(&attribute)?,
-            // Table, length of the data, number within a transaction, padding, the kernel's own name of the data
-            // structure, and how many elements it has.
-            1 | 7 | 10 | 14 | 19 | 20 => {}
+            20 => set.count = number,
+            // Table, length of the data, number within a transaction, padding, the kernel's own name of the data structure.
+            1 | 7 | 10 | 14 | 19 => {}
             _ => set.unknown.push(unknown(&attribute)),
         }
     }

@@ -1,5 +1,7 @@
 //! Values in registers: what is loaded, masked, hashed, looked up, one behind the other.
 
+use std::collections::BTreeMap;
+
 use super::super::kind::{Kind, Order};
 use super::super::{Expression, Load, Place, Term};
 use super::value::Shape;
@@ -22,7 +24,8 @@ fn span(offset: u32, bits: u32) -> (u32, u32, u32) {
 
 impl Draft<'_, '_> {
     fn place(&self) -> Place<'_> {
-        Place { family: self.table.family, sets: &[], devices: self.table.devices, counted: true }
+        static NONE: BTreeMap<u16, String> = BTreeMap::new();
+        Place { family: self.table.family, sets: &[], devices: self.table.devices, counted: true, ipsets: &NONE }
     }
 
     /// What a term is, and how long.
