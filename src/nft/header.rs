@@ -243,9 +243,3 @@ const DESCRIPTIONS: [(u32, &str); 12] = [
 pub(super) fn description(header: &str) -> Option<u32> {
     DESCRIPTIONS.iter().find(|(_, name)| *name == header).map(|(number, _)| *number)
 }
-
-/// The header of nft's number.
-#[must_use]
-pub(super) fn described(number: u32) -> Option<&'static str> {
-    DESCRIPTIONS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
-}

@@ -38,7 +38,7 @@ pub use family::Family;
 pub use header::{Field, named as field_named};
 pub use kind::{Kind, Order};
 pub use load::{HeaderOption, Load, Span};
-pub use object_text::{flow_table_text, object_text, timeout_number};
+pub use object_text::{all_timeouts, flow_table_text, object_text, timeout_number};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;

@@ -21,4 +21,5 @@ mod sentence;
 mod sets;
 mod snapshot;
 mod streams;
+mod texts;
 mod usage;

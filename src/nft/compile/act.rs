@@ -3,7 +3,7 @@
 use super::super::header::Field;
 use super::super::kind::{Kind, Order, bytes_of};
 use super::super::{Expression, Family, Load, Set, Span, Term};
-use super::elements::Wanted;
+use super::elements::{Wanted, leads_to_ranges};
 use super::value::Shape;
 use super::{Answer, Draft, Fault, ItemData, Part, Value, register};
 
@@ -173,6 +173,15 @@ impl Draft<'_, '_> {
         let from = self.free;
         self.free += 4;
         match value {
+            Value::Prefix(..) => {
+                let to = self.free;
+                self.free += 4;
+                let shape = *one.first().ok_or("an address is expected")?;
+                let (first, last) = shape.range(value, self.table.devices)?;
+                self.out.push(Expression::Value { value: first, register: register(from) });
+                self.out.push(Expression::Value { value: last, register: register(to) });
+                Ok((Span { from: Some(register(from)), to: Some(register(to)) }, None))
+            }
             Value::Range(first, last) => {
                 let to = self.free;
                 self.free += 4;
@@ -182,6 +191,13 @@ impl Draft<'_, '_> {
             }
             Value::Map(_, map) => {
                 self.load(value, from, shapes)?;
+                if let Value::Set(items) = &**map
+                    && leads_to_ranges(items)
+                {
+                    // First and last stand one behind the other.
+                    let words = one.first().and_then(|shape| u32::try_from(shape.padded() / 4).ok()).unwrap_or(1);
+                    return Ok((Span { from: Some(register(from)), to: Some(register(from + words)) }, None));
+                }
                 let pair = match &**map {
                     Value::Named(name) => {
                         self.table.sets.get(name).and_then(|set| Kind::of_key(set.data?)).map_or(1, |kinds| kinds.len())
@@ -262,12 +278,14 @@ impl Draft<'_, '_> {
             None => Vec::new(),
         };
         self.needs(key)?;
+        if let Some(ItemData::Value(value)) = data {
+            self.needs(value)?;
+        }
         let key_word = self.claim(key);
         self.load(key, key_word, &wanted)?;
         let data = match data {
             None => None,
             Some(ItemData::Value(value)) => {
-                self.needs(value)?;
                 let word = self.claim(value);
                 self.load(value, word, &leads)?;
                 Some(register(word))

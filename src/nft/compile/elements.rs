@@ -119,12 +119,13 @@ pub(super) fn elements(
 ) -> Result<Vec<Element>, Fault> {
     let mut found = Vec::with_capacity(items.len());
     let mut ranges = Vec::new();
+    let leading = leads_to_ranges(items);
     for item in items {
         let mut element = Element {
             timeout: item.timeout,
             expiration: item.expires,
             expressions: item.expressions.clone(),
-            data: data_of(item, wanted, devices)?,
+            data: data_of(item, wanted, leading, devices)?,
             ..Element::default()
         };
         if let Some(comment) = &item.comment {
@@ -183,7 +184,12 @@ fn concatenated(key: &Value, shapes: &[Shape], devices: Devices<'_>) -> Result<(
     Ok((from, to))
 }
 
-fn data_of(item: &Item, wanted: Option<Wanted<'_>>, devices: Devices<'_>) -> Result<Option<Data>, Fault> {
+/// Whether some of a map's elements lead to a first and a last value.
+pub(super) fn leads_to_ranges(items: &[Item]) -> bool {
+    items.iter().any(|item| matches!(&item.data, Some(ItemData::Value(Value::Range(..) | Value::Prefix(..)))))
+}
+
+fn data_of(item: &Item, wanted: Option<Wanted<'_>>, ranges: bool, devices: Devices<'_>) -> Result<Option<Data>, Fault> {
     Ok(match (wanted, &item.data) {
         (None, None) => None,
         (Some(Wanted::Verdicts), Some(ItemData::Verdict(verdict))) => Some(Data::Verdict(verdict.clone())),
@@ -192,10 +198,7 @@ fn data_of(item: &Item, wanted: Option<Wanted<'_>>, devices: Devices<'_>) -> Res
         }
         (Some(Wanted::Values(shapes)), Some(ItemData::Value(value))) => {
             let (from, to) = concatenated(value, shapes, devices)?;
-            if from != to {
-                return Err("a map that leads to ranges".to_owned());
-            }
-            Some(Data::Value(from))
+            Some(Data::Value(if ranges { [from, to].concat() } else { from }))
         }
         _ => return Err("what an element leads to is not what the map's elements lead to".to_owned()),
     })

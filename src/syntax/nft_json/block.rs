@@ -6,9 +6,9 @@ use super::part::{limit, plain, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};
-use crate::nft::{Expression, FlowTable, Object, RuleTree, SetTree, comment_note};
+use crate::nft::{Expression, FlowTable, Object, RuleTree, SetTree, all_timeouts, comment_note, timeout_number};
 use crate::syntax::nft_tables::Tables;
-use crate::syntax::nft_text::{family, family_number, hook};
+use crate::syntax::nft_text::{family, family_number, hook, transport};
 
 /// One object of the list: what it lists, or what it adds.
 pub(super) fn command(
@@ -152,14 +152,35 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
             let of = json.get("l3proto").and_then(Json::as_str).and_then(family).unwrap_or(seen);
             (3, Expression::Helper { name: text(json, "type")?.to_owned(), family: family_number(of), protocol })
         }
-        "ct timeout" | "secmark" | "ct expectation" | "synproxy" => {
-            let kind = match key {
-                "ct timeout" => 7,
-                "secmark" => 8,
-                "ct expectation" => 9,
-                _ => 10,
-            };
-            (kind, Expression::Unknown { name: json.to_string(), data: Vec::new() })
+        "ct timeout" | "ct expectation" => {
+            let protocol = transport(text(json, "protocol")?).ok_or("no such transport protocol")?;
+            let of = json.get("l3proto").and_then(Json::as_str).and_then(family).unwrap_or(seen);
+            let of = family_number(of);
+            if key == "ct expectation" {
+                let (port, timeout) = (number(json, "dport")?, number(json, "timeout")?);
+                let size = number(json, "size")?;
+                return Ok((9, Expression::Expectation { family: of, protocol, port, timeout, size }));
+            }
+            let mut seconds = Vec::new();
+            for (word, value) in json.get("policy").and_then(Json::as_object).into_iter().flatten() {
+                let state = timeout_number(protocol, word).ok_or_else(|| format!("state {word:?} is not known"))?;
+                let value = value.as_u64().and_then(|value| u32::try_from(value).ok()).ok_or("no number of seconds")?;
+                seconds.push((state, value));
+            }
+            (7, Expression::Timeouts { family: of, protocol, seconds: all_timeouts(protocol, &seconds) })
+        }
+        "secmark" => (8, Expression::Secmark(text(json, "context")?.to_owned())),
+        "synproxy" => {
+            let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+            let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+            for word in texts(json.get("flags")) {
+                flags |= match word {
+                    "sack-perm" => 4,
+                    "timestamp" => 8,
+                    other => return Err(format!("flag {other:?} is not known")),
+                };
+            }
+            (10, Expression::Synproxy { mss, scale, flags })
         }
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })

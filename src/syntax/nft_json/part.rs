@@ -133,11 +133,15 @@ fn nat(word: &'static str, json: &Json, family: Family) -> Result<Part, String> 
     let mut flags = 0;
     for word in texts(json.get("flags")) {
         flags |= match word {
+            "netmap" => 0x40,
             "random" => 4,
             "persistent" => 8,
             "fully-random" => 16,
             other => return Err(format!("flag {other:?} is not known")),
         };
+    }
+    if texts(json.get("type_flags")).contains(&"prefix") {
+        flags |= 0x40;
     }
     Ok(Part::Nat { word, family: protocol_family(json)?, address, port, flags })
 }

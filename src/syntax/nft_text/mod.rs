@@ -9,6 +9,7 @@ mod stateful;
 mod value;
 
 pub(in crate::syntax) use block::{family, family_number, hook};
+pub(in crate::syntax) use object::transport;
 pub(in crate::syntax) use stateful::{complete_log, log_flag, log_level, period, unit, usual_burst};
 
 use super::nft_tables::{NftRead, Tables};

@@ -3,7 +3,7 @@
 use super::block::{family, family_number};
 use super::parser::{Fault, Parser};
 use crate::model::Family;
-use crate::nft::{Expression, FlowTable, Value, timeout_number};
+use crate::nft::{Expression, FlowTable, Value, all_timeouts, timeout_number};
 
 /// Transport protocols that objects are for.
 pub(in crate::syntax) fn transport(word: &str) -> Option<u8> {
@@ -60,7 +60,17 @@ impl Parser<'_> {
                     self.limit_rate()?
                 }
                 8 => Expression::Secmark(self.text("a security context")?.to_owned()),
-                10 => self.synproxy()?,
+                10 => {
+                    let before = found.take();
+                    match (before, self.synproxy()?) {
+                        (
+                            Some(Expression::Synproxy { mss, scale, flags }),
+                            Expression::Synproxy { mss: m, scale: s, flags: f },
+                        ) => Expression::Synproxy { mss: mss.max(m), scale: scale.max(s), flags: flags | f },
+                        (_, one) if self.is_over() => one,
+                        _ => return Err(self.unexpected("mss, wscale, timestamp or sack-perm")),
+                    }
+                }
                 _ => {
                     self.object_line(&mut lines)?;
                     continue;
@@ -71,7 +81,7 @@ impl Parser<'_> {
         let family = family_number(family.unwrap_or(self.family));
         found = found.or(match kind {
             3 => Some(Expression::Helper { name, family, protocol }),
-            7 => Some(Expression::Timeouts { family, protocol, seconds }),
+            7 => Some(Expression::Timeouts { family, protocol, seconds: all_timeouts(protocol, &seconds) }),
             9 => Some(Expression::Expectation { family, protocol, port, timeout, size }),
             _ => None,
         });

@@ -4,6 +4,8 @@ use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::nft::{Answer, Expression, Load, Part, RuleTree, Term, Value, Written};
 
+/// `NF_NAT_RANGE_NETMAP`
+const PREFIXES: u32 = 0x40;
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 
@@ -139,7 +141,8 @@ impl Parser<'_> {
         let at = self.peek().at;
         let mut left = self.value()?;
         if matches!(left, Value::Word(_) | Value::Text(_) | Value::Any | Value::Set(_) | Value::Named(_)) {
-            return Err(Fault { at, what: "it is no statement of nft that is known".to_owned() });
+            let word = self.since(at).split_whitespace().next().unwrap_or_default().to_owned();
+            return Err(Fault { at, what: format!("{word:?} is no statement that is known") });
         }
         if self.word("vmap") {
             let map = self.deeper(Self::set)?;
@@ -198,11 +201,14 @@ impl Parser<'_> {
         self.next();
         let family = self.family_word();
         let (mut address, mut port, mut flags) = (None, None, 0);
-        // The words that older versions wrote for maps and prefixes.
-        for old in ["addr", "interval", "prefix"] {
-            if self.at_word(old) {
-                return Err(self.unexpected("to"));
-            }
+        if self.word("prefix") {
+            flags |= PREFIXES;
+        } else if self.word("addr") {
+            // `addr . port to`, as nft takes it for maps that lead to both.
+            self.expect_sign(".")?;
+            self.expect_word("port")?;
+        } else {
+            self.word("interval");
         }
         if self.word("to") {
             (address, port) = self.addresses()?;

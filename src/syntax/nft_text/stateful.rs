@@ -212,7 +212,6 @@ impl Parser<'_> {
         const TIMESTAMP: u32 = 8;
         let (mut mss, mut scale, mut flags) = (0, 0, 0);
         loop {
-            self.lines();
             let bit = match self.peek().text {
                 "mss" => MSS,
                 "wscale" => SCALE,
