@@ -219,3 +219,15 @@ impl OptionField {
         }
     }
 }
+
+/// The field of an option, an extension header or a chunk by nft's words.
+#[must_use]
+pub(super) fn option_field(of: u32, header: &str, name: &str) -> Option<&'static OptionField> {
+    FIELDS.iter().find(|field| field.of == of && field.header == header && field.name == name)
+}
+
+/// The number of an option, an extension header or a chunk by nft's word.
+#[must_use]
+pub(super) fn option_number(of: u32, header: &str) -> Option<u8> {
+    HEADERS.iter().find(|(kind, _, name)| *kind == of && *name == header).map(|(_, number, _)| *number)
+}

@@ -201,3 +201,45 @@ pub(super) fn numbered(header: &str, number: usize) -> Option<&'static Field> {
 pub(super) fn port(offset: u32, bits: u32) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.header == "th" && field.offset == offset && field.bits == bits)
 }
+
+/// The field of this name.
+#[must_use]
+pub fn named(header: &str, name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.header == header && field.name == name)
+}
+
+/// nft's own number of a field within its header, from 1.
+#[must_use]
+pub(super) fn number_of(field: &Field) -> Option<usize> {
+    let mut fields = FIELDS.iter().filter(|other| other.header == field.header);
+    fields.position(|other| other.name == field.name).map(|place| place + 1)
+}
+
+/// The number of the protocol that a transport header belongs to.
+#[must_use]
+pub(super) fn protocol_of(header: &str) -> Option<u8> {
+    let known = BY_PROTOCOL.iter().find(|(_, name)| *name == header);
+    known.and_then(|(number, _)| u8::try_from(*number).ok())
+}
+
+/// nft's numbers of headers (`enum proto_desc_id`).
+const DESCRIPTIONS: [(u32, &str); 12] = [
+    (4, "icmp"),
+    (6, "udp"),
+    (7, "udplite"),
+    (8, "tcp"),
+    (10, "sctp"),
+    (11, "th"),
+    (12, "ip"),
+    (13, "ip6"),
+    (14, "icmpv6"),
+    (15, "arp"),
+    (16, "vlan"),
+    (17, "ether"),
+];
+
+/// nft's number of a header.
+#[must_use]
+pub(super) fn description(header: &str) -> Option<u32> {
+    DESCRIPTIONS.iter().find(|(_, name)| *name == header).map(|(number, _)| *number)
+}

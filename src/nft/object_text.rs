@@ -160,3 +160,17 @@ pub fn flow_table_text(table: &FlowTable, priority: &dyn Fn(i32) -> String) -> (
     let body: String = lines.iter().map(|line| format!("\t\t{line}\n")).collect();
     (format!("\tflowtable {} {{\n{body}\t}}\n", table.name), whole)
 }
+
+/// The number of a state of a connection by nft's word.
+#[must_use]
+pub fn timeout_number(protocol: u8, word: &str) -> Option<u16> {
+    (1..=11).find(|state| timeout_state(protocol, *state).is_some_and(|(known, _)| known == word))
+}
+
+/// Seconds for each state of a connection where these are changed; the others are as usual.
+#[must_use]
+pub fn all_timeouts(protocol: u8, changed: &[(u16, u32)]) -> Vec<(u16, u32)> {
+    let states = (1..=11).filter_map(|state| timeout_state(protocol, state).map(|(_, usual)| (state, usual)));
+    let given = |state: u16| changed.iter().find(|(known, _)| *known == state).map(|(_, seconds)| *seconds);
+    states.map(|(state, usual)| (state, given(state).unwrap_or(usual))).collect()
+}

@@ -133,7 +133,26 @@ fn print_chain(chain: &Chain, place: &Place<'_>) -> (String, bool) {
 /// `filter`, `dstnat - 10`, `-100`: nft names what lies within ten of a usual priority of the hook.
 fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
     const REACH: u32 = 10;
-    let usual: &[(&str, i32, Option<Hook>)] = match family {
+    let near = usual_priorities(family)
+        .iter()
+        .find(|(_, value, only)| priority.abs_diff(*value) <= REACH && only.is_none_or(|only| only == hook));
+    match near.map(|(name, value, _)| (name, priority - value)) {
+        None => priority.to_string(),
+        Some((name, 0)) => (*name).to_string(),
+        Some((name, more)) if more > 0 => format!("{name} + {more}"),
+        Some((name, less)) => format!("{name} - {}", -less),
+    }
+}
+
+/// The priority that a name stands for.
+pub(super) fn named_priority(family: Family, name: &str) -> Option<i32> {
+    // Newer versions know each name at every hook where it has a meaning.
+    usual_priorities(family).iter().find(|(known, ..)| *known == name).map(|(_, value, _)| *value)
+}
+
+/// The names of priorities, and the hook where a name is known at one only.
+fn usual_priorities(family: Family) -> &'static [(&'static str, i32, Option<Hook>)] {
+    match family {
         Family::Bridge => &[
             ("dstnat", -300, Some(Hook::Prerouting)),
             ("filter", -200, None),
@@ -149,14 +168,5 @@ fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
             ("security", 50, None),
             ("srcnat", 100, Some(Hook::Postrouting)),
         ],
-    };
-    let near = usual
-        .iter()
-        .find(|(_, value, only)| priority.abs_diff(*value) <= REACH && only.is_none_or(|only| only == hook));
-    match near.map(|(name, value, _)| (name, priority - value)) {
-        None => priority.to_string(),
-        Some((name, 0)) => (*name).to_string(),
-        Some((name, more)) if more > 0 => format!("{name} + {more}"),
-        Some((name, less)) => format!("{name} - {}", -less),
     }
 }

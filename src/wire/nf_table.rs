@@ -19,6 +19,19 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
 /// The table of this name from its chains in the kernel's order.
 #[must_use]
 pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
+    Table {
+        name: table.name.clone(),
+        handle: table.handle,
+        comment: nft::comment_of(&table.user_data, 0),
+        dormant: table.dormant,
+        extra: table.extra.clone(),
+        chains: ordered(chains),
+        ..Table::default()
+    }
+}
+
+/// Base chains first.
+fn ordered(chains: Vec<Chain>) -> Vec<Chain> {
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|chain| chain.hook.is_some());
     if found_is_iptables(&base, &user) {
         // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
@@ -26,15 +39,16 @@ pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
     base.extend(user);
-    Table {
-        name: table.name.clone(),
-        handle: table.handle,
-        comment: nft::comment_of(&table.user_data, 0),
-        dormant: table.dormant,
-        extra: table.extra.clone(),
-        chains: base,
-        ..Table::default()
+    base
+}
+
+/// Reads the rules of a table as iptables rules wherever iptables-nft may have written them, chain by chain, and puts the chains in
+/// order: base chains first.
+pub fn in_its_language(family: Family, table: &mut Table) {
+    for chain in &mut table.chains {
+        speak(family, &table.name, chain);
     }
+    table.chains = ordered(std::mem::take(&mut table.chains));
 }
 
 fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
@@ -132,6 +146,31 @@ impl<'a> ChainReader<'a> {
 /// A rule in nf_tables' own language.
 fn native(handle: u64, rule: Box<nft::Rule>) -> Rule {
     Rule { counters: native_counters(&rule), handle: Some(handle), body: Body::Nft(rule), native: None }
+}
+
+/// A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+fn speak(family: Family, table: &str, chain: &mut Chain) {
+    // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
+    let built_in = chain.priority.is_none_or(|priority| {
+        chain
+            .hook
+            .is_some_and(|hook| hook.word().to_uppercase() == chain.name && hook.table_priority(table) == priority)
+    });
+    if !(matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in) {
+        return;
+    }
+    let reading = |rule: &Rule| match &rule.body {
+        Body::Nft(native) => to_xt(native, family == Family::Ip6),
+        Body::Xt(_) => None,
+    };
+    let Some(readings) = chain.rules.iter().map(reading).collect::<Option<Vec<_>>>() else { return };
+    chain.syntax = Syntax::Iptables;
+    for (rule, (reading, counters)) in chain.rules.iter_mut().zip(readings) {
+        rule.counters = counters.map(|(packets, bytes)| Counters { packets, bytes });
+        if let Body::Nft(native) = std::mem::replace(&mut rule.body, Body::Xt(Box::new(reading))) {
+            rule.native = Some(native);
+        }
+    }
 }
 
 fn native_counters(rule: &nft::Rule) -> Option<Counters> {

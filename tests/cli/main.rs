@@ -22,5 +22,6 @@ mod sets;
 mod snapshot;
 mod strangers;
 mod streams;
+mod texts;
 mod usage;
 mod words;

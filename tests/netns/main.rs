@@ -21,6 +21,7 @@ mod permission;
 mod rules;
 mod sets;
 mod sockets;
+mod texts;
 mod untouched;
 mod ways;
 

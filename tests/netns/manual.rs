@@ -39,7 +39,7 @@ const OBJECTS: [&str; 4] = [
     "synproxy syn { mss 1460; wscale 7; timestamp sack-perm; }",
 ];
 
-fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     let lab = Lab::new();
     lab.sh("ip link add eth0 type veth peer name eth1");
     for family in FAMILIES {
@@ -52,13 +52,13 @@ fn lab() -> Lab {
 }
 
 /// A rule, and where it goes: `family | type, hook and priority of its chain, or - | rule`.
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     family: &'a str,
     hook: &'a str,
     rule: &'a str,
 }
 
-fn lines(table: &str) -> Vec<Line<'_>> {
+pub(crate) fn lines(table: &str) -> Vec<Line<'_>> {
     let parts = |line: &'_ str| -> Option<(usize, usize)> {
         let first = line.find('|')?;
         Some((first, first + 1 + line[first + 1..].find('|')?))
@@ -74,7 +74,7 @@ fn lines(table: &str) -> Vec<Line<'_>> {
 }
 
 /// Loads as many as nft takes, many in one go; how many that were.
-fn load_rules<'a>(lab: &Lab, lines: &[Line<'a>], chains: &mut BTreeMap<(&'a str, &'a str), usize>) -> usize {
+pub(crate) fn load_rules<'a>(lab: &Lab, lines: &[Line<'a>], chains: &mut BTreeMap<(&'a str, &'a str), usize>) -> usize {
     let mut text = String::new();
     for line in lines {
         let number = chains.len();
