@@ -291,8 +291,8 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         assert_eq!(output.status.success(), restored(&output.stdout), "{backend}");
         lab.sh(&format!(
             "iptables-{backend} -F
-            iptables-{backend} -A INPUT -p tcp -m length --length 5:6 -j DROP
-            iptables-{backend} -A INPUT -p tcp -m ttl --ttl-eq 5 -m length --length 7 -j DROP
+            iptables-{backend} -A INPUT -p tcp -m physdev --physdev-in \"$(printf 'a\\377')\" -j DROP
+            iptables-{backend} -A INPUT -p tcp -m osf --genre \"$(printf 'b\\377')\" -m physdev --physdev-in \"$(printf 'c\\377')\" -j DROP
             iptables-{backend} -t mangle -A OUTPUT -p tcp -j TTL --ttl-set 5"
         ));
         let output = save();
@@ -301,8 +301,8 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         assert!(!restored(&output.stdout), "{backend}: {}", String::from_utf8_lossy(&output.stdout));
         let prefix = if backend == "legacy" { "legacy " } else { "" };
         for part in [
-            "match length in PREip filter INPUT",
-            "match ttl in PREip filter INPUT",
+            "match physdev in PREip filter INPUT",
+            "match osf in PREip filter INPUT",
             "target TTL in PREip mangle OUTPUT",
         ] {
             assert_eq!(note.matches(&part.replace("PRE", prefix)).count(), 1, "{note}");
