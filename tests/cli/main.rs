@@ -16,4 +16,5 @@ mod rules;
 mod sentence;
 mod snapshot;
 mod streams;
+mod targets;
 mod usage;

@@ -74,7 +74,7 @@ impl NatRange {
         match (shifted, range.ports) {
             (false, _) => Some(range),
             // A base is written behind a range of ports.
-            (true, Some(ports)) if ports.from != ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
+            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
             (true, _) => None,
         }
     }
