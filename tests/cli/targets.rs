@@ -114,6 +114,10 @@ fn payload(kind: Kind) -> impl Strategy<Value = Vec<u8>> {
     // Masks are runs of ones, and structures often begin with a count of one and flags.
     let run = (0..kind.size.clamp(1, 64), 0..20_usize);
     let head = proptest::sample::select(vec![vec![], vec![1_u8], vec![1, 0, 0, 0, 1]]);
+    // Where flags and modes stand.
+    let flags =
+        (proptest::sample::select(vec![8, 9, 16, 32, 34, 39]), proptest::sample::select(vec![1_u8, 2, 3, 18, 20, 50]));
+    let set = (set, vec(flags, 0..4)).prop_map(|(set, flags)| [set, flags].concat());
     (size, set, vec(name, 0..3), vec(run, 0..3), head).prop_map(|(size, set, names, runs, head)| {
         let mut data = vec![0; size];
         for (from, length) in runs {
