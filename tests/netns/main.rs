@@ -6,6 +6,7 @@ mod support;
 
 mod below;
 mod demo;
+mod effects;
 mod extensions;
 mod families;
 mod flows;

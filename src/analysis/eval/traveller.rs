@@ -195,6 +195,10 @@ impl Traveller {
             }
             Effect::Destination(range) => {
                 self.redirect(own, name(), self.chosen_ports(&range));
+                // Shifted ports hang on the packet's own: what is told is for others, too.
+                if let Some((_, to)) = self.redirected.as_mut().filter(|_| range.base.is_some()) {
+                    to.port = None;
+                }
                 if let Some((first, last)) = range.addresses {
                     let address = Some(first).filter(|_| first == last);
                     self.send_to(address);
