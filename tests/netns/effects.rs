@@ -1,6 +1,8 @@
 //! What targets do to a connection, beside what is said that they do: marks, translations, headers, and those after which all goes on.
 
 use nslens::analysis::eval::{End, Rulebase};
+use nslens::analysis::join::Rulebook;
+use nslens::analysis::rulebook::SnapshotRules;
 use nslens::model::Hook;
 use nslens::packet::{Known, Packet};
 
@@ -196,4 +198,43 @@ fn what_a_program_or_a_hash_decides_is_not_said() {
     }
     let said = saying("iptables-nft -A INPUT -p tcp --syn -j SYNPROXY", true);
     assert!(said.contains("in the server's place"), "{said}");
+}
+
+#[test]
+fn what_wakes_the_tracking_is_known_of_each() {
+    if !require_root() {
+        return;
+    }
+    for (rule, wakes) in [
+        ("filter -A OUTPUT -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1", true),
+        ("filter -A OUTPUT -m connbytes --connbytes 0 --connbytes-mode packets --connbytes-dir both", true),
+        ("filter -A OUTPUT -m connlabel --label 1", true),
+        ("filter -A OUTPUT -m connlimit --connlimit-above 1", true),
+        ("filter -A OUTPUT -m connmark --mark 1", true),
+        ("filter -A OUTPUT -m conntrack --ctstate NEW", true),
+        ("filter -A OUTPUT -m helper --helper ftp", true),
+        ("filter -A OUTPUT -m limit", false),
+        ("filter -A OUTPUT -m recent --set", false),
+        ("filter -A OUTPUT -m quota --quota 1", false),
+        ("filter -A OUTPUT -m hashlimit --hashlimit-upto 1/sec --hashlimit-name x", false),
+        ("filter -A INPUT -p tcp -j SYNPROXY", true),
+        ("mangle -A OUTPUT -j CONNMARK --set-mark 1", true),
+        ("mangle -A OUTPUT -j CONNSECMARK --save", true),
+        ("mangle -A OUTPUT -j HMARK --hmark-tuple ct --hmark-mod 1 --hmark-rnd 1", false),
+        ("mangle -A OUTPUT -j MARK --set-mark 1", false),
+        ("mangle -A PREROUTING -p tcp -j TPROXY --on-port 1", false),
+        ("raw -A OUTPUT -j CT", true),
+        ("raw -A OUTPUT -j CT --zone 1", true),
+        ("raw -A OUTPUT -j CT --notrack", false),
+        ("raw -A OUTPUT -j NOTRACK", false),
+        ("nat -A PREROUTING -j NETMAP --to 10.9.9.0/24", true),
+        ("nat -A POSTROUTING -j MASQUERADE", true),
+        ("nat -A POSTROUTING -j SNAT --to-source 10.0.0.2", true),
+    ] {
+        let (pod, _world, snapshot) = taken(&format!("iptables-legacy -t {rule}"));
+        dial(&pod, "10.0.0.5:80");
+        let count = pod.sh("cat /proc/sys/net/netfilter/nf_conntrack_count");
+        let said = SnapshotRules::of(&snapshot).tracks(false);
+        assert_eq!((count.trim() != "0", said), (wakes, Some(wakes)), "{rule}");
+    }
 }

@@ -241,7 +241,7 @@ impl Targeting for Ct {
     }
 
     fn nft(&self) -> Option<String> {
-        (self.untracked && *self == Self { untracked: true, short: self.short, ..Self::default() })
-            .then(|| "notrack".to_owned())
+        // Nothing else counts for what is not tracked.
+        self.untracked.then(|| "notrack".to_owned())
     }
 }
