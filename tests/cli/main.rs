@@ -22,6 +22,7 @@ mod sets;
 mod snapshot;
 mod strangers;
 mod streams;
+mod targets;
 mod texts;
 mod usage;
 mod words;
