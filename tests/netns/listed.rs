@@ -63,7 +63,7 @@ pub(crate) fn agrees(ours: &str, theirs: &str) -> bool {
         let more = part.len() > name.len();
         match rest.strip_prefix(name.as_str()) {
             Some(rest) => more && agrees(after, rest),
-            None if rest.starts_with(' ') => more && FORGOTTEN.contains(&name.as_str()) && agrees(after, rest),
+            None if more && FORGOTTEN.contains(&name.as_str()) && agrees(after, rest) => true,
             None => more && known && ends(rest).into_iter().any(|end| agrees(after, &rest[end..])),
         }
     })

@@ -114,7 +114,7 @@ impl Matching for Owner {
         all.extend(self.socket_exists.map(|negated| Condition::Owned.negated_if(negated)));
         all.extend(self.uid.map(|ids| ids.condition(Field::Uid)));
         all.extend(self.gid.map(|ids| match self.supplementary {
-            true => Condition::Opaque("supplementary groups".into()),
+            true => Condition::Opaque(format!("a group of the owner is {}", ids.text('-'))).negated_if(ids.negated),
             false => ids.condition(Field::Gid),
         }));
         Condition::All(all)
@@ -128,7 +128,8 @@ impl Matching for Owner {
             words.who(ids.negated, &format!("UID {}", ids.text('–')));
         }
         if let Some(ids) = self.gid {
-            words.who(ids.negated, &format!("GID {}", ids.text('–')));
+            let groups = if self.supplementary { " or with it as a further group" } else { "" };
+            words.who(ids.negated, &format!("GID {}{groups}", ids.text('–')));
         }
     }
 
