@@ -77,6 +77,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -l color -d 'Colour
 always\t'Always'
 never\t'Never'"
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l all -d 'Every table and chain, not only what redirects'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l sets -d 'The elements of sets too, however many'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 4 -l ipv4 -d 'IPv4 only'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 6 -l ipv6 -d 'IPv6 only'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l why -d 'Plain words alone, without numbers and counters'

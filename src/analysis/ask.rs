@@ -43,9 +43,9 @@ const LOOPBACK: &str = "lo";
 
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
-        let rules = Rulebase::of(snapshot.rulesets());
+        let rules = Rulebase::of(snapshot);
         let mut named = Named::default();
-        rules.each(ipv6, |rule| named.gather(rule));
+        rules.each(ipv6, |rule, condition| named.gather(rule, condition));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
         let own = interface.and_then(|interface| {
             let own = interface.addresses.iter().map(|(address, _)| *address);
@@ -181,14 +181,14 @@ fn set(field: Field, value: u128, packet: &mut Packet) {
 }
 
 impl Named {
-    fn gather(&mut self, rule: &xt::Rule) {
+    fn gather(&mut self, rule: &xt::Rule, condition: &Condition) {
         let network = |part: &AddressMatch| (part.address, part.words());
         for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
             if let Some(part) = part {
                 self.more |= !insert(into, network(part));
             }
         }
-        rule.condition().visit(&mut |condition| {
+        condition.visit(&mut |condition| {
             self.value(condition);
             self.conditions.push(condition.clone());
         });

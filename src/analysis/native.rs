@@ -7,6 +7,7 @@ mod sets;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ipsets::IpSets;
 use crate::model::{Body, Family, Rule, Table};
 use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
 use crate::packet::Condition;
@@ -42,7 +43,13 @@ impl Reading<'_> {
     /// What the rule asks of a packet.
     #[must_use]
     pub fn condition(&self) -> Condition {
-        match (self.ipv6, self.rule.condition()) {
+        self.condition_by(&IpSets::default(), Family::Inet)
+    }
+
+    /// The same with what is known of ipsets, in a table of this family.
+    #[must_use]
+    pub fn condition_by(&self, sets: &IpSets<'_>, family: Family) -> Condition {
+        match (self.ipv6, sets.condition(&self.rule, family == Family::Ip6)) {
             (None, condition) => condition,
             (Some(ipv6), condition) => Condition::All(vec![Condition::Ipv6(ipv6), condition]),
         }
@@ -234,6 +241,11 @@ impl Translator<'_> {
     fn range(&self, to: &nft::Ends, flags: u32) -> Option<NatRange> {
         /// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`
         const SAID: u32 = 3;
+        /// `NF_NAT_RANGE_NETMAP`
+        const PREFIX: u32 = 64;
+        if flags & PREFIX != 0 {
+            return None;
+        }
         let value = |term: &Term| match term {
             Term::Value(value) => Some(value.clone()),
             _ => None,
@@ -319,7 +331,7 @@ impl Translator<'_> {
     }
 
     fn device(&mut self, input: bool, device: DeviceMatch) -> Option<()> {
-        once(if input { &mut self.rule.ip.input } else { &mut self.rule.ip.output }, device)
+        once(if input { &mut self.rule.ip.input } else { &mut self.rule.ip.output }, Box::new(device))
     }
 
     fn family(&mut self, ipv6: bool) -> Option<()> {

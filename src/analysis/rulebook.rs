@@ -21,7 +21,7 @@ impl<'a> SnapshotRules<'a> {
     /// The rules of this snapshot.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, rules: Rulebase::of(snapshot.rulesets()) }
+        Self { snapshot, rules: Rulebase::of(snapshot) }
     }
 
     fn end(&self, dialled: &Dialled) -> End {

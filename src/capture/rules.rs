@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use crate::model::{Backend, Cause, Family, Ruleset, Subject, Table, Unread};
+use super::sets::{self, Elements, Reader};
+use crate::model::{Backend, Cause, Chain, Family, Ruleset, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
 use crate::sys::xt_sockopt::XtSocket;
-use crate::wire::nf_table;
+use crate::wire::nf_object;
+use crate::wire::nf_table::{self, ChainReader, Kept};
 use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
 use crate::wire::xt::{TableInfo, decode_table};
 
@@ -22,11 +26,15 @@ pub struct Wanted {
     pub ipv4: bool,
     /// IPv6.
     pub ipv6: bool,
+    /// The kernel's expressions too of those rules of nf_tables that are read as iptables' own: to list or keep them as they are.
+    pub expressions: bool,
+    /// Elements of the sets that rules name.
+    pub elements: Elements,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { backend: None, ipv4: true, ipv6: true }
+        Self { backend: None, ipv4: true, ipv6: true, expressions: true, elements: Elements::Few }
     }
 }
 
@@ -82,7 +90,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
         // A kernel without nf_tables holds no rules of it: that is known, not unread.
         None => rulesets.extend(empty_nft(wanted)),
         Some(Err(error)) => unread.push(nft_unread(&error.to_string(), error.raw_os_error())),
-        Some(Ok(socket)) => match read_nft(socket, wanted) {
+        Some(Ok(socket)) => match read_nft(netns, socket, wanted) {
             Ok((found, foreign)) => {
                 rulesets.extend(found);
                 unread.extend(foreign);
@@ -91,6 +99,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
             Err(error) => unread.push(nft_unread(&error.to_string(), error.errno())),
         },
     }
+    sets::name(netns, &mut rulesets);
     Ok((rulesets, unread))
 }
 
@@ -153,7 +162,7 @@ fn read_legacy(
                         hook_entry: raw.hook_entry,
                         underflow: raw.underflow,
                     };
-                    decode_table(name, ipv6, &info, &raw.entries).map_err(|error| (error.to_string(), None))
+                    decode_table(name, ipv6, &info, raw.entries()).map_err(|error| (error.to_string(), None))
                 });
                 match table {
                     Ok(table) => ruleset.tables.push(table),
@@ -192,6 +201,8 @@ enum NftReadError {
     Netlink(#[from] NetlinkError),
     #[error(transparent)]
     Message(#[from] NftablesError),
+    #[error("cannot enter the network namespace again")]
+    Enter(#[from] io::Error),
     #[error("the rules changed each time they were read")]
     Moving,
     #[error("the kernel has no nf_tables")]
@@ -202,6 +213,7 @@ impl NftReadError {
     fn errno(&self) -> Option<i32> {
         match self {
             Self::Netlink(error) => error.errno(),
+            Self::Enter(error) => error.raw_os_error(),
             Self::Message(_) | Self::Moving | Self::Absent => None,
         }
     }
@@ -210,7 +222,7 @@ impl NftReadError {
 /// Rule sets, and tables of families that nobody knew when this was written.
 type NftAnswer = (Vec<Ruleset>, Vec<Unread>);
 
-fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
+fn read_nft(netns: &Netns, mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
     for attempt in 0..ATTEMPTS {
         let before = match generation(&mut socket) {
             // The first answer of a kernel without nf_tables; later it would be something else that failed.
@@ -219,7 +231,7 @@ fn read_nft(mut socket: NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftR
             }
             other => other?,
         };
-        let found = match read_nft_once(&mut socket, wanted) {
+        let found = match read_nft_once(netns, &mut socket, wanted) {
             Err(NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT))) => continue,
             other => other?,
         };
@@ -251,7 +263,7 @@ fn collect<T>(
     failure.map_or(Ok(found), |error| Err(error.into()))
 }
 
-fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
+fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer, NftReadError> {
     let mut foreign = Vec::new();
     let mut rulesets: Vec<Ruleset> = empty_nft(wanted).collect();
     let tables = collect(socket, nf_tables::GET_TABLE, netlink::DUMP, &nf_tables::head(0), nf_tables::table)?;
@@ -277,7 +289,10 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
             rulesets.push(unwanted);
             rulesets.len() - 1
         });
-        let decoded = read_table(socket, table, family, &chains)?;
+        let chains: Vec<&ChainMessage> =
+            chains.iter().filter(|chain| chain.family == table.family && chain.table == table.name).collect();
+        let chains = read_chains(netns, socket, family, &chains, wanted)?;
+        let decoded = read_table(socket, table, chains, Reader { netns, elements: wanted.elements })?;
         if let Some(ruleset) = rulesets.get_mut(at) {
             ruleset.tables.push(decoded);
         }
@@ -286,24 +301,83 @@ fn read_nft_once(socket: &mut NetlinkSocket, wanted: Wanted) -> Result<NftAnswer
     Ok((rulesets, foreign))
 }
 
+/// From so many chains on a second socket pays: to open one takes as long as to read about twenty.
+const MANY_CHAINS: usize = 64;
+
+/// The rules of these chains, each by a dump of its own: the kernel walks a dump of everything anew for each of its datagrams.
+///
+/// A socket has one dump at a time, so that many chains are shared out between two, in threads side by side. Whether they all
+/// belong to one state is told by the generation before and after, as everything else.
+fn read_chains(
+    netns: &Netns,
+    socket: &mut NetlinkSocket,
+    family: Family,
+    chains: &[&ChainMessage],
+    wanted: Wanted,
+) -> Result<Vec<Chain>, NftReadError> {
+    if chains.len() < MANY_CHAINS {
+        return chains.iter().map(|chain| read_chain(socket, family, chain, wanted)).collect();
+    }
+    let mut second = netns.enter(|| NetlinkSocket::open(netlink::NETFILTER))?.map_err(NetlinkError::Io)?;
+    let next = AtomicUsize::new(0);
+    let share = |socket: &mut NetlinkSocket| -> Result<Vec<(usize, Chain)>, NftReadError> {
+        let mut found = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(chain) = chains.get(at) else { return Ok(found) };
+            found.push((at, read_chain(socket, family, chain, wanted)?));
+        }
+    };
+    let (first, second) = thread::scope(|scope| {
+        let second = scope.spawn(|| share(&mut second));
+        let first = share(socket);
+        (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let mut found = first?;
+    found.extend(second?);
+    found.sort_unstable_by_key(|(at, _)| *at);
+    Ok(found.into_iter().map(|(_, chain)| chain).collect())
+}
+
+fn read_chain(
+    socket: &mut NetlinkSocket,
+    family: Family,
+    chain: &ChainMessage,
+    wanted: Wanted,
+) -> Result<Chain, NftReadError> {
+    let request = nf_tables::rules_of(chain.family, &chain.table, &chain.name);
+    let mut read = |kept: Kept| -> Result<Option<Chain>, NftReadError> {
+        let mut reader = ChainReader::new(family, &chain.table, chain, kept);
+        let mut failure = None;
+        socket.request(nf_tables::GET_RULE, netlink::DUMP, &request, |message| {
+            if let Err(error) = reader.read(message.payload) {
+                failure = Some(error);
+            }
+        })?;
+        failure.map_or(Ok(reader.finish()), |error| Err(error.into()))
+    };
+    if !wanted.expressions
+        && let Some(chain) = read(Kept::Reading)?
+    {
+        return Ok(chain);
+    }
+    read(Kept::Expressions)?.ok_or(NftReadError::Moving)
+}
+
 fn read_table(
     socket: &mut NetlinkSocket,
     table: &TableMessage,
-    family: Family,
-    chains: &[ChainMessage],
+    chains: Vec<Chain>,
+    reader: Reader<'_>,
 ) -> Result<Table, NftReadError> {
-    let mut found = Vec::new();
-    for chain in chains.iter().filter(|chain| chain.family == table.family && chain.table == table.name) {
-        // One dump per chain: the kernel walks a dump of everything anew for each of its datagrams.
-        let request = nf_tables::rules_of(table.family, &table.name, &chain.name);
-        let rules = collect(socket, nf_tables::GET_RULE, netlink::DUMP, &request, nf_tables::rule)?;
-        found.push((chain, rules));
-    }
-    let (mut decoded, request) =
-        (nf_table::assemble(family, table, found), nf_tables::of_table(table.family, &table.name));
+    let (mut decoded, request) = (nf_table::of_chains(table, chains), nf_tables::of_table(table.family, &table.name));
     decoded.sets = collect(socket, nf_tables::GET_SET, netlink::DUMP, &request, nf_tables::set)?;
     for set in &mut decoded.sets {
         let request = nf_tables::elements_of(table.family, &table.name, &set.name);
+        if !reader.whole(set) {
+            reader.few(set, &request)?;
+            continue;
+        }
         let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
         set.elements = parts.into_iter().flatten().collect();
     }
@@ -312,11 +386,11 @@ fn read_table(
         NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
         other => Err(other),
     };
-    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object) {
+    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_object::object) {
         Ok(objects) => decoded.objects = objects,
         Err(error) => known(error)?,
     }
-    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_tables::flow_table) {
+    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_object::flow_table) {
         Ok(names) => decoded.flow_tables = names,
         Err(error) => known(error)?,
     }

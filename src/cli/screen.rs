@@ -48,8 +48,16 @@ impl Screen {
     /// # Errors
     /// The stream's; a reader that has gone (`| head`) is no error: nobody is left to tell.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
+        self.stream(|out| out.write_all(text.as_bytes()))
+    }
+
+    /// Prints a result piece by piece, as `write` has them.
+    ///
+    /// # Errors
+    /// As of [`Screen::print`].
+    pub fn stream(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match write(&mut out).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(Failure::of(Exit::Failed, &error).about("cannot write to standard output")),
             Ok(()) => Ok(()),

@@ -3,13 +3,17 @@
 mod connection;
 mod endpoint;
 mod interface;
+mod ipsets;
 mod printed;
 mod ruleset;
 mod snapshot;
 mod unread;
 mod workload;
 
-pub use crate::nft::{Object as NativeObject, Rule as NativeRule, Set as NativeSet};
+pub use crate::nft::{
+    Element as NativeElement, Extra, FlowTable, Object as NativeObject, Rule as NativeRule, Set as NativeSet,
+};
+pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;

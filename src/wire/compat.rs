@@ -301,12 +301,12 @@ fn chain_name(name: &str) -> Option<String> {
 }
 
 /// A device name: whole when its closing zero is compared too, else a beginning.
-fn device(value: &[u8], negated: bool) -> Option<DeviceMatch> {
+fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
     let end = value.iter().position(|byte| *byte == 0);
     let (name, behind) = value.split_at_checked(end.unwrap_or(value.len()))?;
     let prefix = end.is_none();
     let possible = behind.iter().all(|byte| *byte == 0) && !(prefix && name.is_empty());
-    possible.then(|| DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix })
+    possible.then(|| Box::new(DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix }))
 }
 
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.

@@ -1,15 +1,25 @@
 //! A table of nf_tables put together from its messages: chain by chain, each in the language that its rules are written in.
 
 use super::compat::to_xt;
-use super::nf_tables::{ChainMessage, RuleMessage, TableMessage, hook_of};
-use crate::model::{Body, Chain, Counters, Family, Rule, Syntax, Table};
+use super::nf_tables::{ChainMessage, NftablesError, RuleMessage, TableMessage, hook_of, rule_body};
+use crate::model::{Body, Chain, Counters, Family, Hook, Rule, Syntax, Table};
 use crate::nft;
 
 /// The table of this name from its chains and their rules; sets and objects come from messages of their own.
 #[must_use]
 pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
-    let found = chains.into_iter().map(|(message, rules)| chain_of(family, &table.name, message, rules));
-    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = found.partition(|chain| chain.hook.is_some());
+    let chains = chains.into_iter().filter_map(|(message, rules)| {
+        let mut reader = ChainReader::new(family, &table.name, message, Kept::Expressions);
+        rules.into_iter().for_each(|rule| reader.push(rule.handle, rule.rule));
+        reader.finish()
+    });
+    of_chains(table, chains.collect())
+}
+
+/// The table of this name from its chains in the kernel's order.
+#[must_use]
+pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
+    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|chain| chain.hook.is_some());
     if found_is_iptables(&base, &user) {
         // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
         base.sort_by_key(|chain| chain.hook);
@@ -21,6 +31,7 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
         handle: table.handle,
         comment: nft::comment_of(&table.user_data, 0),
         dormant: table.dormant,
+        extra: table.extra.clone(),
         chains: base,
         ..Table::default()
     }
@@ -33,44 +44,111 @@ fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
 /// The tables that iptables-nft knows, in its families.
 const IPTABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
 
-fn chain_of(family: Family, table: &str, message: &ChainMessage, rules: Vec<RuleMessage>) -> Chain {
-    let ipv6 = family == Family::Ip6;
-    let hook = message.hook.and_then(|(number, _)| hook_of(family, number));
-    // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
-    let built_in = message.hook.is_none_or(|(_, priority)| {
-        hook.is_some_and(|hook| hook.word().to_uppercase() == message.name && hook.table_priority(table) == priority)
-    });
-    let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in;
-    let readings: Vec<_> = rules.iter().map(|message| to_xt(&message.rule, ipv6).filter(|_| possible)).collect();
-    // A chain is written in one language: a single rule that iptables cannot express makes it nft's.
-    let iptables = possible && readings.iter().all(Option::is_some);
-    let rules = rules.into_iter().zip(readings).map(|(message, reading)| match reading.filter(|_| iptables) {
-        Some((reading, counters)) => Rule {
-            counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
-            handle: Some(message.handle),
-            body: Body::Xt(Box::new(reading)),
-            native: Some(Box::new(message.rule)),
-        },
-        None => Rule {
-            counters: native_counters(&message.rule),
-            handle: Some(message.handle),
-            body: Body::Nft(message.rule),
-            native: None,
-        },
-    });
-    Chain {
-        name: message.name.clone(),
-        syntax: if iptables { Syntax::Iptables } else { Syntax::Nft },
-        kind: message.kind.clone(),
-        hook,
-        priority: message.hook.map(|(_, priority)| priority),
-        policy: message.policy,
-        counters: message.counters,
-        handle: message.handle,
-        devices: message.devices.clone(),
-        comment: nft::comment_of(&message.user_data, 0),
-        rules: rules.collect(),
+/// What is kept of a rule that is read as one of iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The reading: all that most answers need, in a tenth of the memory.
+    Reading,
+    /// The kernel's expressions beside it.
+    Expressions,
+}
+
+/// Reads a chain rule by rule.
+///
+/// A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+#[derive(Debug)]
+pub struct ChainReader<'a> {
+    message: &'a ChainMessage,
+    family: Family,
+    hook: Option<Hook>,
+    kept: Kept,
+    syntax: Syntax,
+    /// Rules that were read as iptables' own, and of which too little was kept.
+    lost: bool,
+    rules: Vec<Rule>,
+}
+
+impl<'a> ChainReader<'a> {
+    /// Begins a chain of this table.
+    #[must_use]
+    pub fn new(family: Family, table: &str, message: &'a ChainMessage, kept: Kept) -> Self {
+        let hook = message.hook.and_then(|(number, _)| hook_of(family, number));
+        // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
+        let built_in = message.hook.is_none_or(|(_, priority)| {
+            hook.is_some_and(|hook| {
+                hook.word().to_uppercase() == message.name && hook.table_priority(table) == priority
+            })
+        });
+        let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in;
+        let syntax = if possible { Syntax::Iptables } else { Syntax::Nft };
+        Self { message, family, hook, kept, syntax, lost: false, rules: Vec::new() }
     }
+
+    /// The chain's next rule, from its message.
+    ///
+    /// # Errors
+    /// [`NftablesError`].
+    pub fn read(&mut self, message: &[u8]) -> Result<(), NftablesError> {
+        if !self.lost {
+            let (handle, rule) = rule_body(message)?;
+            self.push(handle, rule);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, handle: u64, rule: nft::Rule) {
+        let reading = if self.syntax == Syntax::Iptables { to_xt(&rule, self.family == Family::Ip6) } else { None };
+        let Some((reading, counters)) = reading else {
+            self.turn_native();
+            return self.rules.push(native(handle, Box::new(rule)));
+        };
+        self.rules.push(Rule {
+            counters: counters.map(|(packets, bytes)| Counters { packets, bytes }),
+            handle: Some(handle),
+            body: Body::Xt(Box::new(reading)),
+            native: (self.kept == Kept::Expressions).then(|| Box::new(rule)),
+        });
+    }
+
+    /// The chain turns out to be none of iptables', and so do the rules before.
+    fn turn_native(&mut self) {
+        if self.syntax == Syntax::Nft {
+            return;
+        }
+        self.syntax = Syntax::Nft;
+        for rule in &mut self.rules {
+            match rule.native.take() {
+                Some(expressions) => *rule = native(rule.handle.unwrap_or_default(), expressions),
+                None => self.lost = true,
+            }
+        }
+    }
+
+    /// The chain; `None` when it is to be read again with [`Kept::Expressions`], since it turned out to be nft's after the
+    /// expressions of its first rules were let go.
+    #[must_use]
+    pub fn finish(self) -> Option<Chain> {
+        let Self { message, hook, syntax, rules, .. } = self;
+        (!self.lost).then(|| Chain {
+            name: message.name.clone(),
+            syntax,
+            kind: message.kind.clone(),
+            hook,
+            priority: message.hook.map(|(_, priority)| priority),
+            policy: message.policy,
+            counters: message.counters,
+            handle: message.handle,
+            devices: message.devices.clone(),
+            comment: nft::comment_of(&message.user_data, 0),
+            extra: message.extra.clone(),
+            rules,
+        })
+    }
+}
+
+/// A rule in nf_tables' own language.
+fn native(handle: u64, rule: Box<nft::Rule>) -> Rule {
+    Rule { counters: native_counters(&rule), handle: Some(handle), body: Body::Nft(rule), native: None }
 }
 
 fn native_counters(rule: &nft::Rule) -> Option<Counters> {

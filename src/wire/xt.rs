@@ -1,7 +1,7 @@
 //! Legacy xtables: the packed entries of a table (`struct ipt_entry`, `struct ip6t_entry`,
 //! `include/uapi/linux/netfilter_ipv4/ip_tables.h`, `…_ipv6/ip6_tables.h`; 64-bit layout).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table};
@@ -67,18 +67,23 @@ struct Entry<'a> {
 /// # Errors
 /// [`EntryError`]: no byte is taken on trust.
 pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) -> Result<Table, EntryError> {
-    let decoded = walk(ipv6, entries)?;
-    let mut builder =
-        Builder { name, ipv6, info, starts: BTreeMap::new(), headers: BTreeSet::new(), chains: Vec::new() };
+    let layout = if ipv6 { V6 } else { V4 };
     // First the names of all chains: jumps point at the first rule of a chain, by offset.
-    for entry in &decoded {
-        if let Some(chain) = chain_header(entry.target) {
-            builder.starts.insert(entry.next, chain);
-            builder.headers.insert(entry.offset);
+    let mut headers = Vec::new();
+    let mut offset = 0;
+    while offset < entries.len() {
+        let bounds = bounds(&layout, entries, offset)?;
+        if let Some(chain) = chain_header(bounds.target) {
+            headers.push(Header { offset, next: bounds.next, chain });
         }
+        offset = bounds.next;
     }
-    for (index, entry) in decoded.iter().enumerate() {
-        builder.entry(entry, index + 1 == decoded.len())?;
+    let mut builder = Builder { name, ipv6, info, headers, named: 0, end: entries.len(), chains: Vec::new() };
+    offset = 0;
+    while offset < entries.len() {
+        let bounds = bounds(&layout, entries, offset)?;
+        builder.entry(&layout, &bounds, offset)?;
+        offset = bounds.next;
     }
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = builder.chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
@@ -88,63 +93,59 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) ->
     Ok(Table { name: name.to_owned(), chains: base, ..Table::default() })
 }
 
-fn walk(ipv6: bool, entries: &[u8]) -> Result<Vec<Entry<'_>>, EntryError> {
-    let mut found = Vec::new();
-    let mut offset = 0;
-    while offset < entries.len() {
-        let entry = decode_entry(ipv6, entries, offset)?;
-        offset = entry.next;
-        found.push(entry);
-    }
-    Ok(found)
+/// The parts of an entry, and where the next one begins: always behind this one, so that every walk ends.
+struct Bounds<'a> {
+    head: &'a [u8],
+    matches: &'a [u8],
+    target: &'a [u8],
+    next: usize,
 }
 
-fn decode_entry(ipv6: bool, entries: &[u8], offset: usize) -> Result<Entry<'_>, EntryError> {
+fn bounds<'a>(layout: &Layout, entries: &'a [u8], offset: usize) -> Result<Bounds<'a>, EntryError> {
     let fail = |what| EntryError { offset, what };
-    let layout = if ipv6 { V6 } else { V4 };
     let rest = entries.get(offset..).ok_or_else(|| fail("starts behind the end"))?;
     let head = rest.get(..layout.head).ok_or_else(|| fail("is cut short"))?;
     let u16_at = |at: usize| word::<2>(head, at).map_or(0, |bytes| usize::from(u16::from_ne_bytes(bytes)));
-    let u64_at = |at: usize| word::<8>(head, at).map_or(0, u64::from_ne_bytes);
     let (target_at, length) = (u16_at(layout.ip + 4), u16_at(layout.ip + 6));
-    if target_at < layout.head || length < target_at + PART_HEAD || length > rest.len() {
-        return Err(fail("has impossible offsets"));
-    }
-    let mut matches = Vec::new();
-    let mut at = layout.head;
-    while at < target_at {
-        let (name, revision, data) = part(rest, at, target_at).ok_or_else(|| fail("has a match cut short"))?;
-        matches.push(Match::decode(&name, revision, data, ipv6));
-        at += PART_HEAD + data.len();
-    }
-    let (ip, goto) = if ipv6 { ip_part_v6(head) } else { ip_part_v4(head) }
-        .ok_or_else(|| fail("asks for addresses, devices or a protocol in no known way"))?;
-    if ![&ip.source, &ip.destination].into_iter().flatten().all(AddressMatch::is_masked) {
-        return Err(fail("has an address outside of its mask"));
-    }
-    Ok(Entry {
-        offset,
-        next: offset + length,
-        counters: Counters { packets: u64_at(layout.counters), bytes: u64_at(layout.counters + 8) },
-        ip,
-        goto,
-        matches,
-        target: rest.get(target_at..length).unwrap_or_default(),
-    })
+    let impossible = || fail("has impossible offsets");
+    let target = rest.get(target_at..length).filter(|target| target.len() >= PART_HEAD).ok_or_else(impossible)?;
+    let matches = rest.get(layout.head..target_at).ok_or_else(impossible)?;
+    Ok(Bounds { head, matches, target, next: offset + length })
 }
 
-/// Name, revision and payload of the match or target at `at`, which must end by `end`.
-fn part(bytes: &[u8], at: usize, end: usize) -> Option<(String, u8, &[u8])> {
-    let size = usize::from(u16::from_ne_bytes(word::<2>(bytes, at)?));
-    if size < PART_HEAD || at + size > end {
-        return None;
+fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
+    // Room for those that are there: most rules have one or two, and a list that grows takes room for four.
+    let (mut count, mut left) = (0, rest);
+    while !left.is_empty() {
+        left = left.get(usize::from(u16::from_ne_bytes(word(left, 0)?)).max(PART_HEAD)..)?;
+        count += 1;
     }
-    Some((name_of(bytes.get(at + 2..at + 31)?), *bytes.get(at + 31)?, bytes.get(at + PART_HEAD..at + size)?))
+    let mut found = Vec::with_capacity(count);
+    while !rest.is_empty() {
+        let Part { name, revision, data } = part(rest)?;
+        found.push(Match::decode(&String::from_utf8_lossy(name), revision, data, ipv6));
+        rest = rest.get(PART_HEAD + data.len()..)?;
+    }
+    Some(found)
 }
 
-fn name_of(field: &[u8]) -> String {
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
+/// A match or target.
+struct Part<'a> {
+    name: &'a [u8],
+    revision: u8,
+    data: &'a [u8],
+}
+
+/// The match or target that begins here.
+fn part(bytes: &[u8]) -> Option<Part<'_>> {
+    let (head, _) = bytes.split_first_chunk::<PART_HEAD>()?;
+    let [low, high, name @ .., revision] = head;
+    let data = bytes.get(PART_HEAD..usize::from(u16::from_ne_bytes([*low, *high])))?;
+    Some(Part { name: up_to_zero(name), revision: *revision, data })
+}
+
+fn up_to_zero(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -152,53 +153,61 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 /// A user chain begins with an ERROR target that holds its name.
-fn chain_header(target: &[u8]) -> Option<String> {
-    let (name, _, data) = part(target, 0, target.len())?;
-    (name == "ERROR").then(|| name_of(data))
+fn chain_header(target: &[u8]) -> Option<Cow<'_, str>> {
+    let part = part(target)?;
+    (part.name == b"ERROR").then(|| String::from_utf8_lossy(up_to_zero(part.data)))
+}
+
+/// An entry that names a chain, or the one that ends the table.
+struct Header<'a> {
+    offset: usize,
+    next: usize,
+    chain: Cow<'a, str>,
 }
 
 struct Builder<'a> {
     name: &'a str,
     ipv6: bool,
     info: &'a TableInfo,
-    /// Offset of a user chain's first rule, and its name.
-    starts: BTreeMap<usize, String>,
-    /// Offsets of the entries that name a chain, and of the one that ends the table.
-    headers: BTreeSet<usize>,
+    /// In the order of their offsets.
+    headers: Vec<Header<'a>>,
+    /// How many of them were met.
+    named: usize,
+    /// Where the entries end.
+    end: usize,
     chains: Vec<Chain>,
 }
 
 impl Builder<'_> {
-    fn entry(&mut self, entry: &Entry<'_>, last: bool) -> Result<(), EntryError> {
-        let fail = |what| EntryError { offset: entry.offset, what };
-        if let Some(name) = chain_header(entry.target) {
+    fn entry(&mut self, layout: &Layout, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
+        let fail = |what| EntryError { offset, what };
+        if let Some(header) = self.headers.get(self.named).filter(|header| header.offset == offset) {
+            self.named += 1;
             // The entry behind everything is an ERROR target too; it begins no chain.
-            if !last {
-                self.chains.push(Chain::user(name));
+            if header.next != self.end {
+                self.chains.push(Chain::user(header.chain.as_ref()));
             }
             return Ok(());
         }
-        if let Some(hook) = self.hook_with(&self.info.hook_entry, entry.offset) {
+        if let Some(hook) = self.hook_with(&self.info.hook_entry, offset) {
             self.chains.push(Chain::base(self.name, hook));
         }
+        let entry = decode_entry(layout, bounds, offset, self.ipv6)?;
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
-        let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, entry.offset) == chain.hook;
+        let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, offset) == chain.hook;
         // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end. The kernel does not
         // see to it, so anything else there is a rule.
-        let implicit = chain.hook.is_none() && self.headers.contains(&entry.next);
-        let action = self.action(entry)?;
+        let implicit =
+            chain.hook.is_none() && self.headers.get(self.named).is_some_and(|header| header.offset == entry.next);
+        let action = self.action(&entry)?;
         let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
+        let Entry { counters, ip, matches, .. } = entry;
         if policy_of_base {
             chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
-            chain.counters = Some(entry.counters);
-        } else if !(implicit && action == Action::Return && entry.matches.is_empty() && entry.ip == IpPart::default()) {
-            let rule = xt::Rule { ip: entry.ip.clone(), matches: entry.matches.clone(), action };
-            chain.rules.push(Rule {
-                counters: Some(entry.counters),
-                handle: None,
-                body: Body::Xt(Box::new(rule)),
-                native: None,
-            });
+            chain.counters = Some(counters);
+        } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
+            let body = Body::Xt(Box::new(xt::Rule { ip, matches, action }));
+            chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
         }
         Ok(())
     }
@@ -213,10 +222,9 @@ impl Builder<'_> {
 
     fn action(&self, entry: &Entry<'_>) -> Result<Action, EntryError> {
         let fail = |what| EntryError { offset: entry.offset, what };
-        let (name, revision, data) =
-            part(entry.target, 0, entry.target.len()).ok_or_else(|| fail("has a target cut short"))?;
+        let Part { name, revision, data } = part(entry.target).ok_or_else(|| fail("has a target cut short"))?;
         if !name.is_empty() {
-            return Ok(Action::Target(Target::decode(&name, revision, data, self.ipv6)));
+            return Ok(Action::Target(Target::decode(&String::from_utf8_lossy(name), revision, data, self.ipv6)));
         }
         let verdict = word::<4>(data, 0).map(i32::from_ne_bytes).ok_or_else(|| fail("has no verdict"))?;
         Ok(match verdict {
@@ -229,11 +237,28 @@ impl Builder<'_> {
                 if offset == entry.next {
                     return Ok(Action::None);
                 }
-                let chain = self.starts.get(&offset).ok_or_else(|| fail("jumps into nothing"))?.clone();
+                let at = self.headers.binary_search_by_key(&offset, |header| header.next);
+                let header = at.ok().and_then(|at| self.headers.get(at)).filter(|header| header.next != self.end);
+                let header = header.ok_or_else(|| fail("jumps into nothing"))?;
+                let chain = header.chain.as_ref().to_owned();
                 if entry.goto { Action::Goto(chain) } else { Action::Jump(chain) }
             }
         })
     }
+}
+
+fn decode_entry<'a>(layout: &Layout, bounds: &Bounds<'a>, offset: usize, ipv6: bool) -> Result<Entry<'a>, EntryError> {
+    let fail = |what| EntryError { offset, what };
+    let Bounds { head, target, next, .. } = *bounds;
+    let u64_at = |at: usize| word::<8>(head, at).map_or(0, u64::from_ne_bytes);
+    let matches = matches(bounds.matches, ipv6).ok_or_else(|| fail("has a match cut short"))?;
+    let (ip, goto) = if ipv6 { ip_part_v6(head) } else { ip_part_v4(head) }
+        .ok_or_else(|| fail("asks for addresses, devices or a protocol in no known way"))?;
+    if ![&ip.source, &ip.destination].into_iter().flatten().all(AddressMatch::is_masked) {
+        return Err(fail("has an address outside of its mask"));
+    }
+    let counters = Counters { packets: u64_at(layout.counters), bytes: u64_at(layout.counters + 8) };
+    Ok(Entry { offset, next, counters, ip, goto, matches, target })
 }
 
 fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
@@ -284,9 +309,12 @@ fn protocol_match(number: u16, negated: bool) -> Option<Option<ProtocolMatch>> {
 
 /// A device name and its mask: whole when the mask covers the closing zero, else a beginning. `None` when the mask has holes, or
 /// covers something behind the closing zero.
-fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<DeviceMatch>> {
+fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<Box<DeviceMatch>>> {
     let (field, mask) = (head.get(name_at..name_at + DEVICE)?, head.get(mask_at..mask_at + DEVICE)?);
     let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
+    if covered == 0 && !negated && mask.iter().all(|byte| *byte == 0) {
+        return Some(None);
+    }
     let (compared, ignored) = (field.get(..covered)?, mask.get(covered..)?);
     let end = compared.iter().position(|byte| *byte == 0);
     let behind = compared.get(end.unwrap_or(covered)..)?;
@@ -294,6 +322,10 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
         return None;
     }
     // `eth+` is stored with its plus, which the mask leaves out.
-    let found = DeviceMatch { negated, name: name_of(compared), prefix: end.is_none() };
-    Some((covered != 0 || negated).then_some(found))
+    let found = DeviceMatch {
+        negated,
+        name: String::from_utf8_lossy(up_to_zero(compared)).into_owned(),
+        prefix: end.is_none(),
+    };
+    Some((covered != 0 || negated).then(|| Box::new(found)))
 }

@@ -129,7 +129,7 @@ impl Unknown {
             }
             Self::Native { text, .. } => format!("[nft {role} {}]", quote(text)),
             Self::Text { name, words } => {
-                let mut text = word(name);
+                let mut text = word(name).into_owned();
                 for word in words {
                     text.push(' ');
                     text.push_str(word);

@@ -2,6 +2,8 @@
 //!
 //! What the text says and we do not understand is kept as its words; only a line that is no rule at all is an error.
 
+use std::borrow::Cow;
+
 use super::address::parse_address;
 use super::extension::{Given, OPTIONAL, Unknown};
 use super::ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
@@ -95,12 +97,12 @@ pub fn quote(value: &str) -> String {
 
 /// A name as iptables-save writes it: bare, unless it could not be read back.
 #[must_use]
-pub fn word(value: &str) -> String {
+pub fn word(value: &str) -> Cow<'_, str> {
     let breaks = |character: char| character.is_whitespace() || matches!(character, '"' | '\\');
     match value {
-        "!" => "\"!\"".to_owned(),
-        _ if value.is_empty() || value.chars().any(breaks) => quote(value),
-        _ => value.to_owned(),
+        "!" => Cow::Borrowed("\"!\""),
+        _ if value.is_empty() || value.chars().any(breaks) => Cow::Owned(quote(value)),
+        _ => Cow::Borrowed(value),
     }
 }
 
@@ -232,13 +234,13 @@ impl Parser<'_> {
         all.ok_or_else(|| TextError::BadValue { option: option.to_owned(), value })
     }
 
-    fn device(&mut self, option: &str, negated: bool) -> Result<Option<DeviceMatch>, TextError> {
+    fn device(&mut self, option: &str, negated: bool) -> Result<Option<Box<DeviceMatch>>, TextError> {
         let (inner, value) = self.value(option)?;
         let (name, prefix) = value.strip_suffix('+').map_or((value.as_str(), false), |name| (name, true));
         let negated = negated || inner;
         // A lone `+` is any device: the kernel holds nothing for it.
         let any = name.is_empty() && prefix && !negated;
-        Ok((!any).then(|| DeviceMatch { negated, name: name.to_owned(), prefix }))
+        Ok((!any).then(|| Box::new(DeviceMatch { negated, name: name.to_owned(), prefix })))
     }
 
     fn protocol(&mut self, option: &str, negated: bool) -> Result<(), TextError> {

@@ -87,7 +87,7 @@ proptest! {
         let table = Table { sets: vec![set], ..Table::default() };
         let rule = Rule { expressions, user_data: Vec::new() };
         let chain = Chain::user("c");
-        let rule = nslens::model::Rule { counters: None, handle: None, body: Body::Nft(rule), native: None };
+        let rule = nslens::model::Rule { counters: None, handle: None, body: Body::Nft(Box::new(rule)), native: None };
         let _ = print_rule(family, &table, &chain, &rule);
         if let Some(reading) = nslens::analysis::native::reading(family, &table, &rule) {
             let _ = reading.condition().ask(&nslens::packet::Packet::default());

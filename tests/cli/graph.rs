@@ -9,7 +9,8 @@ use nslens::model::{Family, Kind, Ruleset, Snapshot, Workload};
 use nslens::report::graph::{Area, End, Graph, dot, graph, mermaid, picture, svg};
 
 use crate::corpus::{corpus, files};
-use crate::kernel::{assembled, messages};
+use crate::kernel::messages;
+use crate::parsers::assembled;
 use crate::program::{fixture, nslens, say, text_of, with_input};
 
 const ALL: Chosen<'static> = Chosen { all: true, tables: &[], chains: &[] };

@@ -206,7 +206,7 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
         }
     }
     // What the kernel holds and what the text says are the same values, not only the same words.
-    let wanted = Wanted { backend: Some(backend), ipv4: !ipv6, ipv6 };
+    let wanted = Wanted { backend: Some(backend), ipv4: !ipv6, ipv6, ..Wanted::default() };
     let (held, unread) = read(lab.netns(), Path::new("/proc"), wanted).expect("the namespace");
     assert!(unread.is_empty(), "{what}: {unread:?}");
     let said = parse_save(&theirs, family).unwrap_or_else(|error| {

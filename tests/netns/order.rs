@@ -62,7 +62,7 @@ fn taken(rules: &str) -> (Lab, Lab, Snapshot) {
     serve(&pod, "0.0.0.0:80", "direct");
     serve(&world, "0.0.0.0:80", "direct");
     let mut snapshot = look_at(&pod);
-    let wanted = Wanted { backend: None, ipv4: true, ipv6: true };
+    let wanted = Wanted::default();
     let (rulesets, unread) = read(pod.netns(), Path::new("/proc"), wanted).expect("the rules");
     assert!(unread.is_empty(), "{unread:?}");
     snapshot.rulesets = Some(rulesets);

@@ -1,6 +1,7 @@
 //! `nslens rules`: what redirects the workload's traffic.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +11,7 @@ use crate::analysis::agreement::{Compared, agreement};
 use crate::analysis::paths::{Chosen, blocks, unreached};
 use crate::analysis::summary::{Summary, summarise};
 use crate::capture::cross_check::Namespace;
-use crate::capture::{self, Parts};
+use crate::capture::{self, Parts, rules::Wanted, sets::Elements};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -34,6 +35,9 @@ pub struct Rules {
     /// Every table and chain, not only what redirects
     #[arg(long)]
     pub all: bool,
+    /// The elements of sets too, however many
+    #[arg(long)]
+    sets: bool,
     #[command(flatten)]
     which: Which,
     /// Only tables of this name; may be repeated
@@ -110,12 +114,21 @@ impl Rules {
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
     arguments.check()?;
-    let wanted = arguments.which.wanted();
+    let expressions = arguments.output == Output::Nft;
+    let elements = match (arguments.output, arguments.sets) {
+        // nft lists them; the save programs name sets only.
+        (Output::Nft, _) | (_, true) => Elements::All,
+        (Output::Save, false) => Elements::None,
+        (_, false) => Elements::Cheap,
+    };
+    let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
-    let (mut snapshot, namespace) = source.taken(arguments.target.as_deref())?;
+    let (snapshot, namespace) = source.taken(arguments.target.as_deref())?;
+    // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.
+    let mut snapshot = ManuallyDrop::new(snapshot);
     has_rules(&snapshot)?;
     exist(&snapshot, arguments)?;
     let raw = matches!(arguments.output, Output::Save | Output::Nft);
@@ -202,7 +215,7 @@ fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     for unread in snapshot.unread_about(&[Subject::Rules]) {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
     }
-    screen.print(&rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal))?;
+    screen.stream(|out| rules::save(snapshot, env!("CARGO_PKG_VERSION"), screen.terminal, out))?;
     let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
     if !missing.is_empty() {
         let names = missing.join(", ");
@@ -275,6 +288,7 @@ fn table(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &S
     let mut out = who::heading(snapshot, paint, width);
     let listed = rules::table(snapshot, form);
     out.push_str(&listed);
+    out.push_str(&rules::sets(snapshot, form, arguments.sets));
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
     out.push('\n');

@@ -6,7 +6,7 @@ use crate::analysis::describe;
 use crate::analysis::paths::Paths;
 use crate::model::{Chain, Family, Ruleset, Snapshot, Table};
 use crate::report::document;
-use crate::syntax::{elements_text, place_of, print_rule, set_types};
+use crate::syntax::print_rule;
 
 /// Schema of the document.
 const SCHEMA: &str = "nslens.rules/v1";
@@ -16,7 +16,7 @@ const SCHEMA: &str = "nslens.rules/v1";
 pub fn json(snapshot: &Snapshot, summary: &str) -> Map<String, Value> {
     let mut document = document::head(SCHEMA, snapshot);
     document.insert("rulesets".to_owned(), snapshot.rulesets().iter().map(ruleset).collect());
-    document.insert("sets".to_owned(), snapshot.rulesets().iter().flat_map(sets).collect());
+    document.insert("sets".to_owned(), super::sets::json_sets(snapshot).into());
     document.insert("summary".to_owned(), json!(summary));
     document
 }
@@ -24,30 +24,6 @@ pub fn json(snapshot: &Snapshot, summary: &str) -> Map<String, Value> {
 fn ruleset(ruleset: &Ruleset) -> Value {
     let tables: Vec<Value> = ruleset.tables.iter().map(|table| self::table(ruleset.family, table)).collect();
     json!({"backend": ruleset.backend, "family": ruleset.family, "tables": tables})
-}
-
-/// Named sets and maps; those of a single rule stand in its text.
-fn sets(ruleset: &Ruleset) -> Vec<Value> {
-    let of = |table: &Table| -> Vec<Value> {
-        let place = place_of(ruleset.family, table, &[], true);
-        let named = table.sets.iter().filter(|set| !set.is_anonymous());
-        named
-            .map(|set| {
-                let (kind, data) = set_types(set, &place);
-                json!({
-                    "family": ruleset.family,
-                    "table": table.name,
-                    "name": set.name,
-                    "type": kind,
-                    "map": data,
-                    "flags": set.flag_words(),
-                    "elements": elements_text(set, &place),
-                    "comment": set.comment(),
-                })
-            })
-            .collect()
-    };
-    ruleset.tables.iter().flat_map(of).collect()
 }
 
 fn table(family: Family, table: &Table) -> Value {

@@ -2,8 +2,10 @@
 
 mod json;
 mod save;
+mod sets;
 mod table;
 
 pub use json::json;
 pub use save::{bracketed, missing, nft, save};
+pub use sets::sets;
 pub use table::{Columns, Form, nothing, table};

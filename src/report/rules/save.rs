@@ -1,16 +1,27 @@
 //! Rules as the save programs print them, one after the other.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use crate::model::{Backend, Body, Family, Snapshot, Syntax};
 use crate::report::escape::escape;
-use crate::syntax::{NftText, print_nft, print_save};
+use crate::syntax::{NftText, print_nft, print_save, write_save};
 
-/// The text; escaped only where it is to reach a terminal, for files and pipes it is exact.
-#[must_use]
-pub fn save(snapshot: &Snapshot, version: &str, for_terminal: bool) -> String {
-    let text: String = snapshot.rulesets().iter().map(|ruleset| print_save(ruleset, version)).collect();
-    if for_terminal { text.lines().map(|line| format!("{}\n", escape(line))).collect() } else { text }
+/// Writes the text; escaped only where it is to reach a terminal, for files and pipes it is exact.
+///
+/// # Errors
+/// The writer's own.
+pub fn save(snapshot: &Snapshot, version: &str, for_terminal: bool, out: &mut dyn io::Write) -> io::Result<()> {
+    for ruleset in snapshot.rulesets() {
+        if for_terminal {
+            for line in print_save(ruleset, version).lines() {
+                writeln!(out, "{}", escape(line))?;
+            }
+        } else {
+            write_save(ruleset, version, out)?;
+        }
+    }
+    Ok(())
 }
 
 /// Rules, sets and objects of nf_tables as nft lists them, and what of them is not in its words.

@@ -48,6 +48,7 @@ mod recent;
 mod rpfilter;
 mod rt;
 mod sctp;
+mod set;
 mod socket;
 mod span;
 mod srh;
@@ -116,6 +117,7 @@ pub use recent::{Recent, Task};
 pub use rpfilter::Rpfilter;
 pub use rt::Rt;
 pub use sctp::{Chunk, Chunks, Quantity, Sctp};
+pub use set::{Count, Set, Than};
 pub use socket::Socket;
 pub use span::Span;
 pub use srh::Srh;
@@ -261,7 +263,7 @@ all_matches!(
     Dccp in Box, Devgroup in Box, Dscp, Dst in Box, Ecn, Esp, Eui64, Frag in Box, Hashlimit in Box, Hbh in Box, Helper, Hl, Icmp,
     Ipcomp, Iprange in Box, Ipv6header, Ipvs in Box, Length, Limit, Mac, Mark, Mh, Multiport, Nfacct, Osf in Box, Owner,
     Physdev in Box, Pkttype, Policy in Box, Quota, Rateest in Box, Realm, Recent in Box, Rpfilter, Rt in Box, Sctp in Box,
-    Search in Box, Socket, Srh in Box, Statistic, Tcp, Tcpmss, Time, Tos, Ttl, U32 in Box, Udp,
+    Search in Box, Set in Box, Socket, Srh in Box, Statistic, Tcp, Tcpmss, Time, Tos, Ttl, U32 in Box, Udp,
 );
 
 impl Match {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
+use crate::xt::ip::put_number;
 use crate::xt::services::port;
 
 /// A range of ports, ends included.
@@ -34,9 +35,14 @@ impl Ports {
         if (self.from, self.to) == (0, u16::MAX) {
             return;
         }
-        let not = if self.negated { " !" } else { "" };
-        // Writing to a String cannot fail.
-        write!(out, "{not} {option} {}", self.text(':')).ok();
+        out.push_str(if self.negated { " ! " } else { " " });
+        out.push_str(option);
+        out.push(' ');
+        put_number(self.from.into(), out);
+        if self.from != self.to {
+            out.push(':');
+            put_number(self.to.into(), out);
+        }
     }
 
     pub(super) fn text(self, join: char) -> String {

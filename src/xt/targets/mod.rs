@@ -27,6 +27,7 @@ mod rateest;
 mod redirect;
 mod reject;
 mod secmark;
+mod set;
 mod snat;
 mod snpt;
 mod synproxy;
@@ -68,6 +69,7 @@ pub use rateest::RateestTarget;
 pub use redirect::Redirect;
 pub use reject::Reject;
 pub use secmark::Secmark;
+pub use set::{Mapped, SetTarget};
 pub use snat::Snat;
 pub use snpt::Snpt;
 pub use synproxy::Synproxy;
@@ -227,6 +229,7 @@ all_targets!(
     Redirect: Box<Redirect>,
     Reject: Reject,
     Secmark: Secmark,
+    SetTarget: Box<SetTarget>,
     Snat: Box<Snat>,
     Snpt: Snpt,
     Synproxy: Synproxy,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Given;
 use crate::xt::bytes::Layout;
-use crate::xt::ip::address_text;
+use crate::xt::ip::{address_text, put_number};
 
 /// Ports, ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,8 +256,12 @@ impl NatRange {
     /// Appends the ports, where there are some, and the flags.
     pub(super) fn save_ports(&self, out: &mut String) {
         if let Some(ports) = self.ports {
-            // Writing to a String cannot fail.
-            write!(out, " --to-ports {}", ports.text()).ok();
+            out.push_str(" --to-ports ");
+            put_number(ports.from.into(), out);
+            if ports.from != ports.to {
+                out.push('-');
+                put_number(ports.to.into(), out);
+            }
         }
         self.save_flags(out);
     }
