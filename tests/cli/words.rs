@@ -17,7 +17,8 @@ use nslens::syntax::{parse_body, print_rule};
 use nslens::xt::{self, Action, Match, Target, Token, parse_rule};
 
 use crate::corpus::{corpus, files};
-use crate::kernel::{assembled, messages};
+use crate::kernel::messages;
+use crate::parsers::assembled;
 use crate::program::{say, text_of};
 
 const FILE: &str = "words/corpus.txt";
