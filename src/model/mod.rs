@@ -8,7 +8,7 @@ mod snapshot;
 mod unread;
 mod workload;
 
-pub use crate::nft::{Object as NativeObject, Rule as NativeRule, Set as NativeSet};
+pub use crate::nft::{Expression as NativeExpression, Object as NativeObject, Rule as NativeRule, Set as NativeSet};
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;

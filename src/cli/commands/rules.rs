@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use clap::{Args, ValueEnum};
+use serde_json::Map;
 
 use super::unread_exit;
 use crate::analysis::paths::{blocks, unreached};
@@ -15,7 +16,7 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject};
 use crate::report::rules::Form;
-use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
+use crate::report::{rules, sentence::sentence, who, wrap::wrap};
 
 /// Show the redirect rules of a workload, in plain words.
 ///
@@ -86,7 +87,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         }
         Output::Json => {
             let said = summary(&snapshot, arguments.which);
-            screen.print(&document::print(rules::json(&snapshot, &said.text)))?;
+            screen.stream(|out| rules::write_json(&snapshot, &said.text, &Map::new(), out))?;
         }
         Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
     }

@@ -4,6 +4,6 @@ mod json;
 mod save;
 mod table;
 
-pub use json::json;
+pub use json::{json, write_json};
 pub use save::{bracketed, missing, nft, save};
 pub use table::{Form, nothing, table};
