@@ -52,10 +52,10 @@ const LOOPBACK: &str = "lo";
 
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
-        let rules = Rulebase::of(snapshot.rulesets());
+        let rules = Rulebase::of(snapshot);
         let count: usize = snapshot.rulesets().iter().map(Ruleset::rule_count).sum();
         let mut named = Named { most: (PASSED / count.max(1)).clamp(FEWEST, MOST), ..Named::default() };
-        rules.each(ipv6, |rule| named.gather(rule));
+        rules.each(ipv6, |rule, condition| named.gather(rule, condition));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
         let own = interface.and_then(|interface| {
             let own = interface.addresses.iter().map(|(address, _)| *address);
@@ -175,6 +175,7 @@ fn fulfil(condition: &Condition, packet: &mut Packet) {
         Condition::Device { device, name, .. } => match device {
             Device::Input => packet.input = Known::Is(name.clone()),
             Device::Output => packet.output = Known::Is(name.clone()),
+            Device::BridgeInput | Device::BridgeOutput => {}
         },
         _ => {}
     }
@@ -196,19 +197,19 @@ fn set(field: Field, value: u128, packet: &mut Packet) {
         Field::Uid if packet.uid != Known::Absent => packet.uid = small,
         Field::Gid if packet.gid != Known::Absent => packet.gid = small,
         Field::Mark => packet.mark = small,
-        Field::Uid | Field::Gid | Field::Protocol | Field::ConnectionMark | Field::State => {}
+        _ => {}
     }
 }
 
 impl Named {
-    fn gather(&mut self, rule: &xt::Rule) {
+    fn gather(&mut self, rule: &xt::Rule, condition: &Condition) {
         let network = |part: &AddressMatch| (part.address, part.words());
         for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
             if let Some(part) = part {
                 self.more |= !insert(into, network(part), self.most);
             }
         }
-        rule.condition().visit(&mut |condition| {
+        condition.visit(&mut |condition| {
             self.value(condition);
             self.conditions.push(condition.clone());
         });

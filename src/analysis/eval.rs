@@ -12,9 +12,10 @@ use std::net::IpAddr;
 use traveller::Traveller;
 use walk::{Base, DEPTH, Evaluator, Reached};
 
+use super::ipsets::IpSets;
 use super::native::{Reading, reading};
 use super::paths::{Paths, is_nat, standing};
-use crate::model::{Hook, Rule, RuleRef, Ruleset, Table};
+use crate::model::{Hook, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -89,13 +90,14 @@ struct Prepared<'a> {
 type Asking<'a> = (Reading<'a>, Condition);
 
 impl<'a> Rulebase<'a> {
-    /// Prepares rule sets.
+    /// Prepares a snapshot's rule sets.
     #[must_use]
-    pub fn of(rulesets: &'a [Ruleset]) -> Self {
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        let (rulesets, sets) = (snapshot.rulesets(), IpSets::of(snapshot));
         let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
         let ask = |ruleset: &Ruleset, table: &Table, rule: &'a Rule| {
             let reading = reading(ruleset.family, table, rule)?;
-            let condition = reading.condition();
+            let condition = reading.condition_by(&sets, ruleset.family);
             Some((reading, condition))
         };
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
@@ -113,11 +115,11 @@ impl<'a> Rulebase<'a> {
     }
 
     /// Calls `each` with every rule that packets of the family can meet and that is understood.
-    pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule)) {
+    pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule, &Condition)) {
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
-            for (reading, _) in prepared.readings.iter().flatten().flatten() {
+            for (reading, condition) in prepared.readings.iter().flatten().flatten() {
                 if reading.ipv6.is_none_or(|only| only == ipv6) {
-                    each(&reading.rule);
+                    each(&reading.rule, condition);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod ask;
 pub mod describe;
 pub mod diff;
 pub mod eval;
+pub mod ipsets;
 pub mod join;
 pub mod native;
 pub mod overview;

@@ -3,15 +3,15 @@
 //! Rules that iptables can express are stored as iptables-save writes them: the one form of them that will not change, and that a
 //! person can read. Those of nf_tables are stored expression by expression.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, NativeObject, NativeRule, NativeSet, Policy,
-    Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, Interface, IpSet, NativeObject, NativeRule,
+    NativeSet, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -32,6 +32,8 @@ struct File {
     asked: String,
     workload: Workload,
     rulesets: Option<Vec<FileRuleset>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ipsets: Vec<IpSet>,
     sockets: Option<Vec<Socket>>,
     flows: Option<Vec<Flow>>,
     processes: Option<Vec<Process>>,
@@ -60,10 +62,22 @@ struct FileTable {
     chains: Vec<FileChain>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sets: Vec<NativeSet>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ipsets: BTreeMap<u16, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     objects: Vec<NativeObject>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    flow_tables: Vec<String>,
+    flow_tables: Vec<FileFlowTable>,
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    extra: Extra,
+}
+
+/// At first only its name was kept.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum FileFlowTable {
+    Name(String),
+    Whole(FlowTable),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +95,8 @@ struct FileChain {
     devices: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    extra: Extra,
     rules: Vec<FileRule>,
 }
 
@@ -105,6 +121,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         asked: snapshot.asked.clone(),
         workload: snapshot.workload.clone(),
         rulesets: snapshot.rulesets.as_ref().map(|rulesets| rulesets.iter().map(file_ruleset).collect()),
+        ipsets: snapshot.ipsets.clone(),
         sockets: snapshot.sockets.clone(),
         flows: snapshot.flows.clone(),
         processes: snapshot.processes.clone(),
@@ -137,6 +154,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         asked: file.asked,
         workload: file.workload,
         rulesets: rulesets.transpose()?,
+        ipsets: file.ipsets,
         sockets: file.sockets,
         flows: file.flows,
         processes: file.processes,
@@ -154,8 +172,10 @@ fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
         comment: table.comment.clone(),
         chains: table.chains.iter().map(file_chain).collect(),
         sets: table.sets.clone(),
+        ipsets: table.ipsets.clone(),
         objects: table.objects.clone(),
-        flow_tables: table.flow_tables.clone(),
+        flow_tables: table.flow_tables.iter().cloned().map(FileFlowTable::Whole).collect(),
+        extra: table.extra.clone(),
     };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
@@ -179,6 +199,7 @@ fn file_chain(chain: &Chain) -> FileChain {
         handle: chain.handle,
         devices: chain.devices.clone(),
         comment: chain.comment.clone(),
+        extra: chain.extra.clone(),
         rules: chain.rules.iter().map(rule).collect(),
     }
 }
@@ -218,9 +239,17 @@ fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             handle: chain.handle,
             devices: chain.devices,
             comment: chain.comment,
+            extra: chain.extra,
             rules,
         });
     }
-    let FileTable { name, dormant, handle, comment, sets, objects, flow_tables, .. } = stored;
-    Ok(Table { name, handle, comment, dormant, chains, sets, objects, flow_tables })
+    let FileTable { name, dormant, handle, comment, sets, ipsets, objects, flow_tables, extra, .. } = stored;
+    let flow_tables = flow_tables
+        .into_iter()
+        .map(|stored| match stored {
+            FileFlowTable::Name(name) => FlowTable { name, ..FlowTable::default() },
+            FileFlowTable::Whole(table) => table,
+        })
+        .collect();
+    Ok(Table { name, handle, comment, dormant, chains, sets, ipsets, objects, flow_tables, extra })
 }

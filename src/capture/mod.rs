@@ -4,6 +4,7 @@ pub mod connections;
 pub mod owners;
 mod root_files;
 pub mod rules;
+pub mod sets;
 pub mod sweep;
 
 use std::io;
@@ -81,8 +82,9 @@ pub fn take(
     if let Some(wanted) = parts.rules {
         let read = rules::read(netns, proc_root, wanted);
         let (rulesets, unread) = read.map_err(|source| CaptureError::Enter { who: who.clone(), source })?;
-        snapshot.rulesets = Some(rulesets);
-        snapshot.unread.extend(unread);
+        let (ipsets, unread_sets) = sets::ipsets(netns, &rulesets, wanted.elements);
+        (snapshot.rulesets, snapshot.ipsets) = (Some(rulesets), ipsets);
+        snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
         connections::read_into(&mut snapshot, netns, proc_root);

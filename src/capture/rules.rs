@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::sets::{self, Elements, Reader};
 use crate::model::{Backend, Cause, Chain, Family, Ruleset, Subject, Table, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
 use crate::sys::xt_sockopt::XtSocket;
+use crate::wire::nf_object;
 use crate::wire::nf_table::{self, ChainReader, Kept};
 use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
 use crate::wire::xt::{TableInfo, decode_table};
@@ -26,11 +28,13 @@ pub struct Wanted {
     pub ipv6: bool,
     /// The kernel's expressions too of those rules of nf_tables that are read as iptables' own: to list or keep them as they are.
     pub expressions: bool,
+    /// Elements of the sets that rules name.
+    pub elements: Elements,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { backend: None, ipv4: true, ipv6: true, expressions: true }
+        Self { backend: None, ipv4: true, ipv6: true, expressions: true, elements: Elements::Few }
     }
 }
 
@@ -95,6 +99,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
             Err(error) => unread.push(nft_unread(&error.to_string(), error.errno())),
         },
     }
+    sets::name(netns, &mut rulesets);
     Ok((rulesets, unread))
 }
 
@@ -287,7 +292,7 @@ fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> R
         let chains: Vec<&ChainMessage> =
             chains.iter().filter(|chain| chain.family == table.family && chain.table == table.name).collect();
         let chains = read_chains(netns, socket, family, &chains, wanted)?;
-        let decoded = read_table(socket, table, chains)?;
+        let decoded = read_table(socket, table, chains, Reader { netns, elements: wanted.elements })?;
         if let Some(ruleset) = rulesets.get_mut(at) {
             ruleset.tables.push(decoded);
         }
@@ -359,11 +364,20 @@ fn read_chain(
     read(Kept::Expressions)?.ok_or(NftReadError::Moving)
 }
 
-fn read_table(socket: &mut NetlinkSocket, table: &TableMessage, chains: Vec<Chain>) -> Result<Table, NftReadError> {
+fn read_table(
+    socket: &mut NetlinkSocket,
+    table: &TableMessage,
+    chains: Vec<Chain>,
+    reader: Reader<'_>,
+) -> Result<Table, NftReadError> {
     let (mut decoded, request) = (nf_table::of_chains(table, chains), nf_tables::of_table(table.family, &table.name));
     decoded.sets = collect(socket, nf_tables::GET_SET, netlink::DUMP, &request, nf_tables::set)?;
     for set in &mut decoded.sets {
         let request = nf_tables::elements_of(table.family, &table.name, &set.name);
+        if !reader.whole(set) {
+            reader.few(set, &request)?;
+            continue;
+        }
         let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
         set.elements = parts.into_iter().flatten().collect();
     }
@@ -372,11 +386,11 @@ fn read_table(socket: &mut NetlinkSocket, table: &TableMessage, chains: Vec<Chai
         NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
         other => Err(other),
     };
-    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object) {
+    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_object::object) {
         Ok(objects) => decoded.objects = objects,
         Err(error) => known(error)?,
     }
-    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_tables::flow_table) {
+    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_object::flow_table) {
         Ok(names) => decoded.flow_tables = names,
         Err(error) => known(error)?,
     }

@@ -142,7 +142,13 @@ impl Which {
             BackendChoice::Nft => Some(Backend::Nft),
             BackendChoice::All => None,
         };
-        crate::capture::rules::Wanted { backend, ipv4: !self.ipv6, ipv6: !self.ipv4, expressions: false }
+        crate::capture::rules::Wanted {
+            backend,
+            ipv4: !self.ipv6,
+            ipv6: !self.ipv4,
+            expressions: false,
+            ..Default::default()
+        }
     }
 }
 

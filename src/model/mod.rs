@@ -3,12 +3,17 @@
 mod connection;
 mod endpoint;
 mod interface;
+mod ipsets;
 mod ruleset;
 mod snapshot;
 mod unread;
 mod workload;
 
-pub use crate::nft::{Expression as NativeExpression, Object as NativeObject, Rule as NativeRule, Set as NativeSet};
+pub use crate::nft::{
+    Element as NativeElement, Expression as NativeExpression, Extra, FlowTable, Object as NativeObject,
+    Rule as NativeRule, Set as NativeSet,
+};
+pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Interface, Process, Ruleset, Socket, Subject, Unread, Workload};
+use super::{Flow, Interface, IpSet, Process, Ruleset, Socket, Subject, Unread, Workload};
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
 /// and hostile.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub workload: Workload,
     /// Rules of every backend and family.
     pub rulesets: Option<Vec<Ruleset>>,
+    /// The ipsets that rules name.
+    pub ipsets: Vec<IpSet>,
     /// Sockets.
     pub sockets: Option<Vec<Socket>>,
     /// Tracked connections.
@@ -53,6 +55,7 @@ impl Snapshot {
             asked: asked.into(),
             workload,
             rulesets: None,
+            ipsets: Vec::new(),
             sockets: None,
             flows: None,
             processes: None,

@@ -4,11 +4,15 @@
 
 mod constant;
 mod expression;
+mod extension;
+mod extra;
 mod family;
 mod fields;
 mod header;
 mod implied;
 mod kind;
+mod load;
+mod object_text;
 mod print;
 mod reading;
 mod rule;
@@ -19,17 +23,23 @@ mod term;
 mod user_data;
 mod verdict;
 
-pub use expression::{Expression, HeaderOption, Load, Span};
+use std::collections::BTreeMap;
+
+pub use expression::Expression;
+pub use extension::OptionField;
+pub use extra::{Extra, UnknownAttribute};
 pub use family::Family;
 pub use header::Field;
-pub use kind::Kind;
+pub use kind::{Kind, Order};
+pub use load::{HeaderOption, Load, Span};
+pub use object_text::{flow_table_text, object_text};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;
-pub use set::{Data, Element, KeyEnd, Object, Set};
-pub use set_text::{elements_text, object_text, ranges, set_text, set_types};
+pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
+pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
-pub use term::Term;
+pub use term::{Slot, Term};
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};
 
@@ -52,6 +62,8 @@ pub struct Place<'a> {
     pub sets: &'a [Set],
     /// Devices of the namespace.
     pub devices: &'a [(u32, String)],
+    /// Names of ipsets by their index, which is what the bytes of xtables' matches hold.
+    pub ipsets: &'a BTreeMap<u16, String>,
     /// With what has been counted.
     pub counted: bool,
 }

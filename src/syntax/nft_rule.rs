@@ -3,12 +3,12 @@
 use crate::model::{Body, Counters, Family, Rule, Table};
 use crate::nft::{self, Place, Xtables};
 use crate::xt::matches::{Mark, Match};
-use crate::xt::{self, Action, AddressMatch, DeviceMatch, Target, protocol_name};
+use crate::xt::{self, Action, AddressMatch, DeviceMatch, SetNames, Target, protocol_name};
 
 /// Where the rules of a table are printed.
 #[must_use]
 pub fn place_of<'a>(family: Family, table: &'a Table, devices: &'a [(u32, String)], counted: bool) -> Place<'a> {
-    Place { family, sets: &table.sets, devices, counted }
+    Place { family, sets: &table.sets, devices, ipsets: &table.ipsets, counted }
 }
 
 /// A native rule, and whether all of it is in nft's words.
@@ -16,19 +16,21 @@ pub fn place_of<'a>(family: Family, table: &'a Table, devices: &'a [(u32, String
 pub fn print_native(rule: &nft::Rule, place: &Place<'_>) -> (String, bool) {
     let understood = std::cell::Cell::new(true);
     let (text, whole) = nft::rule_text(rule, place, &|part| {
-        let text = xtables(part);
+        let text = xtables(part, place.ipsets);
         understood.set(understood.get() && !text.contains("[unknown "));
         text
     });
     (text, whole && understood.get())
 }
 
-fn xtables(part: &Xtables<'_>) -> String {
+fn xtables(part: &Xtables<'_>, ipsets: &SetNames) -> String {
     let Xtables { target, name, revision, data, ipv6, protocol } = *part;
     if target {
-        Target::decode(name, revision, data, ipv6).nft()
+        let target = xt::named_target(name, revision, data, ipsets);
+        target.unwrap_or_else(|| Target::decode(name, revision, data, ipv6)).nft()
     } else {
-        Match::decode(name, revision, data, ipv6).nft(protocol)
+        let part = xt::named_match(name, revision, data, ipsets);
+        part.unwrap_or_else(|| Match::decode(name, revision, data, ipv6)).nft(protocol)
     }
 }
 

@@ -22,6 +22,11 @@ pub enum Question {
         /// What follows the header.
         payload: Vec<u8>,
     },
+    /// The name of an ipset was asked for.
+    SetName {
+        /// The set's index.
+        index: u16,
+    },
     /// A legacy table was asked for by name.
     Table {
         /// Of `ip6_tables`, else of `ip_tables`.

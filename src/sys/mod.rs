@@ -8,6 +8,7 @@ pub mod asked;
 pub mod below;
 pub mod caps;
 pub mod descriptors;
+pub mod ipset_sockopt;
 pub mod lab;
 pub mod modules;
 pub mod mounts;

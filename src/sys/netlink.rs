@@ -1,6 +1,7 @@
 //! Netlink transport: one request, all its answers. Framing only; attributes are read in `wire`.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::asked::{self, Question};
@@ -126,6 +127,23 @@ impl NetlinkSocket {
         payload: &[u8],
         mut each: impl FnMut(Message<'_>),
     ) -> Result<(), NetlinkError> {
+        self.request_until(kind, flags, payload, |message| {
+            each(message);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, until `each` has enough. The kernel still has the rest of the answer: the socket is of no further use then.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn request_until(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        payload: &[u8],
+        mut each: impl FnMut(Message<'_>) -> ControlFlow<()>,
+    ) -> Result<(), NetlinkError> {
         asked::note(|| Question::Message { protocol: self.protocol, kind, payload: payload.to_vec() });
         self.sequence += 1;
         let request = frame(kind, flags, self.sequence, payload);
@@ -151,8 +169,7 @@ impl NetlinkSocket {
                     libc::NLMSG_ERROR => return acknowledgement(message.payload),
                     libc::NLMSG_NOOP => {}
                     _ => {
-                        each(message);
-                        if !dump && !acknowledged {
+                        if each(message).is_break() || !dump && !acknowledged {
                             return Ok(());
                         }
                     }

@@ -1,7 +1,9 @@
 //! A rule: what it asks, and what happens then.
 
+use super::matches::Set;
+use super::sets::{named_match, named_target, set_indices};
 use super::text::word;
-use super::{Effect, IpPart, Match, Target, Unknown};
+use super::{Effect, IpPart, Match, SetNames, Target, Unknown};
 use crate::packet::Condition;
 
 /// What happens to a packet that matches.
@@ -86,8 +88,18 @@ impl Rule {
     /// What it asks of a packet.
     #[must_use]
     pub fn condition(&self) -> Condition {
+        self.condition_by(&|_| None)
+    }
+
+    /// The same, where `sets` knows what it is to be in an ipset.
+    #[must_use]
+    pub fn condition_by(&self, sets: &dyn Fn(&Set) -> Option<Condition>) -> Condition {
+        let one = |part: &Match| match part {
+            Match::Set(set) => sets(set).unwrap_or_else(|| part.condition()),
+            _ => part.condition(),
+        };
         let mut all = self.ip.conditions();
-        all.extend(self.matches.iter().map(Match::condition).filter(|part| *part != Condition::Always));
+        all.extend(self.matches.iter().map(one).filter(|part| *part != Condition::Always));
         if all.is_empty() { Condition::Always } else { Condition::All(all) }
     }
 
@@ -104,7 +116,68 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         let Action::Target(target) = &self.action else { return false };
-        matches!(target.effect(), Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. })
+        matches!(
+            target.effect(),
+            Effect::Redirect(_)
+                | Effect::Destination(_)
+                | Effect::Network { .. }
+                | Effect::Prefix { destination: true, .. }
+                | Effect::Transparent { .. }
+        )
+    }
+
+    /// The indices of the sets that it holds by index still.
+    #[must_use]
+    pub fn set_indices(&self) -> Vec<u16> {
+        let mut found = Vec::new();
+        for part in &self.matches {
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
+            {
+                found.extend(set_indices(false, name, *revision, data));
+            }
+        }
+        if let Action::Target(Target::Unknown(unknown)) = &self.action
+            && let Unknown::Bytes { name, revision, data } = &**unknown
+        {
+            found.extend(set_indices(true, name, *revision, data));
+        }
+        found
+    }
+
+    /// The names of the sets that it asks or changes.
+    #[must_use]
+    pub fn set_names(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        for part in &self.matches {
+            if let Match::Set(set) = part {
+                found.push(set.key.name.as_str());
+            }
+        }
+        if let Action::Target(Target::SetTarget(target)) = &self.action {
+            let sets = [&target.add, &target.delete, &target.map];
+            found.extend(sets.into_iter().flatten().map(|key| key.name.as_str()));
+        }
+        found
+    }
+
+    /// Understands the matches and targets that hold sets by index, as far as their names are known.
+    pub fn name_sets(&mut self, names: &SetNames) {
+        for part in &mut self.matches {
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
+                && let Some(set) = named_match(name, *revision, data, names)
+            {
+                *part = set;
+            }
+        }
+        if let Action::Target(target) = &mut self.action
+            && let Target::Unknown(unknown) = target
+            && let Unknown::Bytes { name, revision, data } = &**unknown
+            && let Some(set) = named_target(name, *revision, data, names)
+        {
+            *target = set;
+        }
     }
 
     /// What of it is not understood.

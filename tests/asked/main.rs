@@ -21,6 +21,7 @@ const ALL: [&str; 7] =
 
 /// `nfgenmsg` subsystems (`include/uapi/linux/netfilter/nfnetlink.h`).
 const CONNTRACK: u16 = 1;
+const IPSET: u16 = 6;
 const NFTABLES: u16 = 10;
 
 /// What was asked, in words.
@@ -34,6 +35,8 @@ enum Asked {
     Udp,
     Legacy,
     Legacy6,
+    SetName,
+    Ipset,
 }
 
 /// What a question was about, each once, in order.
@@ -47,6 +50,7 @@ fn about(questions: &[Question]) -> Vec<Asked> {
             Question::Message { protocol: NETFILTER, kind, .. } => match kind >> 8 {
                 NFTABLES => Some(Asked::Nftables),
                 CONNTRACK => Some(Asked::Conntrack),
+                IPSET => Some(Asked::Ipset),
                 other => panic!("netfilter's subsystem {other} was asked"),
             },
             Question::Message { protocol: SOCK_DIAG, kind: nslens::wire::sock_diag::TCP, .. } => Some(Asked::Tcp),
@@ -57,6 +61,7 @@ fn about(questions: &[Question]) -> Vec<Asked> {
                 other => panic!("sockets of protocol {other} were asked for"),
             },
             Question::Message { .. } => None,
+            Question::SetName { .. } => Some(Asked::SetName),
             Question::Table { ipv6: false, .. } => Some(Asked::Legacy),
             Question::Table { ipv6: true, .. } => Some(Asked::Legacy6),
         })
@@ -141,6 +146,15 @@ fn what_is_not_loaded_is_not_asked() {
     let (snapshot, asked) = look(&lab, machine(&ALL, false).path());
     assert!(asked_all_but(&asked, &[Legacy, Legacy6]), "{asked:?}");
     assert_eq!((tables(&snapshot, Backend::Legacy), unread(&snapshot)), (Some(0), vec![]));
+
+    // ipset: asked for names where a rule holds one, and for the sets that it named.
+    lab.sh("ipset create addresses hash:ip; iptables-legacy -t nat -A INPUT -m set --match-set addresses src");
+    let (snapshot, asked) = look(&lab, machine(&without(&["nf_tables"]), true).path());
+    assert!(asked.contains(&Asked::SetName) && asked.contains(&Asked::Ipset), "{asked:?}");
+    assert_eq!(snapshot.ipsets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>(), ["addresses"]);
+    lab.sh("iptables-legacy -t nat -F INPUT");
+    let (snapshot, asked) = look(&lab, machine(&without(&["nf_tables"]), true).path());
+    assert!(asked_all_but(&asked, &[Nftables]) && snapshot.ipsets.is_empty(), "{asked:?}");
 
     // Connection tracking: without it there are no entries; without what lists them they are not known.
     let unsupported = |source, subject| (source, subject, Cause::Unsupported);

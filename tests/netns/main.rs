@@ -16,6 +16,7 @@ mod order;
 mod owners;
 mod permission;
 mod rules;
+mod sets;
 mod sockets;
 mod untouched;
 mod ways;

@@ -8,7 +8,7 @@ use super::unread_exit;
 use crate::analysis::diff as differences;
 use crate::analysis::join::{Connection, connections};
 use crate::analysis::rulebook::SnapshotRules;
-use crate::capture::Parts;
+use crate::capture::{Parts, rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Looks, Where, Which};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -72,11 +72,15 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         return Err(Failure::new(Exit::Usage, "standard input can be read for one of the two only"));
     }
     let rules = arguments.rules || !arguments.conns;
+    // What is to be compared is read whole.
+    let elements = if rules { Elements::All } else { Elements::Few };
     let take = |asked: &str| -> Result<Snapshot, Failure> {
         let snapshot = if arguments.conns {
-            Source { which: arguments.which, ..source(&arguments.place, screen) }.snapshot(Some(asked))?
+            let mut source = Source { which: arguments.which, ..source(&arguments.place, screen) };
+            source.parts.rules = Some(Wanted { elements, ..Wanted::default() });
+            source.snapshot(Some(asked))?
         } else {
-            let wanted = arguments.which.wanted();
+            let wanted = Wanted { elements, ..arguments.which.wanted() };
             let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces: false };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::overview::Overview;
 use crate::capture::sweep::{SweepError, Swept, sweep};
-use crate::capture::{CaptureError, Occasion, Parts, rules::Wanted};
+use crate::capture::{CaptureError, Occasion, Parts, rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Asking, Looks};
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, rights};
@@ -96,7 +96,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
     let node = world.node.as_str();
     let occasion = Occasion { node, now: source::now(), asked: "list", proc_root: &world.proc_root };
     let parts = Parts {
-        rules: Some(Wanted { expressions: false, ..Wanted::default() }),
+        rules: Some(Wanted { expressions: false, elements: Elements::None, ..Wanted::default() }),
         connections: false,
         live_sockets: true,
         interfaces: false,

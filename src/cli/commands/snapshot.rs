@@ -10,6 +10,7 @@ use clap::Args;
 use super::conns::source;
 use super::unread_exit;
 use crate::archive;
+use crate::capture::{rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Looks, Where};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -43,7 +44,9 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
         return Err(Failure::new(Exit::Usage, "a snapshot is not for reading on a terminal")
             .hint("name a file with -f, or send it through a pipe"));
     }
-    let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
+    let mut source = source(&arguments.place, screen);
+    source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
+    let snapshot = source.snapshot(arguments.target.as_deref())?;
     for unread in &snapshot.unread {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
     }

@@ -3,13 +3,13 @@
 use std::io;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::analysis::describe;
 use crate::analysis::paths::Paths;
 use crate::model::{Body, Chain, Family, NativeExpression, Rule, Ruleset, Snapshot, Table};
 use crate::report::document;
-use crate::syntax::{elements_text, place_of, print_rule, set_types};
+use crate::syntax::print_rule;
 
 /// Schema of the document.
 const SCHEMA: &str = "nslens.rules/v1";
@@ -50,7 +50,7 @@ impl Serialize for Document<'_> {
             map.serialize_entry(&key, &value)?;
         }
         map.serialize_entry("rulesets", &Each(|| rulesets.iter().map(RulesetEntry)))?;
-        map.serialize_entry("sets", &Each(|| rulesets.iter().flat_map(sets)))?;
+        map.serialize_entry("sets", &super::sets::json_sets(self.snapshot))?;
         map.serialize_entry("summary", self.summary)?;
         for (key, value) in self.more {
             map.serialize_entry(key, value)?;
@@ -66,30 +66,6 @@ impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0())
     }
-}
-
-/// Named sets and maps; those of a single rule stand in its text.
-fn sets(ruleset: &Ruleset) -> Vec<Value> {
-    let of = |table: &Table| -> Vec<Value> {
-        let place = place_of(ruleset.family, table, &[], true);
-        let named = table.sets.iter().filter(|set| !set.is_anonymous());
-        named
-            .map(|set| {
-                let (kind, data) = set_types(set, &place);
-                json!({
-                    "family": ruleset.family,
-                    "table": table.name,
-                    "name": set.name,
-                    "type": kind,
-                    "map": data,
-                    "flags": set.flag_words(),
-                    "elements": elements_text(set, &place),
-                    "comment": set.comment(),
-                })
-            })
-            .collect()
-    };
-    ruleset.tables.iter().flat_map(of).collect()
 }
 
 struct RulesetEntry<'a>(&'a Ruleset);

@@ -2,8 +2,10 @@
 
 mod json;
 mod save;
+mod sets;
 mod table;
 
 pub use json::{json, write_json};
 pub use save::{bracketed, missing, nft, save};
-pub use table::{Form, nothing, table};
+pub use sets::sets;
+pub use table::{Columns, Form, nothing, table};

@@ -1,0 +1,248 @@
+//! What a rule asks of a packet by an ipset, where the set was read whole and stays as it is.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::model::{Body, IpSet, Rule, Ruleset, Snapshot};
+use crate::packet::{Condition, Device, Field};
+use crate::xt::ipset::Entry;
+use crate::xt::matches::Set;
+use crate::xt::{self, Way};
+
+/// Elements that are asked one by one; of larger sets it is not known what they hold.
+const MOST: usize = 2048;
+/// Lists of sets within lists.
+const DEPTH: usize = 4;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The ipsets of a snapshot that can be asked.
+#[derive(Debug, Clone, Default)]
+pub struct IpSets<'a> {
+    sets: Vec<&'a IpSet>,
+}
+
+impl<'a> IpSets<'a> {
+    /// Those that were read whole, whose elements do not go by themselves and that no rule changes.
+    #[must_use]
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        if snapshot.ipsets.is_empty() {
+            return Self::default();
+        }
+        let tables = snapshot.rulesets().iter().flat_map(|ruleset: &Ruleset| &ruleset.tables);
+        let rules = tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+        let changed: BTreeSet<&str> = rules.flat_map(changes).collect();
+        let stays = |set: &&IpSet| set.header.timeout.is_none() && !changed.contains(set.name.as_str());
+        Self { sets: snapshot.ipsets.iter().filter(stays).collect() }
+    }
+
+    /// What a rule asks, its sets looked into.
+    #[must_use]
+    pub fn condition(&self, rule: &xt::Rule, ipv6: bool) -> Condition {
+        rule.condition_by(&|set| self.asked(set, ipv6))
+    }
+
+    fn asked(&self, asked: &Set, ipv6: bool) -> Option<Condition> {
+        let plain = !asked.nomatch && asked.packets.is_none() && asked.bytes.is_none();
+        let found = plain.then(|| self.holds(&asked.key.name, &asked.key.ways, ipv6, DEPTH))?;
+        Some(found?.negated_if(asked.negated))
+    }
+
+    /// What the packet of this family must have to be in the set; `None` where that is not known.
+    fn holds(&self, name: &str, ways: &[Way], ipv6: bool, depth: usize) -> Option<Condition> {
+        let set = self.sets.iter().find(|set| set.name == name)?;
+        let elements = set.elements.as_ref().filter(|elements| elements.len() <= MOST)?;
+        if depth == 0 || !set.header.unknown.is_empty() {
+            return None;
+        }
+        // A set of the other family holds no packet of this one, nor does one that wants more than the rule looks up.
+        let family = if ipv6 { 10 } else { 2 };
+        if set.family != 0 && set.family != family || ways.len() < dimensions(&set.kind)? {
+            return Some(Condition::Any(Vec::new()));
+        }
+        let one = |entry: &Entry| match &entry.set {
+            Some(member) => {
+                let holds = self.holds(member, ways, ipv6, depth - 1);
+                Some(holds.unwrap_or_else(|| Condition::Opaque(format!("ipset {member}"))))
+            }
+            None => element(set, entry, ways),
+        };
+        Some(Condition::Any(elements.iter().map(one).collect::<Option<_>>()?))
+    }
+}
+
+/// The sets that a rule adds to or deletes from.
+fn changes(rule: &Rule) -> Vec<&str> {
+    let Body::Xt(body) = &rule.body else { return Vec::new() };
+    let xt::Action::Target(xt::Target::SetTarget(target)) = &body.action else { return Vec::new() };
+    [&target.add, &target.delete].into_iter().flatten().map(|key| key.name.as_str()).collect()
+}
+
+/// Ends of the packet that a type of set looks up; `None` for types that are not followed.
+fn dimensions(kind: &str) -> Option<usize> {
+    Some(match kind {
+        "bitmap:ip" | "bitmap:port" | "hash:ip" | "hash:net" | "list:set" => 1,
+        "hash:ip,port" | "hash:net,port" | "hash:ip,mark" | "hash:net,iface" | "hash:net,net" => 2,
+        "hash:ip,port,ip" | "hash:ip,port,net" | "hash:net,port,net" => 3,
+        _ => return None,
+    })
+}
+
+fn element(set: &IpSet, entry: &Entry, ways: &[Way]) -> Option<Condition> {
+    // An exception takes back what a wider network gives: that is told by the order of lengths, which is not modelled.
+    let known = entry.flags & !Entry::WILDCARD == 0 && entry.unknown.is_empty() && set.header.bitmask.is_none();
+    let way = |at: usize| ways.get(at).filter(|_| known);
+    let mut all = Vec::new();
+    let first = *way(0)?;
+    if let Some(address) = entry.address {
+        all.push(network(address, entry.bits.or(set.header.netmask), first));
+    }
+    // A bitmap of ports looks its ports up first, all others second.
+    let at = usize::from(entry.address.is_some());
+    if let Some(port) = entry.port {
+        let field = match way(at)? {
+            Way::Source => Field::SourcePort,
+            Way::Destination => Field::DestinationPort,
+        };
+        let protocols = match entry.protocol {
+            Some(protocol @ (TCP | UDP)) => vec![protocol],
+            None if set.kind == "bitmap:port" => vec![TCP, UDP],
+            _ => return None,
+        };
+        let of = |protocol: &u8| Condition::equals(Field::Protocol, *protocol);
+        all.extend([Condition::Any(protocols.iter().map(of).collect()), Condition::equals(field, port)]);
+    }
+    if let Some(address) = entry.second {
+        let at = if entry.port.is_some() { 2 } else { 1 };
+        all.push(network(address, entry.second_bits, *way(at)?));
+    }
+    if let Some(mark) = entry.mark {
+        let mask = set.header.markmask.unwrap_or(u32::MAX).into();
+        all.push(Condition::Masked { field: Field::Mark, mask, value: mark.into() });
+    }
+    if let Some(name) = &entry.device {
+        let device = if *way(1)? == Way::Source { Device::Input } else { Device::Output };
+        all.push(Condition::Device { device, name: name.clone(), prefix: entry.flags & Entry::WILDCARD != 0 });
+    }
+    (!all.is_empty() && entry.mac.is_none()).then_some(Condition::All(all))
+}
+
+fn network(address: IpAddr, bits: Option<u8>, way: Way) -> Condition {
+    let field = if way == Way::Source { Field::Source } else { Field::Destination };
+    let (number, width) = match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    let free = width - bits.map_or(width, u32::from).min(width);
+    let rest = 1_u128.checked_shl(free).map_or(u128::MAX, |size| size - 1);
+    Condition::Range(field, number & !rest, number | rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Answer, Known, Packet};
+    use crate::xt::SetKey;
+
+    fn set(name: &str, kind: &str, elements: Vec<Entry>) -> IpSet {
+        let family = if kind == "list:set" || kind == "bitmap:port" { 0 } else { 2 };
+        IpSet { name: name.to_owned(), kind: kind.to_owned(), family, elements: Some(elements), ..IpSet::default() }
+    }
+
+    fn address(text: &str, bits: Option<u8>) -> Entry {
+        Entry { address: Some(text.parse().expect("an address")), bits, ..Entry::default() }
+    }
+
+    fn ask(sets: &[IpSet], name: &str, ways: &[Way], ipv6: bool) -> Answer {
+        let known = IpSets { sets: sets.iter().collect() };
+        let packet = Packet {
+            source: Known::Is("10.0.0.1".parse().expect("an address")),
+            destination: Known::Is("192.168.7.7".parse().expect("an address")),
+            protocol: Known::Is(TCP),
+            source_port: Known::Is(4000),
+            destination_port: Known::Is(80),
+            mark: Known::Is(0x1234),
+            output: Known::Is("eth0".to_owned()),
+            input: Known::Absent,
+            ..Packet::default()
+        };
+        let asked = Set {
+            negated: false,
+            key: SetKey { name: name.to_owned(), ways: ways.to_vec() },
+            nomatch: false,
+            keeps_counters: false,
+            keeps_subcounters: false,
+            packets: None,
+            bytes: None,
+        };
+        known.asked(&asked, ipv6).map_or(Answer::CannotKnow, |condition| condition.ask(&packet))
+    }
+
+    #[test]
+    fn sets_that_were_read_answer_and_others_do_not() {
+        use Answer::{CannotKnow, No, Yes};
+        use Way::{Destination as D, Source as S};
+        let port = |entry: Entry, protocol, port| Entry { port: Some(port), protocol, ..entry };
+        let http = port(address("192.168.7.7", None), Some(TCP), 80);
+        let three = Entry { second: address("10.0.0.0", None).address, second_bits: Some(8), ..http.clone() };
+        let device =
+            Entry { device: Some("eth".to_owned()), flags: Entry::WILDCARD, ..address("192.168.0.0", Some(16)) };
+        let mut masked = set("masked", "hash:ip", vec![address("192.168.7.0", None)]);
+        masked.header.netmask = Some(24);
+        let mut marks = set("marks", "hash:ip,mark", vec![Entry { mark: Some(0x34), ..address("10.0.0.1", None) }]);
+        marks.header.markmask = Some(0xff);
+        let mut unread = set("unread", "hash:ip", Vec::new());
+        unread.elements = None;
+        let exception = Entry { flags: Entry::NOMATCH, ..address("10.0.0.0", Some(8)) };
+        let member = |name: &str| Entry { set: Some(name.to_owned()), ..Entry::default() };
+        let sets = [
+            set("ip", "hash:ip", vec![address("10.0.0.1", None), address("10.0.0.2", None)]),
+            set("net", "hash:net", vec![address("192.168.0.0", Some(16))]),
+            set("all", "hash:net", vec![address("0.0.0.0", Some(0))]),
+            set("out", "hash:net", vec![exception]),
+            set("http", "hash:ip,port", vec![http]),
+            set("three", "hash:ip,port,net", vec![three]),
+            set("ports", "bitmap:port", vec![port(Entry::default(), None, 80)]),
+            set("device", "hash:net,iface", vec![device]),
+            set("list", "list:set", vec![member("net"), member("unread")]),
+            set("loop", "list:set", vec![member("loop")]),
+            set("mac", "hash:mac", vec![Entry { mac: Some([2; 6]), ..Entry::default() }]),
+            set("empty", "hash:ip", vec![]),
+            masked,
+            marks,
+            unread,
+        ];
+        for (name, ways, wanted) in [
+            ("ip", &[S][..], Yes),
+            ("ip", &[D], No),
+            ("ip", &[S, D], Yes),
+            ("net", &[D], Yes),
+            ("net", &[S], No),
+            ("all", &[S], Yes),
+            ("out", &[S], CannotKnow),
+            ("masked", &[D], Yes),
+            ("masked", &[S], No),
+            ("http", &[D, D], Yes),
+            ("http", &[D, S], No),
+            // Too few ends are looked up, so that nothing is found.
+            ("http", &[D], No),
+            ("three", &[D, D, S], Yes),
+            ("three", &[D, D, D], No),
+            ("ports", &[D], Yes),
+            ("ports", &[S], No),
+            ("marks", &[S, S], Yes),
+            ("device", &[D, D], Yes),
+            ("device", &[D, S], No),
+            ("list", &[D], Yes),
+            ("list", &[S], CannotKnow),
+            ("loop", &[S], CannotKnow),
+            ("mac", &[S], CannotKnow),
+            ("empty", &[S], No),
+            ("unread", &[S], CannotKnow),
+            ("absent", &[S], CannotKnow),
+        ] {
+            assert_eq!(ask(&sets, name, ways, false), wanted, "{name} {ways:?}");
+        }
+        assert_eq!(ask(&sets, "ip", &[S], true), No, "the set is of the other family");
+    }
+}
