@@ -11,7 +11,8 @@ mod unread;
 mod workload;
 
 pub use crate::nft::{
-    Element as NativeElement, Extra, FlowTable, Object as NativeObject, Rule as NativeRule, Set as NativeSet,
+    Element as NativeElement, Expression as NativeExpression, Extra, FlowTable, Object as NativeObject,
+    Rule as NativeRule, Set as NativeSet,
 };
 pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};

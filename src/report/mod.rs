@@ -1,4 +1,4 @@
-//! One file per output form: values in, text or JSON out. Nothing here writes to a stream or asks for a terminal.
+//! One file per output form: values in, text or JSON out. Nothing here opens a stream or asks for a terminal.
 
 pub mod conns;
 pub mod cross_check;
@@ -6,6 +6,7 @@ pub mod diff;
 pub mod document;
 pub mod escape;
 pub mod graph;
+mod layout;
 pub mod list;
 pub mod paint;
 pub mod rules;

@@ -408,8 +408,7 @@ fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.
 fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<AddressMatch> {
     let loaded = usize::try_from(length).ok().filter(|length| *length > 0 && *length == value.len())?;
-    let whole = vec![0xff; loaded];
-    let mask = mask.unwrap_or(&whole);
+    let mask = mask.or([0xff; 16].get(..loaded))?;
     let address = |bytes: &[u8]| -> Option<IpAddr> {
         let mut octets = [0; 16];
         octets.get_mut(..bytes.len())?.copy_from_slice(bytes);

@@ -2,6 +2,8 @@
 //!
 //! An attribute that is not expected would change the meaning: such an expression stays as bytes.
 
+use std::borrow::Cow;
+
 use super::attribute::{Attribute, Attributes, CutAttribute, attributes};
 use crate::model::Counters;
 use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
@@ -65,7 +67,8 @@ pub(super) fn verdict(data: &Attribute<'_>) -> Option<Verdict> {
 /// A list of expressions (`NFTA_LIST_ELEM`).
 pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttribute> {
     const ELEMENT: u16 = 1;
-    let mut found = Vec::new();
+    // Room for those that are there: a list that grows is copied again and again.
+    let mut found = Vec::with_capacity(attribute.nested().count());
     for part in attribute.nested() {
         let part = part?;
         if part.kind == ELEMENT {
@@ -77,24 +80,24 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
 
 /// One expression: name and data. What does not have the expected shape stays as bytes.
 pub(super) fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
-    let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
+    let (mut name, mut data): (Cow<'_, str>, &[u8]) = (Cow::Borrowed(""), &[]);
     for part in parts {
         let part = part?;
         match part.kind {
-            1 => name = part.text(),
+            1 => name = part.word(),
             2 => data = part.value,
             _ => {}
         }
     }
-    Ok(typed(name, data))
+    Ok(typed(&name, data))
 }
 
 /// The expression of this name.
-pub(super) fn typed(name: String, data: &[u8]) -> Expression {
+pub(super) fn typed(name: &str, data: &[u8]) -> Expression {
     let fields = Fields(data);
-    let typed = match name.as_str() {
-        "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(&name, &fields),
-        "osf" | "xfrm" => looks(&name, &fields),
+    let typed = match name {
+        "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(name, &fields),
+        "osf" | "xfrm" => looks(name, &fields),
         "exthdr" => option(&fields),
         "hash" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => hash(&fields),
         "dup" if fields.only(&[1, 2]) => {
@@ -104,10 +107,10 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
             let (device, address, family) = (fields.be32(1), fields.be32(2), fields.be32(3));
             Some(Expression::Send { copy: false, address, device, family })
         }
-        "bitwise" | "byteorder" | "immediate" => changes(&name, &fields),
-        "cmp" | "range" | "lookup" => asks(&name, &fields),
-        "nat" | "masq" | "redir" | "tproxy" => translates(&name, &fields),
-        "counter" | "limit" | "quota" | "connlimit" => counts(&name, &fields),
+        "bitwise" | "byteorder" | "immediate" => changes(name, &fields),
+        "cmp" | "range" | "lookup" => asks(name, &fields),
+        "nat" | "masq" | "redir" | "tproxy" => translates(name, &fields),
+        "counter" | "limit" | "quota" | "connlimit" => counts(name, &fields),
         "dynset" if fields.only(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) => update(&fields),
         "reject" if fields.only(&[1, 2]) => fields.be32(1).map(|kind| {
             let code = fields.get(2).and_then(|code| code.u8()).unwrap_or_default();
@@ -134,7 +137,7 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
         "log" if fields.only(&[1, 2, 3, 4, 5, 6]) => log(&fields),
         _ => None,
     };
-    typed.unwrap_or_else(|| Expression::Unknown { name, data: data.to_vec() })
+    typed.unwrap_or_else(|| Expression::Unknown { name: name.to_owned(), data: data.to_vec() })
 }
 
 /// What loads a register, or sets something from one.

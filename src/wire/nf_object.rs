@@ -34,9 +34,9 @@ fn content(kind: u32, data: &[u8]) -> Expression {
     let fields = Fields(data);
     let read = match kind {
         // These have the attributes of the expression.
-        1 => return typed("counter".to_owned(), data),
-        2 => return typed("quota".to_owned(), data),
-        4 => return typed("limit".to_owned(), data),
+        1 => return typed("counter", data),
+        2 => return typed("quota", data),
+        4 => return typed("limit", data),
         3 => helper(&fields),
         7 => timeouts(&fields),
         8 if fields.only(&[1]) => fields.get(1).map(|context| Expression::Secmark(context.text())),

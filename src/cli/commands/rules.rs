@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
 
 use super::unread_exit;
 use crate::analysis::agreement::{Compared, agreement};
@@ -21,7 +22,7 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject};
 use crate::report::rules::{Columns, Form};
-use crate::report::{cross_check, document, graph, rules, sentence::sentence, who, wrap::wrap, yaml};
+use crate::report::{cross_check, graph, rules, sentence::sentence, who, wrap::wrap, yaml};
 
 /// Show the redirect rules of a workload, in plain words.
 ///
@@ -144,13 +145,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         true => Some(ask_programs(&snapshot, namespace.as_ref(), wanted, screen)?),
         false => None,
     };
-    let document = || {
-        let mut document = rules::json(&snapshot, sentence);
-        if let Some(checked) = &checked {
-            document.insert("cross_check".to_owned(), cross_check::json(checked));
-        }
-        document
-    };
+    let checked = checked.as_deref();
     match arguments.output {
         Output::Save => {
             if let Some(exit) = save(&snapshot, screen)? {
@@ -162,26 +157,36 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 return Ok(exit);
             }
         }
-        Output::Json => screen.print(&document::print(document()))?,
-        Output::Yaml => screen.print(&yaml::print(&document()))?,
+        Output::Json => screen.stream(|out| rules::write_json(&snapshot, sentence, &more(checked), out))?,
+        Output::Yaml => {
+            let mut document = rules::json(&snapshot, sentence);
+            document.extend(more(checked));
+            screen.print(&yaml::print(&document))?;
+        }
         Output::Dot | Output::Mermaid | Output::Svg => picture(&snapshot, arguments, said.as_ref(), screen)?,
         Output::Table | Output::Wide => {
             let mut text = table(&snapshot, arguments, said.as_ref(), screen);
-            text.extend(checked.as_deref().map(|checked| cross_check::text(checked, screen.paint, screen.width)));
+            text.extend(checked.map(|checked| cross_check::text(checked, screen.paint, screen.width)));
             screen.print(&text)?;
         }
     }
-    let unread = unread_exit(&snapshot, &[Subject::Rules]);
-    if let Some(checked) = &checked {
-        let exits = checked.iter().flat_map(|compared| {
-            let differs = (!compared.differences.is_empty()).then_some(Exit::Differs);
-            let silent = (!compared.answered).then_some(Exit::CannotTell);
-            differs.into_iter().chain(silent)
-        });
-        return Ok(Exit::of(exits.chain([unread])));
-    }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
-    Ok(unread)
+    Ok(Exit::of(checked.map(second_opinion).into_iter().flatten().chain([unread_exit(&snapshot, &[Subject::Rules])])))
+}
+
+/// What a document holds beside the rules.
+fn more(checked: Option<&[Compared]>) -> Map<String, Value> {
+    checked.map(|checked| ("cross_check".to_owned(), cross_check::json(checked))).into_iter().collect()
+}
+
+/// What a second opinion comes to.
+fn second_opinion(checked: &[Compared]) -> Vec<Exit> {
+    let exits = checked.iter().flat_map(|compared| {
+        let differs = (!compared.differences.is_empty()).then_some(Exit::Differs);
+        let silent = (!compared.answered).then_some(Exit::CannotTell);
+        differs.into_iter().chain(silent)
+    });
+    exits.collect()
 }
 
 /// What the node's own programs see of the same tables.

@@ -5,7 +5,7 @@ mod save;
 mod sets;
 mod table;
 
-pub use json::json;
+pub use json::{json, write_json};
 pub use save::{bracketed, missing, nft, save};
 pub use sets::sets;
 pub use table::{Columns, Form, nothing, table};
