@@ -5,6 +5,7 @@
 mod support;
 
 mod below;
+mod changing;
 mod demo;
 mod extensions;
 mod families;
