@@ -14,6 +14,7 @@ mod pairs;
 use std::fmt::Write;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use netns::Lab as Place;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -23,7 +24,9 @@ use nslens::sys::xt_sockopt::XtSocket;
 use nslens::wire::nf_tables::{GET_RULE, rules_of};
 use pairs::{headings, pair, pairs};
 
-const NSLENS: &str = env!("CARGO_BIN_EXE_nslens");
+/// The program: `NSLENS_PROGRAM`, to measure the static one that is handed out, else the one just built.
+static NSLENS: LazyLock<String> =
+    LazyLock::new(|| std::env::var("NSLENS_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_nslens").to_owned()));
 /// Pairs of commands that take a second or so.
 const FEW: usize = 9;
 
@@ -110,7 +113,7 @@ fn load(place: &Place, program: &str, text: &str) -> bool {
 /// An ordinary pod: what Istio writes.
 fn ordinary() {
     for backend in ["legacy", "nft"] {
-        let lab = match Lab::start(NSLENS.as_ref(), Variant::Istio) {
+        let lab = match Lab::start(NSLENS.as_str().as_ref(), Variant::Istio) {
             Ok(lab) => lab,
             Err(error) => return println!("NOT RUN: {error}"),
         };
@@ -128,7 +131,7 @@ fn ordinary() {
         );
         pair(
             &format!("rules -o save -4 --backend {backend}, against the same"),
-            || command(NSLENS, &format!("rules pid/{pid} -o save -4 --backend {backend}")),
+            || command(&NSLENS, &format!("rules pid/{pid} -o save -4 --backend {backend}")),
             || command("nsenter", &tool),
         );
     }
@@ -167,12 +170,12 @@ fn legacy() {
     pairs(
         2 * FEW,
         "50,000 legacy rules -o save, against iptables-legacy-save",
-        || command(NSLENS, &ours),
+        || command(&NSLENS, &ours),
         || command("nsenter", &tool),
     );
     let blob = bare(pid, "bare-legacy nat").output().expect("it can be run").stdout;
     let blob: f64 = String::from_utf8_lossy(&blob).trim().parse().unwrap_or(f64::NAN);
-    memory("peak memory, against the table's bytes", &format!("{NSLENS} {ours}"), "at most 3", blob / 1024.0);
+    memory("peak memory, against the table's bytes", &format!("{} {ours}", *NSLENS), "at most 3", blob / 1024.0);
 }
 
 fn nft() {
@@ -187,10 +190,10 @@ fn nft() {
     pairs(
         FEW,
         "50,000 nft rules -o save, against the bare dump",
-        || command(NSLENS, &ours),
+        || command(&NSLENS, &ours),
         || bare(pid, "bare-nft nat MANY"),
     );
-    pairs(FEW, "the same, against iptables-nft-save", || command(NSLENS, &ours), || command("nsenter", &save));
+    pairs(FEW, "the same, against iptables-nft-save", || command(&NSLENS, &ours), || command("nsenter", &save));
     pairs(
         FEW,
         "the bare dump, against nft -j list ruleset",
@@ -200,16 +203,16 @@ fn nft() {
     pairs(
         FEW,
         "50,000 nft rules -o json, against nft -j list ruleset",
-        || command(NSLENS, &json),
+        || command(&NSLENS, &json),
         || command("nsenter", &list),
     );
     let theirs = peak_of(&format!("nsenter {list}"));
-    memory("peak memory of -o json, against nft's", &format!("{NSLENS} {json}"), "at most 0.25", theirs);
+    memory("peak memory of -o json, against nft's", &format!("{} {json}", *NSLENS), "at most 0.25", theirs);
     pairs(
         FEW,
         "the table of 50,000 rules (--all), against -o save",
-        || command(NSLENS, &format!("rules pid/{pid} --all")),
-        || command(NSLENS, &format!("rules pid/{pid} -o save")),
+        || command(&NSLENS, &format!("rules pid/{pid} --all")),
+        || command(&NSLENS, &format!("rules pid/{pid} -o save")),
     );
 }
 
@@ -235,13 +238,13 @@ fn chains() {
     pairs(
         FEW,
         "10,000 nft chains of 5 rules -o save, against nft-save",
-        || command(NSLENS, &format!("rules pid/{pid} -o save -4 --backend nft")),
+        || command(&NSLENS, &format!("rules pid/{pid} -o save -4 --backend nft")),
         || command("nsenter", &save),
     );
     pairs(
         FEW,
         "their table (--all), against -o save",
-        || command(NSLENS, &format!("rules pid/{pid} --all")),
-        || command(NSLENS, &format!("rules pid/{pid} -o save")),
+        || command(&NSLENS, &format!("rules pid/{pid} --all")),
+        || command(&NSLENS, &format!("rules pid/{pid} -o save")),
     );
 }
