@@ -62,3 +62,43 @@ fn offsets_at_the_edge_of_numbers_are_refused() {
     let decoded = changed(|table| (table.info.hook_entry, table.info.underflow) = ([u32::MAX; 5], [u32::MAX; 5]));
     assert!(decoded.is_err());
 }
+
+/// Offsets of the first rules that jump, and of the table's end.
+fn verdict_at(table: &Legacy, entry: usize) -> usize {
+    entry + usize::from(u16::from_le_bytes([table.entries[entry + 88], table.entries[entry + 89]])) + 32
+}
+
+#[test]
+fn a_jump_leads_to_the_beginning_of_a_chain_or_nowhere() {
+    let length = changed(|_| {}).and_then(|_| Ok(legacy())).expect("a real table");
+    let length = length.iter().find(|table| !table.ipv6 && table.name == "nat").expect("the recording").entries.len();
+    let to = |offset: usize| {
+        changed(|table| {
+            let at = verdict_at(table, 0);
+            table.entries[at..at + 4].copy_from_slice(&i32::try_from(offset).expect("small").to_le_bytes());
+        })
+    };
+    let mut chains = 0;
+    for offset in 0..=length + 8 {
+        match to(offset) {
+            Ok(table) => {
+                chains += usize::from(
+                    table.chains.iter().any(|chain| chain.rules.iter().any(|rule| rule.jumps_to().is_some())),
+                )
+            }
+            Err(error) => assert!(error.contains("nothing"), "{offset}: {error}"),
+        }
+    }
+    assert!(chains > 0, "no jump was understood");
+    // Behind everything stands an entry that looks like the name of a chain.
+    assert!(to(length).is_err(), "a jump to the end");
+}
+
+#[test]
+fn a_table_that_is_cut_is_an_error_or_a_shorter_table() {
+    let whole =
+        legacy().into_iter().find(|table| !table.ipv6 && table.name == "nat").expect("the recording").entries.len();
+    let cut: Vec<bool> = (0..whole).map(|at| changed(|table| table.entries.truncate(at)).is_ok()).collect();
+    // Whole entries are left only where one ends.
+    assert!(cut.iter().filter(|ok| **ok).count() < whole / 112);
+}

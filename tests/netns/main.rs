@@ -5,6 +5,7 @@
 mod support;
 
 mod below;
+mod changing;
 mod cross_check;
 mod demo;
 mod effects;
