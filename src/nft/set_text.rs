@@ -29,10 +29,10 @@ fn key_kinds(set: &Set) -> Option<Vec<(Kind, Order)>> {
     Some(kinds.into_iter().map(|kind| (kind, noted_order(set, KEY_ORDER, kind))).collect())
 }
 
-/// A set's elements in nft's words, one text each; `None` where a value has none.
+/// A set's elements in nft's words, one text each; `None` where a value has none, or they were not read.
 #[must_use]
 pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
-    elements_of(set, None, place)
+    elements_of(set, None, place).filter(|_| !set.unread)
 }
 
 /// The same; the kinds are those of the term that is looked up, where it is known.
@@ -188,8 +188,10 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
     for text in properties(set) {
         line(&text);
     }
-    let mut complete = whole;
-    if !set.elements.is_empty() {
+    let mut complete = whole && !set.unread;
+    if set.unread {
+        line("[ elements that were not read ]");
+    } else if !set.elements.is_empty() {
         match elements_of(set, type_of_kinds(set, place).as_deref(), place) {
             Some(elements) => line(&format!("elements = {{ {} }}", wrapped(set, &elements))),
             None => {

@@ -129,7 +129,7 @@ fn native(family: Family, table: &Table, set: &NativeSet) -> Value {
         "options": null,
         "read": !set.unread,
         "count": if set.unread { set.count.map(u64::from) } else { Some(set.elements.len() as u64) },
-        "elements": if set.unread { None } else { elements_text(set, &place) },
+        "elements": elements_text(set, &place),
         "comment": set.comment(),
     })
 }
