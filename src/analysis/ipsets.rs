@@ -23,7 +23,7 @@ pub struct IpSets<'a> {
 }
 
 impl<'a> IpSets<'a> {
-    /// Those that were read whole, whose elements do not go by themselves and that no rule changes.
+    /// Those whose elements do not go by themselves and that no rule changes.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
         if snapshot.ipsets.is_empty() {
@@ -34,6 +34,12 @@ impl<'a> IpSets<'a> {
         let changed: BTreeSet<&str> = rules.flat_map(changes).collect();
         let stays = |set: &&IpSet| set.header.timeout.is_none() && !changed.contains(set.name.as_str());
         Self { sets: snapshot.ipsets.iter().filter(stays).collect() }
+    }
+
+    /// The elements of this set do not change by themselves or by a rule.
+    #[must_use]
+    pub fn holds_still(&self, name: &str) -> bool {
+        self.sets.iter().any(|set| set.name == name)
     }
 
     /// What a rule asks, its sets looked into.

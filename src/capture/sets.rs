@@ -165,6 +165,7 @@ impl Reader<'_> {
         if let Some(elements) = few_elements(&mut opened.and_then(|socket: io::Result<_>| socket)?, request)? {
             set.elements = elements;
             set.unread = false;
+            set.count = None;
         }
         Ok(())
     }

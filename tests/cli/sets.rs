@@ -69,6 +69,35 @@ fn a_snapshot_keeps_its_ipsets_and_files_without_them_are_read() {
     assert_eq!(nslens(&["rules", &plain, "-o", "json"]).ended(0).json()["sets"], json!([]));
 }
 
+#[test]
+fn differing_elements_of_ipsets_are_a_difference() {
+    let folder = Folder::new();
+    let mut file: Value = serde_json::from_str(&text_of("snapshot/plain.json")).expect("JSON");
+    let chain = &mut file["rulesets"][0]["tables"][0]["chains"][0]["rules"];
+    let rule = json!({"text": "-m set --match-set s dst -j RETURN", "counters": null, "handle": null});
+    chain.as_array_mut().expect("rules").push(rule);
+    let write = |name: &str, elements: Value, timeout: Value| {
+        let mut file = file.clone();
+        let header = json!({"flags": 8, "timeout": timeout});
+        file["ipsets"] = json!([{"name": "s", "kind": "hash:ip", "revision": 6, "family": 2, "header": header, "elements": elements}]);
+        let path = folder.path(name);
+        std::fs::write(&path, file.to_string()).expect("written");
+        path
+    };
+    let entry = |address: &str, packets: u64| json!({"address": address, "packets": packets, "flags": 0});
+    let (one, two) = (entry("10.0.0.1", 1), entry("10.0.0.2", 2));
+    let before = write("a.json", json!([one, two]), Value::Null);
+    let counted = write("b.json", json!([two, entry("10.0.0.1", 9)]), Value::Null);
+    nslens(&["diff", &before, &counted]).ended(0);
+    let less = write("c.json", json!([two]), Value::Null);
+    let said = nslens(&["diff", &before, &less]).ended(1).out;
+    assert!(said.contains("ipset s") && said.contains("10.0.0.1") && !said.contains("10.0.0.2"), "{said}");
+    // What was not read on one side, and what comes and goes, is no difference.
+    nslens(&["diff", &before, &write("d.json", Value::Null, Value::Null)]).ended(0);
+    let (timed, later) = (write("e.json", json!([two]), json!(5)), write("f.json", json!([one]), json!(5)));
+    nslens(&["diff", &timed, &later]).ended(0);
+}
+
 /// A message that lists a set with two elements.
 fn listing(kind: &str) -> Vec<u8> {
     let address = |kind, last| Builder::default().put_nested(kind, &Builder::default().put(1, &[10, 0, 0, last]));
