@@ -57,19 +57,20 @@ fn ipsets_read_as_ipset_saves_them() {
         }
     }
     names.sort_unstable();
-    let theirs = || -> Vec<String> { names.iter().map(|name| lab.sh(&format!("ipset save {name}"))).collect() };
-    // The seconds that are left go on while both look.
-    let (mut ours, mut saved) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        saved = theirs();
-        ours = look(&lab, Elements::All).ipsets;
-        if ours.iter().map(|set| set.save()).eq(saved.iter().cloned()) {
-            break;
+    let ours = || look(&lab, Elements::All).ipsets;
+    assert_eq!(ours().iter().map(|set| set.name.clone()).collect::<Vec<_>>(), names);
+    for (at, name) in names.iter().enumerate() {
+        // The seconds that are left go on while both look.
+        let (mut own, mut theirs) = (ours().remove(at), String::new());
+        for _ in 0..20 {
+            theirs = lab.sh(&format!("ipset save {name}"));
+            own = ours().remove(at);
+            if own.save() == theirs {
+                break;
+            }
         }
-    }
-    assert_eq!(ours.iter().map(|set| set.name.as_str()).collect::<Vec<_>>(), names);
-    for (ours, theirs) in ours.iter().zip(&saved) {
-        assert_eq!(ours.save(), *theirs);
+        assert_eq!(own.save(), theirs);
+        let ours = own;
         let terse = IpSetCount::of(&lab, &ours.name);
         assert_eq!((ours.header.count, ours.header.references), (Some(terse.count), Some(terse.references)));
     }
