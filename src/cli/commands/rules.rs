@@ -72,7 +72,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         // nft lists them; the save programs name sets only.
         (Output::Nft, _) | (_, true) => Elements::All,
         (Output::Save, false) => Elements::None,
-        (Output::Table | Output::Wide | Output::Json, false) => Elements::Cheap,
+        _ => Elements::Cheap,
     };
     let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
