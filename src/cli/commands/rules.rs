@@ -14,7 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject};
-use crate::report::rules::Form;
+use crate::report::rules::{Form, SetForm};
 use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
 
 /// Show the redirect rules of a workload, in plain words.
@@ -149,7 +149,8 @@ fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
     let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
     let mut out = who::heading(snapshot, paint, width);
     out.push_str(&rules::table(snapshot, form));
-    out.push_str(&rules::sets(snapshot, form, arguments.sets));
+    let sets = SetForm { all: arguments.all, elements: arguments.sets, wide, width, paint };
+    out.push_str(&rules::sets(snapshot, sets));
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
     let said = summary(snapshot, arguments.which);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();

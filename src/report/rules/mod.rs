@@ -7,5 +7,5 @@ mod table;
 
 pub use json::json;
 pub use save::{bracketed, missing, nft, save};
-pub use sets::sets;
+pub use sets::{SetForm, sets};
 pub use table::{Form, nothing, table};
