@@ -1,9 +1,11 @@
 //! ipsets in snapshot files: kept, shown harmlessly, and never taken for empty where they were not read.
 
+use std::collections::BTreeMap;
+
 use nslens::syntax::parse_body;
 use nslens::wire::attribute::Builder;
 use nslens::wire::ipset::add_listed;
-use nslens::xt::{SetNames, named_match, named_target};
+use nslens::xt::{Action, SetNames, named_match, named_target, parse_rule, tokens};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -96,6 +98,25 @@ fn differing_elements_of_ipsets_are_a_difference() {
     nslens(&["diff", &before, &write("d.json", Value::Null, Value::Null)]).ended(0);
     let (timed, later) = (write("e.json", json!([two]), json!(5)), write("f.json", json!([one]), json!(5)));
     nslens(&["diff", &timed, &later]).ended(0);
+}
+
+#[test]
+fn rules_that_differ_in_a_set_differ_in_words() {
+    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    for line in text_of("xt/set.rules").lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let text = line.splitn(4, ' ').nth(3).expect("a rule");
+        let parsed = parse_rule(&tokens(text).expect("words"), line.starts_with('6'), &|_| false).expect("a rule");
+        let rule = &parsed[0];
+        assert!(rule.unknown().is_empty(), "{text}");
+        let does = match &rule.action {
+            Action::Target(target) => target.explain(),
+            other => format!("{other:?}"),
+        };
+        let words = format!("{} → {does}", rule.subject(None, false));
+        let options = said.entry(words.clone()).or_insert_with(|| rule.options());
+        assert_eq!(*options, rule.options(), "{words}");
+    }
+    assert!(said.len() > 50, "{}", said.len());
 }
 
 /// A message that lists a set with two elements.
