@@ -56,11 +56,17 @@ complete -c nslens -n "__fish_nslens_using_subcommand list" -s h -l help -d 'Pri
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with the rules\' text), json, save, nft' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l table -d 'Only tables of this name (repeat it for more)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l chain -d 'Only chains of this name (repeat it for more)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with rules\' texts), json, yaml, save, nft; dot, mermaid, svg' -r -f -a "table\t''
 wide\t''
 json\t''
+yaml\t''
 save\t''
-nft\t''"
+nft\t''
+dot\t''
+mermaid\t''
+svg\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
@@ -74,6 +80,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -l all -d 'Every ta
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l sets -d 'The elements of sets too, however many'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 4 -l ipv4 -d 'IPv4 only'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 6 -l ipv6 -d 'IPv6 only'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l why -d 'Plain words alone, without numbers and counters'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l no-headers -d 'No line with the columns\' names'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s v -l verbose -d 'Say on stderr what was tried'

@@ -22,12 +22,17 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs both in turn and prints medians and the median ratio.
-pub(crate) fn pair(title: &str, mut ours: impl FnMut() -> Command, mut theirs: impl FnMut() -> Command) {
+pub(crate) fn pair(title: &str, ours: impl FnMut() -> Command, theirs: impl FnMut() -> Command) {
+    pairs(PAIRS, title, ours, theirs);
+}
+
+/// The same with so many pairs: long commands need fewer.
+pub(crate) fn pairs(count: usize, title: &str, mut ours: impl FnMut() -> Command, mut theirs: impl FnMut() -> Command) {
     let milliseconds = |took: Duration| took.as_secs_f64() * 1000.0;
     let mut times = Vec::new();
-    for round in 0..WARM_UP + PAIRS {
+    for round in 0..WARM_UP.min(count) + count {
         let both = (milliseconds(time(&mut ours())), milliseconds(time(&mut theirs())));
-        if round >= WARM_UP {
+        if round >= WARM_UP.min(count) {
             times.push(both);
         }
     }

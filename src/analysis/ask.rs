@@ -1,15 +1,20 @@
 //! Packets to ask a snapshot's rules about: one that no rule speaks of by name, to be changed as single rules want it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::eval::{End, Rulebase};
-use crate::model::{Hook, RuleRef, Snapshot};
+use crate::model::{Hook, RuleRef, Ruleset, Snapshot};
 use crate::packet::{Condition, Device, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
 
 /// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
 const MOST: usize = 200;
+/// As many in any case.
+const FEWEST: usize = 20;
+/// Rules that the questions about one kind may pass together: each question passes all that stand before the one that decides.
+const PASSED: usize = 1_000_000;
 
 /// Ranges of values that some rule speaks of.
 #[derive(Debug, Default)]
@@ -21,8 +26,10 @@ pub(super) struct Named {
     pub(super) sources: BTreeSet<(IpAddr, String)>,
     pub(super) destinations: BTreeSet<(IpAddr, String)>,
     conditions: Vec<Condition>,
+    /// Values of one kind that are asked about.
+    most: usize,
     /// More values are spoken of than are asked about.
-    pub(super) more: bool,
+    more: bool,
 }
 
 /// Asks the rules of one family.
@@ -32,6 +39,8 @@ pub(super) struct Asker<'a> {
     pub(super) named: Named,
     outbound: Packet,
     inbound: Packet,
+    /// More rules might have been asked about by packets made to their measure.
+    cut: Cell<bool>,
 }
 
 /// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`).
@@ -44,7 +53,8 @@ const LOOPBACK: &str = "lo";
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
         let rules = Rulebase::of(snapshot);
-        let mut named = Named::default();
+        let count: usize = snapshot.rulesets().iter().map(Ruleset::rule_count).sum();
+        let mut named = Named { most: (PASSED / count.max(1)).clamp(FEWEST, MOST), ..Named::default() };
         rules.each(ipv6, |rule, condition| named.gather(rule, condition));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
         let own = interface.and_then(|interface| {
@@ -84,7 +94,12 @@ impl<'a> Asker<'a> {
             gid: Known::Absent,
             ..packet
         };
-        Self { rules, ipv6, named, outbound, inbound }
+        Self { rules, ipv6, named, outbound, inbound, cut: Cell::new(false) }
+    }
+
+    /// The rules speak of more than was asked about.
+    pub(super) fn more(&self) -> bool {
+        self.named.more || self.cut.get()
     }
 
     /// A connection from the namespace to somewhere else. One that is redirected to a local port comes in again, by loopback.
@@ -109,12 +124,18 @@ impl<'a> Asker<'a> {
     pub(super) fn further(&self, hook: Hook, told: &dyn Fn(&Packet) -> bool, usual: &End) -> Vec<(RuleRef, bool)> {
         let base = if hook == Hook::Output { &self.outbound } else { &self.inbound };
         let mut found: Vec<(RuleRef, bool)> = Vec::new();
+        let mut left = 5 * self.named.most;
         let mut fit =
             |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
         self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
             if packet == base || told(packet) || found.len() >= MOST || found.iter().any(|(known, _)| known == name) {
                 return;
             }
+            if left == 0 {
+                self.cut.set(true);
+                return;
+            }
+            left -= 1;
             let end = match hook {
                 Hook::Output => self.outbound(|asked| *asked = packet.clone()),
                 _ => self.inbound(|asked| *asked = packet.clone()),
@@ -154,6 +175,7 @@ fn fulfil(condition: &Condition, packet: &mut Packet) {
         Condition::Device { device, name, .. } => match device {
             Device::Input => packet.input = Known::Is(name.clone()),
             Device::Output => packet.output = Known::Is(name.clone()),
+            Device::BridgeInput | Device::BridgeOutput => {}
         },
         _ => {}
     }
@@ -175,7 +197,7 @@ fn set(field: Field, value: u128, packet: &mut Packet) {
         Field::Uid if packet.uid != Known::Absent => packet.uid = small,
         Field::Gid if packet.gid != Known::Absent => packet.gid = small,
         Field::Mark => packet.mark = small,
-        Field::Uid | Field::Gid | Field::Protocol | Field::ConnectionMark | Field::State => {}
+        _ => {}
     }
 }
 
@@ -184,7 +206,7 @@ impl Named {
         let network = |part: &AddressMatch| (part.address, part.words());
         for (part, into) in [(&rule.ip.source, &mut self.sources), (&rule.ip.destination, &mut self.destinations)] {
             if let Some(part) = part {
-                self.more |= !insert(into, network(part));
+                self.more |= !insert(into, network(part), self.most);
             }
         }
         condition.visit(&mut |condition| {
@@ -202,10 +224,10 @@ impl Named {
         let small = (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX));
         let port = (u16::try_from(from).unwrap_or(u16::MAX), u16::try_from(to).unwrap_or(u16::MAX));
         let whole = match field {
-            Field::Uid => insert(&mut self.uids, small),
-            Field::Gid => insert(&mut self.gids, small),
-            Field::Mark => insert(&mut self.marks, small),
-            Field::DestinationPort => insert(&mut self.ports, port),
+            Field::Uid => insert(&mut self.uids, small, self.most),
+            Field::Gid => insert(&mut self.gids, small, self.most),
+            Field::Mark => insert(&mut self.marks, small, self.most),
+            Field::DestinationPort => insert(&mut self.ports, port, self.most),
             _ => true,
         };
         self.more |= !whole;
@@ -248,6 +270,6 @@ impl Named {
 }
 
 /// Adds a value unless there are enough; says whether it is there then.
-fn insert<T: Ord>(into: &mut BTreeSet<T>, value: T) -> bool {
-    into.contains(&value) || (into.len() < MOST && into.insert(value))
+fn insert<T: Ord>(into: &mut BTreeSet<T>, value: T, most: usize) -> bool {
+    into.contains(&value) || (into.len() < most && into.insert(value))
 }

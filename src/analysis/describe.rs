@@ -2,40 +2,104 @@
 
 use super::native::{Reading, reading};
 use super::paths::Paths;
-use crate::model::{Body, Chain, Family, Rule, Table};
-use crate::xt::{self, Action, Match};
+use crate::model::{Body, Chain, Family, Policy, Rule, Table};
+use crate::xt::{self, Action, Effect, Match};
+
+/// What becomes of a packet that a rule takes, as far as it matters at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It is sent elsewhere than it was addressed to.
+    Redirected,
+    /// It leaves the path on which others are redirected.
+    Exempt,
+    /// It leaves the table, or goes on with another source.
+    Accepted,
+    /// It is dropped or refused.
+    Dropped,
+    /// It enters another chain.
+    Enters,
+    /// It goes back to the chain that called.
+    Returns,
+    /// It meets the next rule.
+    GoesOn,
+    /// What becomes of it is not understood.
+    Unknown,
+}
+
+/// A rule in plain words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Which packets: `TCP to port 15008`.
+    pub who: String,
+    /// What happens to them: `left alone`.
+    pub what: String,
+    /// The same at a glance.
+    pub outcome: Outcome,
+}
 
 /// The rule in plain words: `TCP to port 15008 → left alone`. `None` for rules that are not understood that far.
 #[must_use]
 pub fn means(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<String> {
+    told(family, table, paths, chain, index).map(|Told { who, what, .. }| format!("{who} → {what}"))
+}
+
+/// The same in its parts.
+#[must_use]
+pub fn told(family: Family, table: &Table, paths: &Paths<'_>, chain: &Chain, index: usize) -> Option<Told> {
     let rule = chain.rules.get(index)?;
     let Reading { rule: body, ipv6 } = reading(family, table, rule)?;
     // The last rule of a chain gets what the ones before it left over.
     let rest = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
-    Some(format!("{} → {}", body.subject(ipv6, rest), action(paths, chain, &body.action)))
+    let who = body.subject(ipv6, rest);
+    let (what, outcome) = action(paths, chain, &body.action);
+    Some(Told { who, what, outcome })
+}
+
+/// What becomes of packets at the end of a chain: `accepted by policy`.
+#[must_use]
+pub fn end(chain: &Chain) -> (&'static str, Outcome) {
+    match (chain.hook, chain.policy) {
+        (None, _) => ("back to the calling chain", Outcome::Returns),
+        (Some(_), Some(Policy::Drop)) => ("dropped by policy", Outcome::Dropped),
+        (Some(_), _) => ("accepted by policy", Outcome::Accepted),
+    }
 }
 
 /// Whether the rule asks for nothing but a protocol, or packets of one family.
 fn takes_all(body: &xt::Rule) -> bool {
     let ip = &body.ip;
     let plain = ip.source.is_none() && ip.destination.is_none() && ip.input.is_none() && ip.output.is_none();
-    plain && body.matches.iter().all(|part| matches!(part, Match::Comment(_)))
+    plain && ip.fragments.is_none() && body.matches.iter().all(|part| matches!(part, Match::Comment(_)))
 }
 
-fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> String {
+fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome) {
     let on_the_way = paths.redirects(&chain.name);
-    match action {
-        Action::None => "counted".to_owned(),
-        Action::Accept if on_the_way => "left alone".to_owned(),
-        Action::Accept => "accepted".to_owned(),
-        Action::Drop => "dropped".to_owned(),
-        Action::Queue => "handed to a program (QUEUE)".to_owned(),
-        Action::Return if !on_the_way => "goes back".to_owned(),
-        Action::Return if paths.redirects_after(&chain.name) => "goes back to the calling chain".to_owned(),
-        Action::Return => "left alone".to_owned(),
-        Action::Jump(to) => format!("chain {to}"),
-        Action::Goto(to) => format!("chain {to}, for good"),
-        Action::Target(target) => target.explain(),
+    let (what, outcome) = match action {
+        Action::None => ("counted", Outcome::GoesOn),
+        Action::Accept if on_the_way => ("left alone (accepted)", Outcome::Exempt),
+        Action::Accept => ("accepted", Outcome::Accepted),
+        Action::Drop => ("dropped", Outcome::Dropped),
+        Action::Queue => ("handed to a program (QUEUE)", Outcome::Unknown),
+        Action::Return if !on_the_way => ("goes back", Outcome::Returns),
+        Action::Return if paths.redirects_after(&chain.name) => ("goes back to the calling chain", Outcome::Returns),
+        Action::Return => ("left alone", Outcome::Exempt),
+        Action::Jump(to) => return (format!("chain {to}"), Outcome::Enters),
+        Action::Goto(to) => return (format!("chain {to}, for good"), Outcome::Enters),
+        Action::Target(target) => return (target.explain(), outcome(&target.effect())),
+    };
+    (what.to_owned(), outcome)
+}
+
+fn outcome(effect: &Effect) -> Outcome {
+    match effect {
+        Effect::Redirect(_) | Effect::Destination(_) | Effect::Network { .. } | Effect::Transparent { .. } => {
+            Outcome::Redirected
+        }
+        Effect::Source(_) | Effect::OutgoingSource(_) => Outcome::Accepted,
+        Effect::Stop => Outcome::Dropped,
+        Effect::Queue { .. } | Effect::Opaque(_) => Outcome::Unknown,
+        // Those that are added to the list change something and go on.
+        _ => Outcome::GoesOn,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::xt::matches::{
 };
 use crate::xt::targets::{
     ConnmarkTarget, Ct, Direction, Dnat, MarkTarget, Masquerade, Mode, NatRange, PortRange, Redirect, Reject, Snat,
-    Tproxy,
+    Tproxy, Zone,
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
 
@@ -119,7 +119,7 @@ impl Translator<'_> {
             }
             Statement::Plain(Expression::Counter { .. } | Expression::Log { .. }) => {}
             Statement::Plain(Expression::Notrack) => {
-                self.act(Action::Target(Target::Ct(Ct { untracked: true, ..Ct::default() })))?;
+                self.act(Action::Target(Ct { untracked: true, short: true, ..Ct::default() }.into()))?;
             }
             Statement::Plain(Expression::Limit { .. } | Expression::Quota { .. } | Expression::Connections { .. })
                 if !self.acted && self.tproxy.is_none() =>
@@ -132,10 +132,10 @@ impl Translator<'_> {
                 self.only(*family)?;
                 let range = self.range(to, *flags)?;
                 self.act(Action::Target(match *word {
-                    "redirect" => Target::Redirect(Redirect(range)),
-                    "masquerade" => Target::Masquerade(Masquerade(range)),
-                    "dnat" => Target::Dnat(Dnat(range)),
-                    _ => Target::Snat(Snat(range)),
+                    "redirect" => Redirect(range).into(),
+                    "masquerade" => Masquerade(range).into(),
+                    "dnat" => Dnat(range).into(),
+                    _ => Snat(range).into(),
                 }))?;
             }
             Statement::Tproxy { to, family } => {
@@ -174,7 +174,7 @@ impl Translator<'_> {
             _ => None,
         };
         let condition = known.unwrap_or_else(|| Condition::Opaque(text.clone()));
-        self.rule.matches.push(Match::Unknown(Unknown::Native { text, condition }));
+        self.rule.matches.push(Match::Unknown(Box::new(Unknown::Native { text, condition })));
         Some(())
     }
 
@@ -205,7 +205,13 @@ impl Translator<'_> {
 
     fn set(&mut self, what: &Term, to: &Term) -> Option<()> {
         let connection = |mode, value, connection_mask| {
-            Target::ConnmarkTarget(ConnmarkTarget { mode, value, connection_mask, packet_mask: u32::MAX })
+            Target::ConnmarkTarget(ConnmarkTarget {
+                mode,
+                value,
+                connection_mask,
+                packet_mask: u32::MAX,
+                ..Default::default()
+            })
         };
         let target = match (what, to) {
             (Term::Meta(MARK), Term::Load(Load::Ct { key: CT_MARK, .. })) => connection(Mode::Restore, 0, u32::MAX),
@@ -224,7 +230,8 @@ impl Translator<'_> {
             }
             (Term::Load(Load::Ct { key: CT_ZONE, direction: None }), Term::Value(zone)) => {
                 let zone = u16::from_ne_bytes(*zone.first_chunk()?);
-                Target::Ct(Ct { zone, direction: (zone != 0).then_some(Direction::Both), ..Ct::default() })
+                let zone = (zone != 0).then_some(Zone { number: Some(zone), direction: Direction::Both });
+                Ct { zone, ..Ct::default() }.into()
             }
             _ => return None,
         };
@@ -234,6 +241,11 @@ impl Translator<'_> {
     fn range(&self, to: &nft::Ends, flags: u32) -> Option<NatRange> {
         /// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`
         const SAID: u32 = 3;
+        /// `NF_NAT_RANGE_NETMAP`
+        const PREFIX: u32 = 64;
+        if flags & PREFIX != 0 {
+            return None;
+        }
         let value = |term: &Term| match term {
             Term::Value(value) => Some(value.clone()),
             _ => None,
@@ -260,7 +272,7 @@ impl Translator<'_> {
                 Some(PortRange { from, to })
             }
         };
-        Some(NatRange { addresses, ports, flags: flags & !SAID })
+        Some(NatRange { addresses, ports, flags: flags & !SAID, base: None })
     }
 
     fn compared(&mut self, left: &Term, sign: &str, right: &Right) -> Option<()> {
@@ -360,7 +372,7 @@ impl Translator<'_> {
         let known = STATES.iter().fold(0, |all, (bit, _)| all | bit);
         let states = STATES.iter().filter(|(bit, _)| bits & bit != 0).fold(0, |all, (_, state)| all | state);
         (bits & !known == 0).then(|| {
-            self.rule.matches.push(Match::Conntrack(Conntrack { short: false, negated, states }));
+            self.rule.matches.push(Match::Conntrack(Box::new(Conntrack::of_states(negated, states))));
         })
     }
 
@@ -433,7 +445,7 @@ impl Translator<'_> {
         let (left, right) = if source { (Some(ports), None) } else { (None, Some(ports)) };
         self.rule.matches.push(match tcp {
             true => Match::Tcp(Tcp { source: left, destination: right, ..Tcp::default() }),
-            false => Match::Udp(Udp { source: left, destination: right }),
+            false => Match::Udp(Udp { source: left, destination: right, ..Udp::default() }),
         });
         Some(())
     }

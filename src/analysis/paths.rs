@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Chain, Hook, Rule, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Family, Hook, Policy, Rule, Ruleset, Snapshot, Table};
+use crate::nft::{Data, Expression, Set, Verdict};
 
 /// One base chain with the chains that it leads to: what is shown as one block.
 #[derive(Debug)]
@@ -23,10 +24,48 @@ impl Block<'_> {
     }
 }
 
+/// Which tables and chains are to be shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chosen<'a> {
+    /// Every one, not only those that redirect.
+    pub all: bool,
+    /// Tables of these names; any where there are none.
+    pub tables: &'a [String],
+    /// Chains of these names; any where there are none.
+    pub chains: &'a [String],
+}
+
+impl Chosen<'_> {
+    /// Nothing is left out because it does not redirect: all is wanted, or what is wanted was named.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.all || self.named()
+    }
+
+    /// Tables or chains were named.
+    #[must_use]
+    pub fn named(&self) -> bool {
+        !self.tables.is_empty() || !self.chains.is_empty()
+    }
+
+    /// Whether a table of this name is.
+    #[must_use]
+    pub fn table(&self, name: &str) -> bool {
+        self.tables.is_empty() || self.tables.iter().any(|wanted| wanted == name)
+    }
+
+    /// Whether a chain of this name is.
+    #[must_use]
+    pub fn chain(&self, name: &str) -> bool {
+        self.chains.is_empty() || self.chains.iter().any(|wanted| wanted == name)
+    }
+}
+
 /// The jumps within one table.
 #[derive(Debug)]
 pub struct Paths<'a> {
     by_name: HashMap<&'a str, &'a Chain>,
+    maps: HashMap<&'a str, &'a Set>,
     redirecting: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
@@ -36,10 +75,12 @@ impl<'a> Paths<'a> {
     /// Follows the jumps of a table.
     #[must_use]
     pub fn of(table: &'a Table) -> Self {
-        let by_name = table.chains.iter().map(|chain| (chain.name.as_str(), chain)).collect();
+        let by_name: HashMap<&str, &Chain> = table.chains.iter().map(|chain| (chain.name.as_str(), chain)).collect();
+        let maps = table.sets.iter().filter(|set| set.data == Some(Set::VERDICT));
+        let maps: HashMap<&str, &Set> = maps.map(|set| (set.name.as_str(), set)).collect();
         let mut callers: HashMap<&str, Vec<&Chain>> = HashMap::new();
         for chain in &table.chains {
-            for to in chain.rules.iter().filter_map(Rule::jumps_to) {
+            for to in chain.rules.iter().flat_map(|rule| leads(&maps, rule)) {
                 callers.entry(to).or_default().push(chain);
             }
         }
@@ -49,16 +90,16 @@ impl<'a> Paths<'a> {
             callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
         });
         // From the chains that are called before a rule that redirects down to all that they call.
-        let leads = |rule: &Rule| rule.redirects() || rule.jumps_to().is_some_and(|to| redirecting.contains(to));
+        let may = |rule: &Rule| rule.redirects() || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to));
         let called_before = table.chains.iter().flat_map(|chain| {
-            let last = chain.rules.iter().rposition(leads).unwrap_or(0);
-            chain.rules.iter().take(last).filter_map(Rule::jumps_to)
+            let last = chain.rules.iter().rposition(may).unwrap_or(0);
+            chain.rules.iter().take(last).flat_map(|rule| leads(&maps, rule))
         });
-        let chains: &HashMap<&str, &Chain> = &by_name;
         let redirected_after = spread(called_before, |name| {
-            chains.get(name).into_iter().flat_map(|chain| chain.rules.iter().filter_map(Rule::jumps_to)).collect()
+            let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
+            rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        Self { by_name, redirecting, redirected_after }
+        Self { by_name, maps, redirecting, redirected_after }
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -73,6 +114,12 @@ impl<'a> Paths<'a> {
         self.redirected_after.contains(chain)
     }
 
+    /// The chains that a match of the rule leads to, by a jump or by the verdicts of a map, each once.
+    #[must_use]
+    pub fn leads_to(&self, rule: &'a Rule) -> Vec<&'a str> {
+        leads(&self.maps, rule)
+    }
+
     /// The chain and those it leads to, each once, in the order of first jumps; only redirecting ones unless `all`.
     fn below(&self, base: &'a Chain, all: bool) -> Vec<&'a Chain> {
         let (mut found, mut seen, mut waiting) = (Vec::new(), HashSet::new(), vec![base]);
@@ -81,12 +128,39 @@ impl<'a> Paths<'a> {
                 continue;
             }
             found.push(chain);
-            let targets = chain.rules.iter().filter_map(Rule::jumps_to).filter(|to| all || self.redirects(to));
+            let targets =
+                chain.rules.iter().flat_map(|rule| self.leads_to(rule)).filter(|to| all || self.redirects(to));
             let next = targets.filter_map(|to| self.by_name.get(to).copied());
             waiting.extend(next.collect::<Vec<_>>().into_iter().rev());
         }
         found
     }
+}
+
+/// Whether packets do not come back from where the rule itself leads them.
+#[must_use]
+pub fn goes_for_good(rule: &Rule) -> bool {
+    match &rule.body {
+        Body::Xt(rule) => matches!(rule.action, crate::xt::Action::Goto(_)),
+        Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Goto(_)))),
+    }
+}
+
+/// By a jump of its own, or by what the maps it looks into hold.
+fn leads<'a>(maps: &HashMap<&'a str, &'a Set>, rule: &'a Rule) -> Vec<&'a str> {
+    let mut found: Vec<&str> = rule.jumps_to().into_iter().collect();
+    let Body::Nft(native) = &rule.body else { return found };
+    let mut seen: HashSet<&str> = found.iter().copied().collect();
+    for expression in &native.expressions {
+        let Expression::Lookup { set, into: Some(0), .. } = expression else { continue };
+        let elements = maps.get(set.as_str()).into_iter().flat_map(|map| &map.elements);
+        let chains = elements.filter_map(|element| match &element.data {
+            Some(Data::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) => Some(chain.as_str()),
+            _ => None,
+        });
+        found.extend(chains.filter(|chain| seen.insert(chain)));
+    }
+    found
 }
 
 /// These names and all that `next` leads to from them, each once.
@@ -118,6 +192,48 @@ pub fn standing(chain: &Chain) -> (Option<i32>, Option<i32>) {
     (place.or(chain.priority), chain.priority)
 }
 
+/// Packets of IP first; frames that are bridged, and ARP, go ways of their own.
+fn way(family: Family) -> u8 {
+    match family {
+        Family::Ip | Family::Ip6 | Family::Inet | Family::Netdev => 0,
+        Family::Bridge => 1,
+        Family::Arp => 2,
+    }
+}
+
+/// Whether a packet can meet chains of both families.
+fn meet(one: Family, other: Family) -> bool {
+    one == other || [false, true].into_iter().any(|ipv6| one.sees(ipv6) && other.sees(ipv6))
+}
+
+/// The blocks that stand at the same place as this one and do something there: which of them a packet meets first, nobody can
+/// tell from what the kernel lists (K5).
+#[must_use]
+pub fn rivals<'b, 'a>(block: &Block<'a>, all: &'b [Block<'a>]) -> Vec<&'b Block<'a>> {
+    let Some(own) = block.chains.first() else { return Vec::new() };
+    let (place, among_nat) = standing(own);
+    let same = |other: &&Block<'a>| {
+        let Some(base) = other.chains.first() else { return false };
+        let (there, theirs) = standing(base);
+        let devices = own.devices.is_empty()
+            || base.devices.is_empty()
+            || own.devices.iter().any(|device| base.devices.contains(device));
+        !std::ptr::eq::<Chain>(*base, *own)
+            && block.hook().is_some_and(|hook| other.hook() == Some(hook))
+            && !block.table.dormant
+            && !other.table.dormant
+            && meet(block.ruleset.family, other.ruleset.family)
+            && devices
+            && place == there
+            && (is_nat(own) != is_nat(base) || among_nat == theirs)
+            && (!base.rules.is_empty() || base.policy == Some(Policy::Drop))
+    };
+    if own.rules.is_empty() && own.policy != Some(Policy::Drop) {
+        return Vec::new();
+    }
+    all.iter().filter(same).collect()
+}
+
 /// The blocks of a snapshot, in the order in which a packet meets them; only those that redirect unless `all`.
 #[must_use]
 pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
@@ -132,8 +248,8 @@ pub fn blocks(snapshot: &Snapshot, all: bool) -> Vec<Block<'_>> {
         }
     }
     blocks.sort_by_key(|block| {
-        let priority = block.chains.first().map(|chain| standing(chain));
-        (block.ruleset.family, block.hook(), priority, block.ruleset.backend)
+        let place = block.chains.first().map(|chain| standing(chain));
+        (way(block.ruleset.family), block.hook(), place, block.ruleset.family, block.ruleset.backend)
     });
     blocks
 }

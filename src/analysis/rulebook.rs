@@ -42,6 +42,7 @@ impl<'a> SnapshotRules<'a> {
             mark: if dialled.incoming { Known::Is(0) } else { Known::from_option(dialled.mark) },
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),
+            ..Packet::default()
         };
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
         self.rules.until_redirect(hook, &packet, ipv6)
@@ -118,16 +119,22 @@ fn names_owner(condition: &Condition, negated: bool) -> bool {
 
 /// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
 fn wakes_tracking(body: &xt::Rule) -> Option<bool> {
-    let matches = body.matches.iter().any(|part| matches!(part, Match::Conntrack(_) | Match::Connmark(_)));
+    let matches = body.matches.iter().any(|part| part.tracks());
     let unknown = body.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
     let target = match &body.action {
         Action::Target(target) => match target.effect() {
-            Effect::Redirect(_) | Effect::Destination(_) | Effect::Source | Effect::RestoredMark { .. } => Some(true),
+            Effect::Redirect(_)
+            | Effect::Destination(_)
+            | Effect::Source(_)
+            | Effect::OutgoingSource(_)
+            | Effect::Network { .. }
+            | Effect::Template
+            | Effect::AnsweredForServer
+            | Effect::ConnectionMark { .. }
+            | Effect::SavedMark { .. }
+            | Effect::RestoredMark { .. } => Some(true),
             Effect::Opaque(_) => None,
-            _ => Some(
-                matches!(target, crate::xt::Target::Ct(ct) if !ct.untracked)
-                    || matches!(target, crate::xt::Target::ConnmarkTarget(_)),
-            ),
+            _ => Some(matches!(target, crate::xt::Target::Connsecmark(_))),
         },
         _ => Some(false),
     };

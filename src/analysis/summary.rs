@@ -124,7 +124,7 @@ pub fn summarise(snapshot: &Snapshot, ipv6: bool) -> Summary {
         ipv6,
         outbound: direction(&asker, Hook::Output, leads(Hook::Output), |change| asker.outbound(change)),
         inbound: direction(&asker, Hook::Prerouting, leads(Hook::Prerouting), |change| asker.inbound(change)),
-        more: asker.named.more,
+        more: asker.more(),
         dns: dns(&asker),
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Family, Flow, Hook, Interface, IpSet, NativeObject, NativeRule, NativeSet, Policy,
-    Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, Interface, IpSet, NativeObject, NativeRule,
+    NativeSet, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -67,7 +67,17 @@ struct FileTable {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     objects: Vec<NativeObject>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    flow_tables: Vec<String>,
+    flow_tables: Vec<FileFlowTable>,
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    extra: Extra,
+}
+
+/// At first only its name was kept.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum FileFlowTable {
+    Name(String),
+    Whole(FlowTable),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,6 +95,8 @@ struct FileChain {
     devices: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    extra: Extra,
     rules: Vec<FileRule>,
 }
 
@@ -162,7 +174,8 @@ fn file_ruleset(ruleset: &Ruleset) -> FileRuleset {
         sets: table.sets.clone(),
         ipsets: table.ipsets.clone(),
         objects: table.objects.clone(),
-        flow_tables: table.flow_tables.clone(),
+        flow_tables: table.flow_tables.iter().cloned().map(FileFlowTable::Whole).collect(),
+        extra: table.extra.clone(),
     };
     FileRuleset { backend: ruleset.backend, family: ruleset.family, tables: ruleset.tables.iter().map(table).collect() }
 }
@@ -186,6 +199,7 @@ fn file_chain(chain: &Chain) -> FileChain {
         handle: chain.handle,
         devices: chain.devices.clone(),
         comment: chain.comment.clone(),
+        extra: chain.extra.clone(),
         rules: chain.rules.iter().map(rule).collect(),
     }
 }
@@ -225,9 +239,17 @@ fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             handle: chain.handle,
             devices: chain.devices,
             comment: chain.comment,
+            extra: chain.extra,
             rules,
         });
     }
-    let FileTable { name, dormant, handle, comment, sets, ipsets, objects, flow_tables, .. } = stored;
-    Ok(Table { name, handle, comment, dormant, chains, sets, ipsets, objects, flow_tables })
+    let FileTable { name, dormant, handle, comment, sets, ipsets, objects, flow_tables, extra, .. } = stored;
+    let flow_tables = flow_tables
+        .into_iter()
+        .map(|stored| match stored {
+            FileFlowTable::Name(name) => FlowTable { name, ..FlowTable::default() },
+            FileFlowTable::Whole(table) => table,
+        })
+        .collect();
+    Ok(Table { name, handle, comment, dormant, chains, sets, ipsets, objects, flow_tables, extra })
 }

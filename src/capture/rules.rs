@@ -12,6 +12,7 @@ use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
 use crate::sys::xt_sockopt::XtSocket;
+use crate::wire::nf_object;
 use crate::wire::nf_table::{self, ChainReader, Kept};
 use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
 use crate::wire::xt::{TableInfo, decode_table};
@@ -387,11 +388,11 @@ fn read_table(
         NftReadError::Netlink(NetlinkError::Kernel(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
         other => Err(other),
     };
-    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_tables::object) {
+    match collect(socket, nf_tables::GET_OBJECT, netlink::DUMP, &request, nf_object::object) {
         Ok(objects) => decoded.objects = objects,
         Err(error) => known(error)?,
     }
-    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_tables::flow_table) {
+    match collect(socket, nf_tables::GET_FLOW_TABLE, netlink::DUMP, &request, nf_object::flow_table) {
         Ok(names) => decoded.flow_tables = names,
         Err(error) => known(error)?,
     }

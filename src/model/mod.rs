@@ -9,7 +9,10 @@ mod snapshot;
 mod unread;
 mod workload;
 
-pub use crate::nft::{Element as NativeElement, Object as NativeObject, Rule as NativeRule, Set as NativeSet};
+pub use crate::nft::{
+    Element as NativeElement, Expression as NativeExpression, Extra, FlowTable, Object as NativeObject,
+    Rule as NativeRule, Set as NativeSet,
+};
 pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};

@@ -139,7 +139,9 @@ pub struct Table {
     /// Its counters, quotas and the like under names.
     pub objects: Vec<nft::Object>,
     /// Names of its flow tables: they take packets of connections that are already there past the rules.
-    pub flow_tables: Vec<String>,
+    pub flow_tables: Vec<nft::FlowTable>,
+    /// What else nf_tables says of it.
+    pub extra: nft::Extra,
 }
 
 /// A chain.
@@ -165,6 +167,8 @@ pub struct Chain {
     pub devices: Vec<String>,
     /// nf_tables' comment (hostile text).
     pub comment: Option<String>,
+    /// What else nf_tables says of it.
+    pub extra: nft::Extra,
     /// Rules in order.
     pub rules: Vec<Rule>,
 }
@@ -250,6 +254,7 @@ impl Chain {
             handle: None,
             devices: Vec::new(),
             comment: None,
+            extra: nft::Extra::default(),
             rules: Vec::new(),
         }
     }

@@ -6,34 +6,101 @@ use super::kind::{Kind, Order, number};
 
 type Names = &'static [(u128, &'static str)];
 
-/// `/etc/protocols` as far as nft's rules in the field name them.
+/// Names of protocols, as Debian's `/etc/protocols` has them.
 const PROTOCOLS: Names = &[
     (0, "ip"),
     (1, "icmp"),
     (2, "igmp"),
+    (3, "ggp"),
     (4, "ipencap"),
+    (5, "st"),
     (6, "tcp"),
     (8, "egp"),
+    (9, "igp"),
+    (12, "pup"),
     (17, "udp"),
+    (20, "hmp"),
+    (22, "xns-idp"),
+    (27, "rdp"),
+    (29, "iso-tp4"),
     (33, "dccp"),
+    (36, "xtp"),
+    (37, "ddp"),
+    (38, "idpr-cmtp"),
     (41, "ipv6"),
     (43, "ipv6-route"),
     (44, "ipv6-frag"),
+    (45, "idrp"),
+    (46, "rsvp"),
     (47, "gre"),
     (50, "esp"),
     (51, "ah"),
+    (57, "skip"),
     (58, "ipv6-icmp"),
     (59, "ipv6-nonxt"),
     (60, "ipv6-opts"),
+    (73, "rspf"),
+    (81, "vmtp"),
+    (88, "eigrp"),
     (89, "ospf"),
+    (93, "ax.25"),
     (94, "ipip"),
+    (97, "etherip"),
+    (98, "encap"),
     (103, "pim"),
     (108, "ipcomp"),
     (112, "vrrp"),
     (115, "l2tp"),
+    (124, "isis"),
     (132, "sctp"),
+    (133, "fc"),
     (135, "mobility-header"),
     (136, "udplite"),
+    (137, "mpls-in-ip"),
+    (138, "manet"),
+    (139, "hip"),
+    (140, "shim6"),
+    (141, "wesp"),
+    (142, "rohc"),
+    (143, "ethernet"),
+    (262, "mptcp"),
+];
+
+const IGMP: Names = &[
+    (0x11, "membership-query"),
+    (0x12, "membership-report-v1"),
+    (0x16, "membership-report-v2"),
+    (0x17, "leave-group"),
+    (0x22, "membership-report-v3"),
+];
+
+const DCCP: Names = &[
+    (0, "request"),
+    (1, "response"),
+    (2, "data"),
+    (3, "ack"),
+    (4, "dataack"),
+    (5, "closereq"),
+    (6, "close"),
+    (7, "reset"),
+    (8, "sync"),
+    (9, "syncack"),
+];
+
+const MOBILITY: Names = &[
+    (0, "binding-refresh-request"),
+    (1, "home-test-init"),
+    (2, "careof-test-init"),
+    (3, "home-test"),
+    (4, "careof-test"),
+    (5, "binding-update"),
+    (6, "binding-acknowledgement"),
+    (7, "binding-error"),
+    (8, "fast-binding-update"),
+    (9, "fast-binding-acknowledgement"),
+    (10, "fast-binding-advertisement"),
+    (11, "experimental-mobility-header"),
+    (12, "home-agent-switch-message"),
 ];
 
 const ETHER_TYPES: Names = &[(0x800, "ip"), (0x806, "arp"), (0x86dd, "ip6"), (0x8100, "8021q"), (0x88a8, "8021ad")];
@@ -117,6 +184,9 @@ fn names(kind: Kind) -> Names {
         Kind::ArpOperation => ARP,
         Kind::Protocol => PROTOCOLS,
         Kind::IcmpType => ICMP,
+        Kind::IgmpType => IGMP,
+        Kind::DccpType => DCCP,
+        Kind::MobilityType => MOBILITY,
         Kind::Icmpv6Type => ICMPV6,
         Kind::TcpFlag => &[
             (1, "fin"),
@@ -253,7 +323,11 @@ pub(super) fn text(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, Stri
             0xffff_ffff => "root".to_owned(),
             _ => format!("{:x}:{:x}", value >> 16, value & 0xffff),
         },
-        Kind::CtLabel | Kind::Date | Kind::Hour | Kind::ControlGroup | Kind::Invalid | Kind::Verdict => return None,
+        Kind::Hour => hour(value),
+        Kind::Date => date(value)?,
+        // A group that nft does not find below its own root stands as its number.
+        Kind::ControlGroup => value.to_string(),
+        Kind::CtLabel | Kind::Invalid | Kind::Verdict => return None,
         _ => named.unwrap_or_else(|| value.to_string()),
     })
 }
@@ -318,5 +392,58 @@ pub(super) fn range(kind: Kind, from: &[u8], to: &[u8], order: Order, devices: &
         let free = u128::BITS - differ.leading_zeros();
         return Some(format!("{}/{}", one(from)?, bits.checked_sub(free)?));
     }
-    Some(format!("{}-{}", one(from)?, one(to)?))
+    Some(format!("{}-{}", numeric(kind, from, order, devices)?, numeric(kind, to, order, devices)?))
+}
+
+/// An end of a range: nft writes numbers there, not names, and times in seconds.
+pub(super) fn numeric(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, String)]) -> Option<String> {
+    let value = number(bytes, order)?;
+    Some(match kind {
+        Kind::Time => format!("{}s", value / 1000),
+        Kind::EtherType => format!("0x{value:04x}"),
+        Kind::Dscp | Kind::Ecn => format!("0x{value:02x}"),
+        Kind::ArpOperation
+        | Kind::Protocol
+        | Kind::IcmpCode
+        | Kind::Icmpv6Code
+        | Kind::IcmpxCode
+        | Kind::IcmpType
+        | Kind::Icmpv6Type
+        | Kind::IgmpType
+        | Kind::DccpType
+        | Kind::MobilityType
+        | Kind::HardwareType
+        | Kind::PacketType
+        | Kind::CtDirection
+        | Kind::FibType
+        | Kind::Day
+        | Kind::Realm
+        | Kind::DeviceGroup
+        | Kind::Nfproto => value.to_string(),
+        kind => text(kind, bytes, order, devices)?,
+    })
+}
+
+/// Seconds of the day, as nft writes them where the clock is that of UTC.
+fn hour(seconds: u128) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let seconds = if seconds == 0 { String::new() } else { format!(":{seconds:02}") };
+    format!("\"{hours:02}:{minutes:02}{seconds}\"")
+}
+
+/// Nanoseconds since 1970, as nft writes them where the clock is that of UTC.
+fn date(nanoseconds: u128) -> Option<String> {
+    const DAY: u64 = 86_400;
+    let seconds = u64::try_from(nanoseconds / 1_000_000_000).ok()?;
+    let (days, rest) = (seconds / DAY, seconds % DAY);
+    // Years are counted from March, so that the day that is not always there is the last one; eras have 400 of them.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let of_month = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    Some(format!("\"{year}-{month:02}-{of_month:02} {:02}:{:02}:{:02}\"", rest / 3600, rest / 60 % 60, rest % 60))
 }

@@ -2,73 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, Verdict, is_first};
+use super::{Comparison, HeaderOption, Load, Span, Verdict, is_first};
 use crate::packet::{hex, hexadecimal};
-
-/// What a value is loaded from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Load {
-    /// The tracked connection: `NFT_CT_*` key, 0 for the original and 1 for the reply direction.
-    Ct {
-        /// Key.
-        key: u32,
-        /// Direction.
-        direction: Option<u8>,
-    },
-    /// The route: `NFT_RT_*` key.
-    Route {
-        /// Key.
-        key: u32,
-    },
-    /// The routing tables: `NFT_FIB_RESULT_*`, `NFTA_FIB_F_*`.
-    Fib {
-        /// What is wanted.
-        result: u32,
-        /// Of which address and device.
-        flags: u32,
-    },
-    /// The socket: `NFT_SOCKET_*` key.
-    Socket {
-        /// Key.
-        key: u32,
-        /// Level of the control group.
-        level: Option<u32>,
-    },
-    /// A number that counts up (kind 0) or is random (kind 1), below the modulus, plus an offset.
-    Number {
-        /// `NFT_NG_*`
-        kind: u32,
-        /// Modulus.
-        modulus: u32,
-        /// Added.
-        offset: u32,
-    },
-}
-
-/// A part of an option of TCP or IPv4, or of an extension header of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeaderOption {
-    /// `NFT_EXTHDR_OP_*`
-    pub of: u32,
-    /// Number of the option or header.
-    pub number: u8,
-    /// Bytes from its start.
-    pub offset: u32,
-    /// Bytes.
-    pub length: u32,
-    /// Only whether it is there.
-    pub present: bool,
-}
-
-/// What a packet's address or port is changed to: the registers that hold the first and the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Span {
-    /// First.
-    pub from: Option<u32>,
-    /// Last, where it is another.
-    pub to: Option<u32>,
-}
 
 /// One expression. Registers are the kernel's numbers (`NFT_REG_1` is 1, `NFT_REG32_00` is 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,6 +265,67 @@ pub enum Expression {
         /// `NFT_QUEUE_FLAG_*`
         flags: u16,
     },
+    /// To the program of the queue whose number is looked up.
+    QueueBy {
+        /// Register of the number.
+        register: u32,
+        /// `NFT_QUEUE_FLAG_*`
+        flags: u16,
+    },
+    /// Takes an option of TCP out of the packet.
+    Strip {
+        /// Its number.
+        number: u8,
+    },
+    /// Answers the handshake in place of the receiver.
+    Synproxy {
+        /// Maximum segment size.
+        mss: u16,
+        /// Window scale.
+        scale: u8,
+        /// `NF_SYNPROXY_OPT_*`: which of them, and of the other options, are offered.
+        flags: u32,
+    },
+    /// The connection goes on in a flow table.
+    Flow {
+        /// Its name.
+        table: String,
+    },
+    /// When the rule last held: milliseconds ago, none if never.
+    Last(Option<u64>),
+    /// A helper for connections (an object).
+    Helper {
+        /// Name of the helper.
+        name: String,
+        /// `NFPROTO_*`
+        family: u16,
+        /// Transport protocol.
+        protocol: u8,
+    },
+    /// How long a connection is kept in each of its states (an object).
+    Timeouts {
+        /// `NFPROTO_*`
+        family: u16,
+        /// Transport protocol.
+        protocol: u8,
+        /// Number of the state (`CTA_TIMEOUT_*`) and seconds.
+        seconds: Vec<(u16, u32)>,
+    },
+    /// A connection that is expected beside another (an object).
+    Expectation {
+        /// `NFPROTO_*`
+        family: u16,
+        /// Transport protocol.
+        protocol: u8,
+        /// Destination port.
+        port: u16,
+        /// Milliseconds for which it is expected.
+        timeout: u32,
+        /// How many at most.
+        size: u8,
+    },
+    /// A security context for packets (an object; hostile text).
+    Secmark(String),
     /// A named object of the table.
     Object {
         /// `NFT_OBJECT_*`

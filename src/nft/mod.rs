@@ -4,11 +4,15 @@
 
 mod constant;
 mod expression;
+mod extension;
+mod extra;
 mod family;
 mod fields;
 mod header;
 mod implied;
 mod kind;
+mod load;
+mod object_text;
 mod print;
 mod reading;
 mod rule;
@@ -21,17 +25,21 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-pub use expression::{Expression, HeaderOption, Load, Span};
+pub use expression::Expression;
+pub use extension::OptionField;
+pub use extra::{Extra, UnknownAttribute};
 pub use family::Family;
 pub use header::Field;
-pub use kind::Kind;
+pub use kind::{Kind, Order};
+pub use load::{HeaderOption, Load, Span};
+pub use object_text::{flow_table_text, object_text};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;
-pub use set::{Data, Element, KeyEnd, Object, Set};
-pub use set_text::{elements_text, object_text, ranges, set_text, set_types};
+pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
+pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
-pub use term::Term;
+pub use term::{Slot, Term};
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};
 

@@ -4,7 +4,7 @@ use super::constant;
 use super::kind::{Kind, Order, number};
 use super::reading::read_for_text;
 use super::statement::{Ends, Right, Statement};
-use super::{Expression, Family, Place, Rule, Set, Term};
+use super::{Expression, Family, HeaderOption, Place, Rule, Set, Slot, Term};
 
 /// An xtables part in a rule, which nft asks iptables' own code to print.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +29,10 @@ impl Place<'_> {
     }
 
     /// A set behind a term of these kinds: by its name, or with its elements.
-    pub(super) fn set_text(&self, name: &str, kinds: &[(Kind, Order)]) -> Option<String> {
+    pub(super) fn set_text(&self, name: &str, slots: &[Slot]) -> Option<String> {
         let set = self.set(name)?;
         if set.is_anonymous() {
-            let elements = super::set_text::elements_of(set, Some(kinds), self)?;
+            let elements = super::set_text::elements_of(set, Some(slots), self)?;
             return Some(format!("{{ {} }}", elements.join(", ")));
         }
         Some(format!("@{name}"))
@@ -70,11 +70,11 @@ fn statement(
     Some(match statement {
         Statement::Match { left, sign, right } => compared(left, sign, right, place)?,
         Statement::VerdictMap { key, set } => {
-            format!("{} vmap {}", key.text(place)?, place.set_text(set, &key.kinds(place))?)
+            format!("{} vmap {}", key.text(place)?, place.set_text(set, &key.slots(place))?)
         }
         Statement::ObjectMap(kind, key, set) => {
             let word = object_word(*kind)?;
-            format!("{word} {} map {}", key.text(place)?, place.set_text(set, &key.kinds(place))?)
+            format!("{word} {} map {}", key.text(place)?, place.set_text(set, &key.slots(place))?)
         }
         Statement::Verdict(super::Verdict::Other(_)) => return None,
         Statement::Verdict(verdict) => verdict.text(),
@@ -83,17 +83,32 @@ fn statement(
             format!("{} set {}", what.text(place)?, to.text_as(kind, order, place)?)
         }
         Statement::Nat { word, family, to, flags } => {
-            let to = match ends(to, *family, place)? {
+            let prefix = flags & PREFIX != 0;
+            let to = match nat_ends(to, *family, prefix, place)? {
                 to if to.is_empty() => to,
-                to => format!("{} to {to}", family_word(*family)?),
+                to => format!("{}{} to {to}", family_word(*family)?, if prefix { " prefix" } else { "" }),
             };
-            format!("{word}{to}{}", nat_flags(*flags)?)
+            format!("{word}{to}{}", nat_flags(*flags & !PREFIX)?)
         }
-        Statement::Tproxy { family, to } => format!("tproxy{} to {}", family_word(*family)?, ends(to, *family, place)?),
+        Statement::Tproxy { family, to } => {
+            format!("tproxy{} to {}", family_word(*family)?, ends(to, *family, true, place)?)
+        }
+        Statement::Strip(number) => {
+            let option = HeaderOption { of: 1, number: *number, offset: 0, length: 0, present: true };
+            format!("reset {}", option.text()?)
+        }
+        Statement::QueueBy(by, flags) => format!("queue{} to {}", queue_flags(*flags)?, by.text(place)?),
         Statement::Reject { kind, code, ipv6, both } => reject(*kind, *code, *ipv6, *both)?,
         Statement::Update { set, operation, key, data, timeout, expressions } => {
             let word = ["add", "update", "delete"].get(*operation as usize)?;
-            let mut text = format!("{word} @{set} {{ {}", key.text(place)?);
+            let mut text = match place.set(set) {
+                // A set of the rule's own.
+                Some(own) if own.is_anonymous() => {
+                    let size = own.size.map_or(String::new(), |size| format!(" size {size}"));
+                    format!("meter {set}{size} {{ {}", key.text(place)?)
+                }
+                _ => format!("{word} @{set} {{ {}", key.text(place)?),
+            };
             if let Some(timeout) = timeout.filter(|timeout| *timeout != 0) {
                 text.push_str(&format!(" timeout {}", constant::time(timeout)));
             }
@@ -169,17 +184,27 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
     let (kind, order) = left.kind(place);
     let one = |bytes: &[u8]| constant::text(kind, bytes, order, place.devices);
     let bits = |bytes: &[u8]| Some(constant::flags(kind, number(bytes, order)?)?.join(","));
+    if let Right::Of { mask, value } = right
+        && mask == value
+        && number(value, order)?.is_power_of_two()
+    {
+        let (sign, flag) = (if sign.is_empty() { "==" } else { sign }, bits(value)?);
+        return Some(format!("{} & {flag} {sign} {flag}", left.text(place)?));
+    }
     let right = match right {
         Right::Value(value) => match left {
-            Term::Concat(_) => super::set_text::concatenation(&left.kinds(place), value, None, place)?,
+            Term::Concat(_) => super::set_text::concatenation(&left.slots(place), value, None, place)?,
             // An exact comparison of several flags at once.
-            _ if kind.is_flags() && number(value, order)?.count_ones() != 1 => format!("0x{:x}", number(value, order)?),
+            _ if kind.is_flags() => flags_text(kind, number(value, order)?, sign)?,
             _ => one(value)?,
         },
         Right::Prefix(value, bits) => format!("{}/{bits}", one(value)?),
-        Right::Range(from, to) => format!("{}-{}", one(from)?, one(to)?),
+        Right::Range(from, to) => {
+            let end = |bytes: &[u8]| constant::numeric(kind, bytes, order, place.devices);
+            format!("{}-{}", end(from)?, end(to)?)
+        }
         Right::Begins(start) => format!("\"{}*\"", String::from_utf8_lossy(start)),
-        Right::Set(name) => place.set_text(name, &left.kinds(place))?,
+        Right::Set(name) => place.set_text(name, &left.slots(place))?,
         Right::AnyOf(mask) => bits(mask)?,
         Right::NoneOf(mask) => format!("! {}", bits(mask)?),
         Right::Of { mask, value } => format!("{} / {}", bits(value)?, bits(mask)?),
@@ -188,13 +213,25 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
     Some(format!("{} {sign}{right}", left.text(place)?))
 }
 
+/// A comparison with flags: several at once, those of headers as a number; less and more always as one.
+fn flags_text(kind: Kind, value: u128, sign: &str) -> Option<String> {
+    let names = constant::flags(kind, value);
+    Some(match names {
+        Some(names) if matches!(sign, "" | "==" | "!=") && (names.len() == 1 || kind != Kind::TcpFlag) => {
+            names.join(" | ")
+        }
+        _ if kind == Kind::CtLabel => return None,
+        _ => format!("0x{value:x}"),
+    })
+}
+
 /// `10.0.0.1-10.0.0.9:80-90`, `:15001`
-fn ends(ends: &Ends, family: Option<u32>, place: &Place<'_>) -> Option<String> {
+fn ends(ends: &Ends, family: Option<u32>, always: bool, place: &Place<'_>) -> Option<String> {
     let ipv6 = family == Some(10) || place.family == Family::Ip6;
     let kind = if ipv6 { Kind::Ipv6 } else { Kind::Ipv4 };
     let mut out = String::new();
     if let Some((from, to)) = &ends.address {
-        let brackets = ipv6 && ends.port.is_some();
+        let brackets = ipv6 && (always || ends.port.is_some());
         let one = |term: &Term| -> Option<String> {
             let text = term.text_as(kind, Order::Big, place)?;
             Some(if brackets && matches!(term, Term::Value(_)) { format!("[{text}]") } else { text })
@@ -211,6 +248,18 @@ fn ends(ends: &Ends, family: Option<u32>, place: &Place<'_>) -> Option<String> {
         }
     }
     Some(out)
+}
+
+/// `NF_NAT_RANGE_NETMAP`: only the beginning of an address is changed.
+const PREFIX: u32 = 64;
+
+fn nat_ends(to: &Ends, family: Option<u32>, prefix: bool, place: &Place<'_>) -> Option<String> {
+    match &to.address {
+        Some((Term::Value(from), Some(Term::Value(to)))) if prefix => {
+            constant::range(if from.len() == 4 { Kind::Ipv4 } else { Kind::Ipv6 }, from, to, Order::Big, &[])
+        }
+        _ => ends(to, family, false, place),
+    }
 }
 
 /// `NF_NAT_RANGE_*`
@@ -250,21 +299,23 @@ pub(super) fn plain(expression: &Expression) -> Option<String> {
     Some(match expression {
         Expression::Counter { packets, bytes } => format!("counter packets {packets} bytes {bytes}"),
         Expression::Limit { rate, unit, burst, bytes, over } => limit(*rate, *unit, *burst, *bytes, *over)?,
-        Expression::Quota { bytes, used, flags } => format!("quota {}", quota(*bytes, *used, *flags)),
+        Expression::Quota { bytes, used, flags } => format!("quota {}", quota(*bytes, *used, *flags)?),
         Expression::Connections { count, over } => format!("ct count {}{count}", if *over { "over " } else { "" }),
         Expression::Notrack => "notrack".to_owned(),
         Expression::Log { .. } => log(expression)?,
         Expression::Queue { number, total, flags } => {
-            let flags: Vec<&str> = [(1, "bypass"), (2, "fanout")]
-                .iter()
-                .filter(|(bit, _)| flags & bit != 0)
-                .map(|(_, word)| *word)
-                .collect();
-            let flags = if flags.is_empty() { String::new() } else { format!(" flags {}", flags.join(",")) };
+            let flags = queue_flags(*flags)?;
             let last = number.checked_add(total.checked_sub(1)?)?;
             let last = if last == *number { String::new() } else { format!("-{last}") };
             format!("queue{flags} to {number}{last}")
         }
+        Expression::Synproxy { mss, scale, flags } => {
+            let parts = synproxy_parts(*mss, *scale, *flags)?;
+            [vec!["synproxy".to_owned()], parts].concat().join(" ")
+        }
+        Expression::Flow { table } => format!("flow add @{table}"),
+        Expression::Last(None) => "last used never".to_owned(),
+        Expression::Last(Some(ago)) => format!("last used {}", constant::time(*ago)),
         Expression::Object { kind, name } => {
             format!("{} \"{name}\"", object_word(*kind)?)
         }
@@ -280,6 +331,7 @@ fn object_word(kind: u32) -> Option<&'static str> {
         3 => "ct helper set",
         4 => "limit name",
         7 => "ct timeout set",
+        8 => "meta secmark set",
         9 => "ct expectation set",
         10 => "synproxy name",
         _ => return None,
@@ -319,10 +371,50 @@ pub(super) fn limit(rate: u64, unit: u64, burst: u32, bytes: bool, over: bool) -
 }
 
 /// `over 10 mbytes used 5 bytes`
-pub(super) fn quota(bytes: u64, used: u64, flags: u32) -> String {
+pub(super) fn quota(bytes: u64, used: u64, flags: u32) -> Option<String> {
+    // NFT_QUOTA_F_INV, NFT_QUOTA_F_DEPLETED
+    if flags & !3 != 0 {
+        return None;
+    }
     let over = if flags & 1 != 0 { "over " } else { "" };
     let used = if used == 0 { String::new() } else { format!(" used {}", bytes_text(used)) };
-    format!("{over}{}{used}", bytes_text(bytes))
+    Some(format!("{over}{}{used}", bytes_text(bytes)))
+}
+
+fn queue_flags(flags: u16) -> Option<String> {
+    let names: &str = match flags {
+        0 => "",
+        1 => " flags bypass",
+        2 => " flags fanout",
+        3 => " flags bypass,fanout",
+        _ => return None,
+    };
+    Some(names.to_owned())
+}
+
+/// `mss 1460`, `wscale 7`, `timestamp sack-perm`, as far as they are offered (`NF_SYNPROXY_OPT_*`).
+pub(super) fn synproxy_parts(mss: u16, scale: u8, flags: u32) -> Option<Vec<String>> {
+    // ECN is set by the kernel for itself.
+    const KNOWN: u32 = 0x1f;
+    if flags & !KNOWN != 0 {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if flags & 1 != 0 {
+        parts.push(format!("mss {mss}"));
+    }
+    if flags & 2 != 0 {
+        parts.push(format!("wscale {scale}"));
+    }
+    let offered: Vec<&str> = [(8, "timestamp"), (4, "sack-perm")]
+        .iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|(_, word)| *word)
+        .collect();
+    if !offered.is_empty() {
+        parts.push(offered.join(" "));
+    }
+    Some(parts)
 }
 
 fn log(expression: &Expression) -> Option<String> {
@@ -347,6 +439,9 @@ fn log(expression: &Expression) -> Option<String> {
         out.push_str(&format!(" level {}", LEVELS.get(level as usize)?));
     }
     let flags = flags.unwrap_or(0);
+    if flags & !ALL != 0 {
+        return None;
+    }
     if flags == ALL {
         return Some(out + " flags all");
     }

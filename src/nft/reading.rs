@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::implied::Headers;
 use super::kind::{Kind, Order, number};
 use super::statement::{Ends, Right, Statement};
 use super::{Comparison, Expression, Family, Load, Place, Rule, Span, Term};
@@ -15,11 +16,10 @@ pub(super) struct Reader<'a> {
     /// By the number of four-byte registers.
     registers: HashMap<u32, Term>,
     pub(super) statements: Vec<Option<Statement>>,
-    /// The network header that the packet has.
-    pub(super) network: Option<&'static str>,
+    /// The headers that the packet has.
+    pub(super) headers: Headers,
+    /// The transport protocol that was asked for.
     pub(super) protocol: Option<u8>,
-    /// For each header the statement that asks that it is there: nft leaves it out where a field of the header is named.
-    pub(super) asked: [Option<usize>; 4],
     /// Everything the kernel does is wanted, also what nft leaves out of its text.
     pub(super) whole: bool,
 }
@@ -47,19 +47,12 @@ pub(super) fn read_for_text(rule: &Rule, place: Place<'_>) -> Option<Vec<Stateme
 }
 
 fn read_rule(rule: &Rule, place: Place<'_>, whole: bool) -> Option<Vec<Statement>> {
-    let network = match place.family {
-        Family::Ip => Some("ip"),
-        Family::Ip6 => Some("ip6"),
-        Family::Arp => Some("arp"),
-        Family::Inet | Family::Bridge | Family::Netdev => None,
-    };
     let mut reader = Reader {
         place,
         registers: HashMap::new(),
         statements: Vec::new(),
-        network,
+        headers: Headers::of(place.family),
         protocol: None,
-        asked: [None; 4],
         whole,
     };
     for expression in &rule.expressions {
@@ -72,13 +65,16 @@ impl Reader<'_> {
     fn read(&mut self, expression: &Expression) -> Option<()> {
         match expression {
             Expression::Meta { key, register } => self.put(*register, Term::Meta(*key)),
-            Expression::Load { from, register } => self.put(*register, Term::Load(self.by_family(*from))),
+            Expression::Load { from, register } => {
+                let from = self.by_family(*from);
+                self.put(*register, Term::Load(from));
+            }
             Expression::Payload { base, offset, length, register } => {
                 self.put(*register, Term::Raw(*base, offset.checked_mul(8)?, length.checked_mul(8)?));
             }
             Expression::Hash { kind: 0, source: Some((source, length)), modulus, seed, offset, register } => {
                 let of = self.take_bytes(*source, *length as usize)?;
-                let of = Some(Box::new(self.resolved(of)));
+                let of = Some(Box::new(of));
                 self.put(*register, Term::Hash(of, *modulus, *seed, *offset));
             }
             Expression::Hash { kind: 1, source: None, modulus, seed, offset, register } => {
@@ -105,9 +101,12 @@ impl Reader<'_> {
             }
             Expression::Range { negated, from, to, register } => {
                 let left = self.take_bytes(*register, from.len())?;
-                let left = self.resolved(left);
                 let sign = if *negated { "!=" } else { "" };
-                self.push(Statement::Match { left, sign, right: Right::Range(from.clone(), to.clone()) });
+                let (left, right) = match self.range_bytes(&left, from, to) {
+                    Some(range) => range,
+                    None => (self.resolved(left), Right::Range(from.clone(), to.clone())),
+                };
+                self.push(Statement::Match { left, sign, right });
             }
             Expression::Lookup { set, negated, register, into } => self.lookup(set, *negated, *register, *into)?,
             Expression::Unknown { .. } => {
@@ -122,7 +121,10 @@ impl Reader<'_> {
 
     /// nft writes a range as two comparisons, one behind the other.
     fn ends_range(&mut self, term: &Term, to: &[u8]) -> bool {
-        let term = self.resolved(term.clone());
+        let (term, to) = match self.range_bytes(term, to, to) {
+            Some((term, Right::Range(_, to))) => (term, to),
+            _ => (self.resolved(term.clone()), to.to_vec()),
+        };
         let Some(Some(Statement::Match { left, right: right @ Right::Value(_), sign: sign @ ">=" })) =
             self.statements.last_mut()
         else {
@@ -132,15 +134,18 @@ impl Reader<'_> {
         if *left != term {
             return false;
         }
-        (*right, *sign) = (Right::Range(std::mem::take(from), to.to_vec()), "");
+        (*right, *sign) = (Right::Range(std::mem::take(from), to), "");
         true
     }
 
     /// `NFT_CT_SRC` and `NFT_CT_DST` are addresses of the table's family; the later keys name theirs.
-    fn by_family(&self, from: Load) -> Load {
-        match (from, self.place.family) {
-            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip) => Load::Ct { key: key + 11, direction },
-            (Load::Ct { key: key @ (8 | 9), direction }, Family::Ip6) => Load::Ct { key: key + 13, direction },
+    fn by_family(&mut self, from: Load) -> Load {
+        if matches!(from, Load::Ct { key: 8 | 9, .. }) {
+            self.used_network();
+        }
+        match (from, self.headers.network()) {
+            (Load::Ct { key: key @ (8 | 9), direction }, Some("ip")) => Load::Ct { key: key + 11, direction },
+            (Load::Ct { key: key @ (8 | 9), direction }, Some("ip6")) => Load::Ct { key: key + 13, direction },
             _ => from,
         }
     }
@@ -181,6 +186,8 @@ impl Reader<'_> {
                     device: term(device)?,
                 }
             }
+            Expression::Strip { number } => Statement::Strip(*number),
+            Expression::QueueBy { register, flags } => Statement::QueueBy(self.value(*register)?, *flags),
             Expression::Nat { kind, family, address, port, flags } => Statement::Nat {
                 word: if *kind == 0 { "snat" } else { "dnat" },
                 family: self.nat_family(*family, *address, both),
@@ -228,7 +235,7 @@ impl Reader<'_> {
             other => Statement::Plain(other.clone()),
         };
         // nft leaves what stands before such a statement as it is.
-        self.asked = [None; 4];
+        self.headers.forget_asked();
         self.push(statement);
         Some(())
     }
@@ -244,7 +251,8 @@ impl Reader<'_> {
             Term::Map(_, set) => Kind::of_key(self.place.set(set)?.data?).is_some_and(|kinds| kinds.len() > 1),
             _ => false,
         };
-        (both || pairs).then_some(family)
+        let ranges = matches!(term, Term::Map(..)) && address.to.is_some();
+        (both || pairs || ranges).then_some(family)
     }
 
     fn push(&mut self, statement: Statement) {
@@ -286,6 +294,10 @@ impl Reader<'_> {
 
     fn ends(&mut self, address: Span, port: Span) -> Option<Ends> {
         let address = self.span(address)?;
+        if port.from.is_some() {
+            // nft leaves what stands before a port as it is.
+            self.headers.forget_asked();
+        }
         // A map may give address and port in one go.
         let one = matches!(&address, Some((Term::Map(..), None)));
         let inside = one && port.from.is_some_and(|port| !self.registers.contains_key(&word_of(port)));
@@ -296,11 +308,14 @@ impl Reader<'_> {
     /// First and last; `None` within where there are none.
     fn span(&mut self, span: Span) -> Option<Option<(Term, Option<Term>)>> {
         let Some(from) = span.from else { return Some(None) };
+        let from = self.value(from)?;
         let to = match span.to {
+            // A map may give both ends in one go.
+            Some(to) if matches!(from, Term::Map(..)) && self.take(to).is_none() => None,
             Some(to) => Some(self.value(to)?),
             None => None,
         };
-        Some(Some((self.value(from)?, to)))
+        Some(Some((from, to)))
     }
 
     /// `(value & mask) ^ xor` as nft writes it: `&`, then `^`, then `|`.
@@ -329,7 +344,14 @@ impl Reader<'_> {
     fn lookup(&mut self, set: &str, negated: bool, register: u32, into: Option<u32>) -> Option<()> {
         let length = self.place.set(set).map_or(0, |set| set.key_length as usize);
         let key = self.take_bytes(register, length)?;
-        let key = self.resolved(key);
+        if let Some(into) = into.filter(|into| *into != 0) {
+            // What lay in the registers behind it is gone.
+            let at = word_of(into);
+            self.registers.retain(|word, _| !(at..at.saturating_add(2 * WORDS)).contains(word));
+            self.put(into, Term::Map(Box::new(key), set.to_owned()));
+            return Some(());
+        }
+        let key = self.resolved_key(key);
         match into {
             None => {
                 let sign = match (negated, &key) {
@@ -337,38 +359,21 @@ impl Reader<'_> {
                     (false, Term::Binary { .. }) => "==",
                     (false, _) => "",
                 };
+                if !negated {
+                    self.learn_messages(&key, set);
+                }
                 self.push(Statement::Match { left: key, sign, right: Right::Set(set.to_owned()) });
             }
-            Some(0) => self.push(Statement::VerdictMap { key, set: set.to_owned() }),
-            Some(into) => {
-                // What lay in the registers behind it is gone.
-                let at = word_of(into);
-                self.registers.retain(|word, _| !(at..at.saturating_add(2 * WORDS)).contains(word));
-                self.put(into, Term::Map(Box::new(key), set.to_owned()));
-            }
+            Some(_) => self.push(Statement::VerdictMap { key, set: set.to_owned() }),
         }
         Some(())
     }
 
     fn compare(&mut self, left: Term, comparison: Comparison, value: &[u8]) -> Option<()> {
-        let sign = match comparison {
-            Comparison::Eq => "",
-            Comparison::Neq => "!=",
-            Comparison::Lt => "<",
-            Comparison::Lte => "<=",
-            Comparison::Gt => ">",
-            Comparison::Gte => ">=",
-        };
+        let sign = comparison.sign();
         let equal = matches!(comparison, Comparison::Eq | Comparison::Neq);
-        if let Term::Raw(base, offset, bits) = left
-            && comparison == Comparison::Eq
-            && self.split(base, offset, bits, value).is_some()
-        {
+        if self.compare_bytes(&left, comparison, value).is_some() {
             return Some(());
-        }
-        if equal && let Some((field, right)) = self.part_of_field(&left, value) {
-            self.used(field);
-            return self.compared(Term::Field(field), sign, right);
         }
         let left = self.resolved(left);
         let (kind, order) = left.kind(&self.place);
@@ -383,6 +388,11 @@ impl Reader<'_> {
             Term::Binary { of, sign: "&", with } if equal && kind.is_flags() => {
                 let (of, mask) = ((**of).clone(), with.clone());
                 let zero = value.iter().all(|byte| *byte == 0);
+                // One flag that must be set, or must not, nft writes as what is asked.
+                if *value == *mask && number(&mask, order)?.count_ones() == 1 {
+                    let sign = if comparison == Comparison::Eq { "==" } else { sign };
+                    return self.compared(left, sign, right);
+                }
                 let (sign, right) = match (comparison, zero) {
                     (Comparison::Neq, true) => ("", Right::AnyOf(mask)),
                     (Comparison::Eq, true) => ("", Right::NoneOf(mask)),
@@ -395,7 +405,7 @@ impl Reader<'_> {
                 self.compared(of, sign, Right::Prefix(value.to_vec(), bits))
             }
             Term::Binary { .. } if sign.is_empty() => self.compared(left, "==", right),
-            _ if kind.is_flags() && sign.is_empty() => self.compared(left, "==", right),
+            _ if kind == Kind::TcpFlag && sign.is_empty() => self.compared(left, "==", right),
             _ if kind.is_text() && value.len() < kind.bytes() && !value.contains(&0) => {
                 self.compared(left, sign, Right::Begins(value.to_vec()))
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expression, Verdict, comment_of};
+use super::{Expression, UnknownAttribute, Verdict, comment_of};
 use crate::packet::hexadecimal;
 
 /// A set or a map (`NFTA_SET_*`).
@@ -43,6 +43,9 @@ pub struct Set {
     pub unread: bool,
     /// Elements in the kernel's order.
     pub elements: Vec<Element>,
+    /// What is not known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownAttribute>,
 }
 
 /// What a map's key leads to.
@@ -78,6 +81,9 @@ pub struct Element {
     /// What nft noted for itself: comments.
     #[serde(default, with = "hexadecimal::text")]
     pub user_data: Vec<u8>,
+    /// What is not known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownAttribute>,
 }
 
 /// Last key of a range.
@@ -145,6 +151,13 @@ impl Set {
         self.flags & 0x30 != 0
     }
 
+    /// Bits of its flags that have no word.
+    #[must_use]
+    pub fn unknown_flags(&self) -> u32 {
+        const KNOWN: u32 = 0x1ff;
+        self.flags & !KNOWN
+    }
+
     /// nft's words for its flags.
     #[must_use]
     pub fn flag_words(&self) -> Vec<&'static str> {
@@ -180,4 +193,27 @@ pub struct Object {
     /// What nft noted for itself.
     #[serde(default, with = "hexadecimal::text")]
     pub user_data: Vec<u8>,
+    /// What is not known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownAttribute>,
+}
+
+/// A flow table (`NFTA_FLOWTABLE_*`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FlowTable {
+    /// Name.
+    pub name: String,
+    /// Handle.
+    pub handle: Option<u64>,
+    /// `NF_NETDEV_*`
+    pub hook: Option<u32>,
+    /// Order among the chains of the hook.
+    pub priority: Option<i32>,
+    /// Devices between which connections are short-cut.
+    pub devices: Vec<String>,
+    /// `NFT_FLOWTABLE_*`
+    pub flags: u32,
+    /// What is not known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownAttribute>,
 }

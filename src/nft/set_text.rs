@@ -1,10 +1,10 @@
 //! Sets, maps and objects in nft's words, as `nft list ruleset` 1.0.6 prints them.
 
 use super::constant;
-use super::kind::{Kind, Order};
-use super::print::{limit, plain, quota, stateless};
-use super::user_data::{comment_of, note, number_of};
-use super::{Data, Element, Expression, Load, Object, Place, Set, Term, header};
+use super::kind::{Kind, Order, number};
+use super::print::{plain, stateless};
+use super::user_data::{note, number_of};
+use super::{Data, Element, Load, Place, Set, Slot, Term, header};
 
 /// `NFTNL_UDATA_SET_*`
 const KEY_ORDER: u8 = 0;
@@ -23,10 +23,13 @@ fn noted_order(set: &Set, which: u8, kind: Kind) -> Order {
     }
 }
 
-/// Kinds of a set's key.
-fn key_kinds(set: &Set) -> Option<Vec<(Kind, Order)>> {
-    let kinds = Kind::of_key(set.key)?;
-    Some(kinds.into_iter().map(|kind| (kind, noted_order(set, KEY_ORDER, kind))).collect())
+fn slot(set: &Set, which: u8, kind: Kind) -> Slot {
+    Slot { kind, order: noted_order(set, which, kind), bytes: kind.bytes(), shift: 0 }
+}
+
+/// How a set's key is laid out.
+fn key_slots(set: &Set) -> Option<Vec<Slot>> {
+    Some(Kind::of_key(set.key)?.into_iter().map(|kind| slot(set, KEY_ORDER, kind)).collect())
 }
 
 /// A set's elements in nft's words, one text each; `None` where a value has none, or they were not read.
@@ -36,26 +39,26 @@ pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
 }
 
 /// The same; the kinds are those of the term that is looked up, where it is known.
-pub(super) fn elements_of(set: &Set, asked: Option<&[(Kind, Order)]>, place: &Place<'_>) -> Option<Vec<String>> {
-    let kinds = match (asked, key_kinds(set)) {
-        (Some(kinds), _) if !kinds.iter().any(|(kind, _)| *kind == Kind::Invalid) => kinds.to_vec(),
+pub(super) fn elements_of(set: &Set, asked: Option<&[Slot]>, place: &Place<'_>) -> Option<Vec<String>> {
+    let slots = match (asked, key_slots(set)) {
+        (Some(slots), _) if !slots.iter().any(|slot| slot.kind == Kind::Invalid) => slots.to_vec(),
         (_, known) => known?,
     };
     let mut texts = Vec::new();
-    if let ([(kind, _)], true) = (kinds.as_slice(), set.is_interval()) {
+    if let ([slot], true) = (slots.as_slice(), set.is_interval()) {
         for (element, to) in intervals(set)? {
             // Ranges are kept most significant byte first, so that they can be ordered.
-            let key = constant::range(*kind, &element.key, &to, Order::Big, place.devices)?;
+            let key = one(Slot { order: Order::Big, ..*slot }, &element.key, &to, place)?;
             texts.push(entry(set, element, key, place)?);
         }
     } else {
         let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
         if !set.is_interval() {
-            elements.sort_by_key(|element| rank(&element.key, &kinds));
+            elements.sort_by_key(|element| rank(&element.key, &slots));
         }
         for element in elements {
             let end = element.end.as_ref().map(|end| end.0.as_slice());
-            texts.push(entry(set, element, concatenation(&kinds, &element.key, end, place)?, place)?);
+            texts.push(entry(set, element, concatenation(&slots, &element.key, end, place)?, place)?);
         }
     }
     for element in set.elements.iter().filter(|element| element.catches_all()) {
@@ -65,11 +68,16 @@ pub(super) fn elements_of(set: &Set, asked: Option<&[(Kind, Order)]>, place: &Pl
 }
 
 /// The order in which nft lists elements: by number; several parts, and texts, as one number of the machine's order.
-fn rank(key: &[u8], kinds: &[(Kind, Order)]) -> Vec<u8> {
-    let order = match kinds {
-        [(_, order)] => *order,
+fn rank(key: &[u8], slots: &[Slot]) -> Vec<u8> {
+    let order = match slots {
+        [slot] => slot.order,
         _ => Order::Host,
     };
+    // What nft writes as several flags comes first.
+    if matches!(slots, [slot] if slot.kind.is_flags() && number(key, slot.order).is_some_and(|bits| bits.count_ones() > 1))
+    {
+        return Vec::new();
+    }
     let mut bytes = key.to_vec();
     if order == Order::Host && cfg!(target_endian = "little") {
         bytes.reverse();
@@ -77,28 +85,40 @@ fn rank(key: &[u8], kinds: &[(Kind, Order)]) -> Vec<u8> {
     bytes
 }
 
+/// A value or a range of a key's part.
+fn one(slot: Slot, from: &[u8], to: &[u8], place: &Place<'_>) -> Option<String> {
+    if slot.kind.is_flags() && from == to {
+        let bits = number(from, slot.order)?;
+        return match constant::flags(slot.kind, bits) {
+            Some(names) => Some(names.join(" | ")),
+            None => constant::text(slot.kind, from, slot.order, place.devices),
+        };
+    }
+    if slot.shift == 0 {
+        return constant::range(slot.kind, from, to, slot.order, place.devices);
+    }
+    let unshifted = |bytes: &[u8]| Some(number(bytes, slot.order)?.checked_shr(slot.shift)?.to_be_bytes());
+    let (from, to) = (unshifted(from)?, unshifted(to)?);
+    constant::range(slot.kind, &from, &to, Order::Big, place.devices)
+}
+
 /// A key of several parts, each padded to four bytes; with the last key of a range, where there is one.
-pub(super) fn concatenation(
-    kinds: &[(Kind, Order)],
-    key: &[u8],
-    end: Option<&[u8]>,
-    place: &Place<'_>,
-) -> Option<String> {
-    if let [(kind, order)] = kinds {
-        return constant::range(*kind, key, end.unwrap_or(key), *order, place.devices);
+pub(super) fn concatenation(slots: &[Slot], key: &[u8], end: Option<&[u8]>, place: &Place<'_>) -> Option<String> {
+    if let [slot] = slots {
+        return one(*slot, key, end.unwrap_or(key), place);
     }
     let mut at = 0;
     let mut parts = Vec::new();
-    for (index, (kind, order)) in kinds.iter().enumerate() {
-        let last = index + 1 == kinds.len();
-        let bytes = match kind.bytes() {
+    for (index, slot) in slots.iter().enumerate() {
+        let last = index + 1 == slots.len();
+        let bytes = match slot.bytes {
             0 if last => key.len().checked_sub(at)?.min(4),
             0 => 4,
             known => known,
         };
         let part = |key: &[u8]| key.get(at..at + bytes).map(<[u8]>::to_vec);
         let (from, to) = (part(key)?, part(end.unwrap_or(key))?);
-        parts.push(constant::range(*kind, &from, &to, *order, place.devices)?);
+        parts.push(one(*slot, &from, &to, place)?);
         at += bytes.next_multiple_of(4);
     }
     Some(parts.join(" . "))
@@ -161,6 +181,9 @@ fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> O
     if let Some(comment) = element.comment() {
         text.push_str(&format!(" comment \"{comment}\""));
     }
+    for attribute in &element.unknown {
+        text.push_str(&format!(" {}", attribute.text()));
+    }
     if !set.is_map() {
         return Some(text);
     }
@@ -169,8 +192,13 @@ fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> O
         Data::Object(name) => format!("\"{name}\""),
         Data::Value(value) => {
             let kinds = Kind::of_key(set.data?)?;
-            let kinds: Vec<_> = kinds.into_iter().map(|kind| (kind, noted_order(set, DATA_ORDER, kind))).collect();
-            concatenation(&kinds, value, None, place)?
+            let slots: Vec<_> = kinds.into_iter().map(|kind| slot(set, DATA_ORDER, kind)).collect();
+            let whole: usize = slots.iter().map(|slot| slot.bytes.next_multiple_of(4)).sum();
+            // Where an address is changed to one of a range, its ends stand one behind the other.
+            match value.split_at_checked(whole) {
+                Some((from, to)) if to.len() == whole && whole > 0 => concatenation(&slots, from, Some(to), place)?,
+                _ => concatenation(&slots, value, None, place)?,
+            }
         }
     };
     Some(format!("{text} : {data}"))
@@ -188,12 +216,24 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
     for text in properties(set) {
         line(&text);
     }
-    let mut complete = whole && !set.unread;
+    let mut complete = whole && !set.unread && set.unknown.is_empty() && set.unknown_flags() == 0;
+    if set.unknown_flags() != 0 {
+        line(&format!("[ flags 0x{:x} ]", set.unknown_flags()));
+    }
+    for attribute in &set.unknown {
+        line(&attribute.text());
+    }
     if set.unread {
         line("[ elements that were not read ]");
     } else if !set.elements.is_empty() {
-        match elements_of(set, type_of_kinds(set, place).as_deref(), place) {
-            Some(elements) => line(&format!("elements = {{ {} }}", wrapped(set, &elements))),
+        match elements_of(set, type_of_slots(set, place).as_deref(), place) {
+            Some(elements) if set.elements.iter().all(|element| element.unknown.is_empty()) => {
+                line(&format!("elements = {{ {} }}", wrapped(set, &elements)))
+            }
+            Some(elements) => {
+                complete = false;
+                line(&format!("elements = {{ {} }}", wrapped(set, &elements)));
+            }
             None => {
                 complete = false;
                 line(&format!("[ {} elements ]", set.elements.len()));
@@ -213,7 +253,7 @@ pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String
     let noted = |which| type_of(set, which).and_then(|term| term.text(place));
     let key = noted(KEY_TYPE_OF).or_else(|| joined(set.key));
     let data = match (set.object, set.data.filter(|_| set.is_map())) {
-        (Some(object), _) => object_word(object).map(str::to_owned),
+        (Some(object), _) => super::object_text::object_word(object).map(str::to_owned),
         (None, Some(Set::VERDICT)) => Some("verdict".to_owned()),
         (None, Some(data)) => noted(DATA_TYPE_OF).or_else(|| joined(data)),
         (None, None) => None,
@@ -291,8 +331,8 @@ fn type_of(set: &Set, which: u8) -> Option<Term> {
     noted_term(note(&set.user_data, which)?)
 }
 
-fn type_of_kinds(set: &Set, place: &Place<'_>) -> Option<Vec<(Kind, Order)>> {
-    type_of(set, KEY_TYPE_OF).map(|term| term.kinds(place))
+fn type_of_slots(set: &Set, place: &Place<'_>) -> Option<Vec<Slot>> {
+    type_of(set, KEY_TYPE_OF).map(|term| term.slots(place))
 }
 
 /// An expression that nft noted: its number (`enum expr_types`), and its properties.
@@ -333,70 +373,4 @@ fn noted_term(noted: &[u8]) -> Option<Term> {
         }
         _ => return None,
     })
-}
-
-/// `NFT_OBJECT_CT_HELPER`
-const HELPER: u32 = 3;
-
-/// `NFTA_CT_HELPER_*`: name, family and protocol, in the order and form in which the kernel sends them.
-fn helper(data: &[u8]) -> Option<String> {
-    let (mut name, mut family, mut protocol) = (None, None, None);
-    let mut rest = data;
-    while let [l0, l1, k0, k1, tail @ ..] = rest {
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1])).checked_sub(4)?;
-        let value = tail.get(..length)?;
-        match u16::from_ne_bytes([*k0, *k1]) {
-            1 => name = Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()),
-            2 => family = value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)),
-            3 => protocol = value.first().copied(),
-            _ => return None,
-        }
-        rest = tail.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    let protocol = match protocol? {
-        6 => "tcp",
-        17 => "udp",
-        _ => return None,
-    };
-    let family = match family? {
-        1 => "inet",
-        2 => "ip",
-        10 => "ip6",
-        _ => return None,
-    };
-    Some(format!("type \"{}\" protocol {protocol}\n\t\tl3proto {family}", name?))
-}
-
-fn object_word(kind: u32) -> Option<&'static str> {
-    Some(match kind {
-        1 => "counter",
-        2 => "quota",
-        3 => "ct helper",
-        4 => "limit",
-        7 => "ct timeout",
-        8 => "secmark",
-        9 => "ct expectation",
-        10 => "synproxy",
-        _ => return None,
-    })
-}
-
-/// A named object as nft lists it, indented as in its table; whether all of it is in nft's words.
-#[must_use]
-pub fn object_text(object: &Object) -> (String, bool) {
-    let lines = match &object.expression {
-        Expression::Counter { packets, bytes } => Some(format!("packets {packets} bytes {bytes}")),
-        Expression::Quota { bytes, used, flags } => Some(quota(*bytes, *used, *flags)),
-        Expression::Limit { rate, unit, burst, bytes, over } => {
-            limit(*rate, *unit, *burst, *bytes, *over).and_then(|text| Some(text.strip_prefix("limit ")?.to_owned()))
-        }
-        Expression::Unknown { data, .. } if object.kind == HELPER => helper(data),
-        _ => None,
-    };
-    let word = object_word(object.kind).unwrap_or("object");
-    let whole = lines.is_some();
-    let comment = comment_of(&object.user_data, 0);
-    let comment = comment.map_or(String::new(), |comment| format!("\t\tcomment \"{comment}\"\n"));
-    let body = lines.unwrap_or_else(|| object.expression.text());
-    (format!("\t{word} {} {{\n{comment}\t\t{body}\n\t}}\n", object.name), whole)
 }

@@ -129,6 +129,10 @@ pub enum Statement {
         /// The transport protocol that the rule asked for.
         protocol: Option<u8>,
     },
+    /// An option of TCP is taken out.
+    Strip(u8),
+    /// To the program of a queue whose number is looked up; `NFT_QUEUE_FLAG_*`.
+    QueueBy(Term, u16),
     /// What stands alone: counter, limit, log, a named object …
     Plain(Expression),
     /// Not understood.

@@ -1,6 +1,7 @@
 //! What a rule compares or writes: fields of the packet, properties of packet, connection, route and socket, and what is made of them.
 
 use super::constant;
+use super::extension::OptionField;
 use super::header::Field;
 use super::kind::{Kind, Order};
 use super::{HeaderOption, Load, Place};
@@ -31,6 +32,17 @@ pub enum Term {
     Hash(Option<Box<Term>>, u32, Option<u32>, u32),
     /// A part of an option, or whether it is there.
     Option(HeaderOption),
+    /// A field that does not fill its bytes, as it lies there: in so many bytes, shifted by so many bits.
+    Part {
+        /// Which.
+        field: &'static Field,
+        /// Bytes.
+        bytes: u32,
+        /// Bits.
+        shift: u32,
+    },
+    /// The same of an option: what is loaded, the field, the shift.
+    OptionPart(HeaderOption, &'static OptionField, u32),
     /// Several, one behind the other.
     Concat(Vec<Term>),
     /// A constant.
@@ -40,7 +52,7 @@ pub enum Term {
 }
 
 /// `NFT_META_*`, in the kernel's order.
-const META: [(&str, Kind, Order); 30] = [
+const META: [(&str, Kind, Order); 35] = [
     ("length", Kind::Integer, Order::Host),
     ("protocol", Kind::EtherType, Order::Big),
     ("priority", Kind::ClassId, Order::Host),
@@ -71,10 +83,12 @@ const META: [(&str, Kind, Order); 30] = [
     ("oifkind", Kind::IfName, Order::Host),
     ("ibrpvid", Kind::Integer, Order::Host),
     ("ibrvproto", Kind::EtherType, Order::Big),
+    ("time", Kind::Date, Order::Host),
+    ("day", Kind::Day, Order::Host),
+    ("hour", Kind::Hour, Order::Host),
+    ("sdif", Kind::Index, Order::Host),
+    ("sdifname", Kind::IfName, Order::Host),
 ];
-
-/// `NFT_META_DAY`
-const DAY: u32 = 31;
 
 /// `NFT_CT_*`, in the kernel's order; an empty word is one that nft does not write any more.
 const CT: [(&str, Kind, Order); 24] = [
@@ -105,9 +119,6 @@ const CT: [(&str, Kind, Order); 24] = [
 ];
 
 fn meta(key: u32) -> Option<(&'static str, Kind, Order)> {
-    if key == DAY {
-        return Some(("day", Kind::Day, Order::Host));
-    }
     META.get(usize::try_from(key).ok()?).copied()
 }
 
@@ -126,10 +137,16 @@ impl Load {
             Self::Route { key: 0 } => host(Kind::Realm),
             Self::Route { key: 1 } => (Kind::Ipv4, Order::Big),
             Self::Route { key: 2 } => (Kind::Ipv6, Order::Big),
+            Self::Route { key: 4 } => host(Kind::Boolean),
             Self::Fib { flags, .. } if flags & PRESENT != 0 => host(Kind::Boolean),
             Self::Fib { result: 1, .. } => host(Kind::Index),
             Self::Fib { result: 2, .. } => host(Kind::IfName),
             Self::Fib { result: 3, .. } => host(Kind::FibType),
+            Self::Fingerprint { .. } => host(Kind::Text),
+            Self::Transform { key: 1 | 3, .. } => (Kind::Ipv4, Order::Big),
+            Self::Transform { key: 2 | 4, .. } => (Kind::Ipv6, Order::Big),
+            Self::Transform { key: 6, .. } => (Kind::Integer, Order::Big),
+            Self::Transform { .. } => host(Kind::Integer),
             Self::Socket { key: 1, .. } => host(Kind::Mark),
             Self::Socket { key: 3, .. } => host(Kind::ControlGroup),
             Self::Route { .. } | Self::Socket { .. } | Self::Number { .. } => host(Kind::Integer),
@@ -149,15 +166,31 @@ impl Load {
                 format!("ct {direction}{}", ct(key)?.0)
             }
             Self::Route { key } => {
-                let words = ["rt classid", "rt ip nexthop", "rt ip6 nexthop", "rt mtu"];
+                let words = ["rt classid", "rt ip nexthop", "rt ip6 nexthop", "rt mtu", "rt ipsec"];
                 (*words.get(usize::try_from(key).ok()?)?).to_owned()
             }
             Self::Fib { result, flags } => {
-                let known = [(1, "saddr"), (2, "daddr"), (4, "mark"), (8, "iif"), (0x10, "oif")];
+                let known: [(u32, &str); 5] = [(1, "saddr"), (2, "daddr"), (4, "mark"), (8, "iif"), (0x10, "oif")];
+                let bits = known.iter().fold(PRESENT, |bits, (bit, _)| bits | bit);
+                if flags & !bits != 0 {
+                    return None;
+                }
                 let asked: Vec<&str> =
                     known.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, word)| *word).collect();
                 let result = ["oif", "oifname", "type"].get(usize::try_from(result).ok()?.checked_sub(1)?)?;
                 format!("fib {} {result}", asked.join(" . "))
+            }
+            Self::Socket { key: 3, level } => format!("socket cgroupv2 level {}", level?),
+            Self::Fingerprint { ttl, version } => {
+                let ttl = [" ", " ttl loose ", " ttl skip "].get(usize::from(ttl))?;
+                format!("osf{ttl}{}", if version { "version" } else { "name" })
+            }
+            Self::Transform { key, direction, number } => {
+                let keys = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
+                let key = keys.get(usize::try_from(key).ok()?.checked_sub(1)?)?;
+                let direction = ["in", "out"].get(usize::from(direction))?;
+                let number = if number == 0 { String::new() } else { format!("spnum {number} ") };
+                format!("ipsec {direction} {number}{key}")
             }
             Self::Socket { key, .. } => {
                 let words = ["socket transparent", "socket mark", "socket wildcard"];
@@ -172,36 +205,17 @@ impl Load {
     }
 }
 
-impl HeaderOption {
-    /// `tcp option maxseg size`
-    fn text(self) -> Option<String> {
-        const TCP: [(u8, &str); 7] =
-            [(0, "eol"), (1, "nop"), (2, "maxseg"), (3, "window"), (4, "sack-perm"), (5, "sack"), (8, "timestamp")];
-        const IPV4: [(u8, &str); 4] = [(7, "rr"), (131, "lsrr"), (137, "ssrr"), (148, "ra")];
-        const IPV6: [(u8, &str); 5] = [(0, "hbh"), (43, "rt"), (44, "frag"), (60, "dst"), (135, "mh")];
-        let named = |names: &[(u8, &'static str)]| {
-            names.iter().find(|(number, _)| *number == self.number).map(|(_, name)| *name)
-        };
-        match self.of {
-            0 if self.present => Some(format!("exthdr {}", named(&IPV6)?)),
-            1 if self.present => {
-                Some(format!("tcp option {}", named(&TCP).map_or_else(|| self.number.to_string(), str::to_owned)))
-            }
-            2 if self.present => Some(format!("ip option {}", named(&IPV4)?)),
-            1 => {
-                let field = match (self.number, self.offset, self.length) {
-                    (2, 2, 2) => "size",
-                    (3, 2, 1) => "count",
-                    (8, 2, 4) => "tsval",
-                    (8, 6, 4) => "tsecr",
-                    (_, 1, 1) => "length",
-                    _ => return None,
-                };
-                Some(format!("tcp option {} {field}", named(&TCP)?))
-            }
-            _ => None,
-        }
-    }
+/// How a part of a key is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// What it is.
+    pub kind: Kind,
+    /// The order in which its bytes stand.
+    pub order: Order,
+    /// Bytes that it takes, 0 where that is not known.
+    pub bytes: usize,
+    /// Bits by which its value is shifted to the left.
+    pub shift: u32,
 }
 
 impl Term {
@@ -219,8 +233,9 @@ impl Term {
                 (kind, Order::Host) => (kind, Order::Big),
             },
             Self::Hash(..) => (Kind::Integer, Order::Host),
-            Self::Option(option) if option.present => (Kind::Boolean, Order::Big),
-            Self::Option(_) => (Kind::Integer, Order::Big),
+            Self::Part { field, .. } => (field.kind, Order::Big),
+            Self::OptionPart(_, field, _) => (field.kind, Order::Big),
+            Self::Option(option) => (option.kind(), Order::Big),
             Self::Concat(_) | Self::Value(_) => (Kind::Invalid, Order::Big),
             Self::Map(_, set) => {
                 let data = place.set(set).and_then(|set| Kind::from_number(set.data?));
@@ -229,13 +244,23 @@ impl Term {
         }
     }
 
-    /// The kinds of its parts.
+    /// How it is laid out as a key, part by part.
     #[must_use]
-    pub fn kinds(&self, place: &Place<'_>) -> Vec<(Kind, Order)> {
+    pub fn slots(&self, place: &Place<'_>) -> Vec<Slot> {
         match self {
-            Self::Concat(parts) => parts.iter().map(|part| part.kind(place)).collect(),
-            one => vec![one.kind(place)],
+            Self::Concat(parts) => parts.iter().map(|part| part.slot(place)).collect(),
+            one => vec![one.slot(place)],
         }
+    }
+
+    fn slot(&self, place: &Place<'_>) -> Slot {
+        let (kind, order) = self.kind(place);
+        let shift = match self {
+            Self::Part { shift, .. } | Self::OptionPart(_, _, shift) => *shift,
+            _ => 0,
+        };
+        let bytes = if kind.bytes() == 0 || shift != 0 { self.bytes(place) } else { kind.bytes() };
+        Slot { kind, order, bytes, shift }
     }
 
     /// Bytes that it takes in registers, where that is known.
@@ -246,7 +271,9 @@ impl Term {
             Self::Raw(_, _, bits) => (*bits as usize).div_ceil(8),
             Self::Binary { of, .. } | Self::Turned(of) => of.bytes(place),
             Self::Load(Load::Ct { key: 14..=16, .. }) => 8,
-            Self::Option(option) => option.length as usize,
+            Self::Load(Load::Fingerprint { .. } | Load::Ct { key: 6, .. }) => 16,
+            Self::Option(option) | Self::OptionPart(option, ..) => option.length as usize,
+            Self::Part { bytes, .. } => *bytes as usize,
             Self::Value(value) => value.len(),
             other => match other.kind(place).0.bytes() {
                 0 => 4,
@@ -264,7 +291,8 @@ impl Term {
                 key => format!("meta {}", meta(key)?.0),
             },
             Self::Load(load) => load.text()?,
-            Self::Field(field) => format!("{} {}", field.header, field.name),
+            Self::Field(field) | Self::Part { field, .. } => format!("{} {}", field.header, field.name),
+            Self::OptionPart(_, field, _) => field.text(),
             Self::Raw(base, offset, bits) => {
                 let base = ["ll", "nh", "th"].get(*base as usize)?;
                 format!("@{base},{offset},{bits}")
@@ -297,7 +325,7 @@ impl Term {
             }
             Self::Concat(parts) => parts.iter().map(|part| part.text(place)).collect::<Option<Vec<_>>>()?.join(" . "),
             Self::Value(_) => return None,
-            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.set_text(set, &key.kinds(place))?),
+            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.set_text(set, &key.slots(place))?),
         })
     }
 

@@ -42,6 +42,18 @@ impl Comparison {
         [Self::Eq, Self::Neq, Self::Lt, Self::Lte, Self::Gt, Self::Gte].get(number as usize).copied()
     }
 
+    /// nft's sign; nothing for equal.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Eq => "",
+            Self::Neq => "!=",
+            Self::Lt => "<",
+            Self::Lte => "<=",
+            Self::Gt => ">",
+            Self::Gte => ">=",
+        }
+    }
+
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Eq => "eq",

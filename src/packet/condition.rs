@@ -2,32 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Known, Packet};
-
-/// A number that a packet has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Field {
-    /// IANA protocol number.
-    Protocol,
-    /// Source address as a number, most significant byte first.
-    Source,
-    /// Destination address.
-    Destination,
-    /// Source port.
-    SourcePort,
-    /// Destination port.
-    DestinationPort,
-    /// UID of the owner.
-    Uid,
-    /// GID of the owner.
-    Gid,
-    /// Packet mark.
-    Mark,
-    /// Connection mark.
-    ConnectionMark,
-    /// Tracking state, one bit of `XT_CONNTRACK_STATE_*`.
-    State,
-}
+use super::{Field, Known, Packet};
 
 /// A device that a packet has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +11,10 @@ pub enum Device {
     Input,
     /// Leaves by.
     Output,
+    /// Port of a bridge that it came in by.
+    BridgeInput,
+    /// Port of a bridge that it leaves by.
+    BridgeOutput,
 }
 
 /// What a match asks.
@@ -56,6 +35,8 @@ pub enum Condition {
     },
     /// Some bit of the mask is set.
     AnyBit(Field, u128),
+    /// The packet has the field at all: without it many a match fails, negated or not.
+    Has(Field),
     /// The device has this name, or begins with it.
     Device {
         /// Which device.
@@ -129,6 +110,12 @@ impl Condition {
         if negated { Self::Not(Box::new(self)) } else { self }
     }
 
+    /// This condition on a field, or its opposite; either fails on a packet that has no such field.
+    #[must_use]
+    pub fn negated_where_present(self, field: Field, negated: bool) -> Self {
+        if negated { Self::All(vec![Self::Has(field), Self::Not(Box::new(self))]) } else { self }
+    }
+
     /// The field equals the value.
     #[must_use]
     pub fn equals(field: Field, value: impl Into<u128>) -> Self {
@@ -145,10 +132,13 @@ impl Condition {
             Self::Range(field, from, to) => packet.ask(*field, |value| (*from..=*to).contains(&value)),
             Self::Masked { field, mask, value } => packet.ask(*field, |bits| bits & mask == *value),
             Self::AnyBit(field, mask) => packet.ask(*field, |bits| bits & mask != 0),
+            Self::Has(field) => packet.ask(*field, |_| true),
             Self::Device { device, name, prefix } => {
                 let known = match device {
                     Device::Input => &packet.input,
                     Device::Output => &packet.output,
+                    Device::BridgeInput => &packet.bridge_input,
+                    Device::BridgeOutput => &packet.bridge_output,
                 };
                 Answer::from_known(known, |own| if *prefix { own.starts_with(name) } else { own == name })
             }
@@ -175,7 +165,9 @@ impl Condition {
     #[must_use]
     pub fn asks_about(&self, wanted: Field) -> bool {
         match self {
-            Self::Range(field, ..) | Self::AnyBit(field, _) | Self::Masked { field, .. } => *field == wanted,
+            Self::Range(field, ..) | Self::AnyBit(field, _) | Self::Masked { field, .. } | Self::Has(field) => {
+                *field == wanted
+            }
             Self::All(inner) | Self::Any(inner) => inner.iter().any(|part| part.asks_about(wanted)),
             Self::Not(inner) => inner.asks_about(wanted),
             Self::Always | Self::Device { .. } | Self::Owned | Self::Local { .. } | Self::Ipv6(_) | Self::Opaque(_) => {
@@ -209,18 +201,7 @@ fn first_of(parts: &[Condition], packet: &Packet, decisive: Answer, otherwise: A
 
 impl Packet {
     fn ask(&self, field: Field, test: impl FnOnce(u128) -> bool) -> Answer {
-        match field {
-            Field::Protocol => Answer::from_known(&self.protocol, |value| test((*value).into())),
-            Field::Source => Answer::from_known(&self.source, |value| test(number(*value))),
-            Field::Destination => Answer::from_known(&self.destination, |value| test(number(*value))),
-            Field::SourcePort => Answer::from_known(&self.source_port, |value| test((*value).into())),
-            Field::DestinationPort => Answer::from_known(&self.destination_port, |value| test((*value).into())),
-            Field::Uid => Answer::from_known(&self.uid, |value| test((*value).into())),
-            Field::Gid => Answer::from_known(&self.gid, |value| test((*value).into())),
-            Field::Mark => Answer::from_known(&self.mark, |value| test((*value).into())),
-            Field::ConnectionMark => Answer::from_known(&self.connection_mark, |value| test((*value).into())),
-            Field::State => Answer::from_known(&self.state, |value| test((*value).into())),
-        }
+        Answer::from_known(&self.field(field), |value| test(*value))
     }
 }
 
@@ -255,6 +236,18 @@ mod tests {
         let owner = Condition::equals(Field::Uid, 1337_u32);
         assert_eq!(owner.ask(&packet), Answer::No);
         assert_eq!(owner.negated_if(true).ask(&packet), Answer::Yes);
+    }
+
+    #[test]
+    fn a_packet_without_the_field_matches_neither_way() {
+        let port = Condition::equals(Field::SourcePort, 53_u16);
+        let fragment = Packet { source_port: Known::Absent, ..Packet::default() };
+        for negated in [false, true] {
+            assert_eq!(port.clone().negated_where_present(Field::SourcePort, negated).ask(&fragment), Answer::No);
+        }
+        let other = Packet { source_port: Known::Is(80), ..Packet::default() };
+        assert_eq!(port.clone().negated_where_present(Field::SourcePort, true).ask(&other), Answer::Yes);
+        assert_eq!(port.negated_where_present(Field::SourcePort, true).ask(&Packet::default()), Answer::CannotKnow);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A match is described once, as a [`Condition`] over fields. Evaluating, explaining and comparing all read that one form.
 
 mod condition;
+mod field;
 pub(crate) mod hexadecimal;
 
 pub(crate) use condition::number;
-pub use condition::{Answer, Condition, Device, Field};
+pub use condition::{Answer, Condition, Device};
+pub use field::Field;
 pub(crate) use hexadecimal::{hex, unhex};
 
 use std::net::IpAddr;
@@ -62,4 +64,77 @@ pub struct Packet {
     pub connection_mark: Known<u32>,
     /// `XT_CONNTRACK_STATE_*` bit of its tracking state.
     pub state: Known<u32>,
+    /// Bytes of the whole packet.
+    pub length: Known<u32>,
+    /// TTL or hop limit.
+    pub hop_limit: Known<u8>,
+    /// TOS byte or traffic class.
+    pub traffic_class: Known<u8>,
+    /// Flags of the TCP header.
+    pub tcp_flags: Known<u8>,
+    /// MSS option of TCP.
+    pub maximum_segment: Known<u16>,
+    /// Type of an ICMP message.
+    pub icmp_type: Known<u8>,
+    /// Code of an ICMP message.
+    pub icmp_code: Known<u8>,
+    /// Packet type of DCCP.
+    pub dccp_type: Known<u8>,
+    /// Type of a mobility header.
+    pub mobility_type: Known<u8>,
+    /// SPI of an authentication header.
+    pub ah_spi: Known<u32>,
+    /// SPI of an encapsulated payload.
+    pub esp_spi: Known<u32>,
+    /// CPI of a compressed payload.
+    pub compression_index: Known<u16>,
+    /// Ethernet source address, most significant byte first.
+    pub source_mac: Known<u64>,
+    /// `PACKET_*` type.
+    pub packet_type: Known<u8>,
+    /// Group of the device it came in by.
+    pub input_group: Known<u32>,
+    /// Group of the device it leaves by.
+    pub output_group: Known<u32>,
+    /// Port of a bridge that it came in by.
+    pub bridge_input: Known<String>,
+    /// Port of a bridge that it leaves by.
+    pub bridge_output: Known<String>,
+    /// CPU that handles it.
+    pub cpu: Known<u32>,
+    /// Class of the sender's cgroup (version 1).
+    pub cgroup_class: Known<u32>,
+    /// Realm of its route.
+    pub realm: Known<u32>,
+    /// What is tracked of its connection, beside mark and state.
+    pub connection: Tracked,
+}
+
+/// A packet's connection as conntrack holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tracked {
+    /// IANA protocol number.
+    pub protocol: Known<u8>,
+    /// Source of the first packet.
+    pub original_source: Known<IpAddr>,
+    /// Destination of the first packet.
+    pub original_destination: Known<IpAddr>,
+    /// Source of the replies.
+    pub reply_source: Known<IpAddr>,
+    /// Destination of the replies.
+    pub reply_destination: Known<IpAddr>,
+    /// Source port of the first packet.
+    pub original_source_port: Known<u16>,
+    /// Destination port of the first packet.
+    pub original_destination_port: Known<u16>,
+    /// Source port of the replies.
+    pub reply_source_port: Known<u16>,
+    /// Destination port of the replies.
+    pub reply_destination_port: Known<u16>,
+    /// `IPS_*` bits.
+    pub status: Known<u32>,
+    /// Seconds until it is forgotten.
+    pub expiry: Known<u32>,
+    /// The packet travels against the first one.
+    pub is_reply: Known<bool>,
 }

@@ -1,9 +1,12 @@
 //! What every JSON document begins with.
 
-use serde_json::{Map, Value, json};
+use std::io::{self, BufWriter, Write};
 
+use serde::Serialize;
+use serde_json::{Map, Serializer, Value, json};
+
+use super::layout::{OneLine, Readable};
 use crate::model::{Kind, Snapshot};
-use crate::report::escape::steers;
 
 /// `schema`, `node`, `target` and `unread` of a document about one snapshot; the caller adds its own keys.
 #[must_use]
@@ -36,30 +39,32 @@ pub fn target(snapshot: &Snapshot) -> Value {
     })
 }
 
-/// A document as it is printed: readable, one line feed at its end. JSON itself escapes ASCII's control characters only; those
-/// others that steer a terminal are written as JSON's own `\u….` here, so that programs read the same text.
+/// A document as it is printed: readable, one line feed at its end, and harmless on a terminal.
 #[must_use]
 pub fn print(document: Map<String, Value>) -> String {
-    harmless(&format!("{:#}\n", Value::Object(document)))
+    let mut out = Vec::new();
+    // Writing to memory cannot fail.
+    write(&document, &mut out).ok();
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The same, written piece by piece: the rules of a large node are many megabytes.
+///
+/// # Errors
+/// The writer's own.
+pub fn write(document: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
+    const PIECE: usize = 64 * 1024;
+    let mut out = BufWriter::with_capacity(PIECE, out);
+    document.serialize(&mut Serializer::with_formatter(&mut out, Readable::default()))?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// A value on one line, without its end.
 #[must_use]
 pub fn line(value: &Value) -> String {
-    harmless(&value.to_string())
-}
-
-fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut units = [0; 2];
-    for character in text.chars() {
-        if character != '\n' && steers(character) {
-            for unit in character.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(character);
-        }
-    }
-    out
+    let mut out = Vec::new();
+    // Writing to memory cannot fail.
+    value.serialize(&mut Serializer::with_formatter(&mut out, OneLine)).ok();
+    String::from_utf8(out).unwrap_or_default()
 }

@@ -1,9 +1,11 @@
-//! One file per output form: values in, text or JSON out. Nothing here writes to a stream or asks for a terminal.
+//! One file per output form: values in, text or JSON out. Nothing here opens a stream or asks for a terminal.
 
 pub mod conns;
 pub mod diff;
 pub mod document;
 pub mod escape;
+pub mod graph;
+mod layout;
 pub mod list;
 pub mod paint;
 pub mod rules;
@@ -11,3 +13,4 @@ pub mod runtimes;
 pub mod sentence;
 pub mod who;
 pub mod wrap;
+pub mod yaml;

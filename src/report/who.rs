@@ -1,15 +1,17 @@
 //! Who is looked at, and what could not be read: the lines above and below every table.
 
-use crate::model::{Backend, Family, Kind, Snapshot, Subject, Syntax};
+use crate::analysis::paths::{is_nat, standing};
+use crate::model::{Backend, Chain, Family, Kind, Snapshot, Subject, Syntax};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
 use crate::report::wrap::wrap;
 
-/// The lines that say who this is.
+/// Who this is, and what else is known of them.
 #[must_use]
-pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
+pub fn facts(snapshot: &Snapshot) -> (String, Vec<String>) {
     let workload = &snapshot.workload;
-    let mut facts = vec![format!("{} {}", workload.kind.word(), escape(&workload.name))];
+    let title = format!("{} {}", workload.kind.word(), escape(&workload.name));
+    let mut facts = Vec::new();
     facts.extend(workload.namespace.as_ref().map(|name| format!("namespace {}", escape(name))));
     facts.extend(workload.runtime.as_ref().map(|name| escape(name).into_owned()));
     // A process is named by its PID already.
@@ -17,6 +19,27 @@ pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
     facts.extend(pid.map(|pid| format!("PID {pid}")));
     let netns = workload.netns.map(|netns| netns.inode.to_string()).filter(|inode| *inode != workload.name);
     facts.extend(netns.map(|inode| format!("netns {inode}")));
+    (title, facts)
+}
+
+/// Where a base chain stands at its hook: `priority 0`, `priority 50 among the nat chains, at -100`.
+#[must_use]
+pub fn standing_words(chain: &Chain) -> String {
+    match (standing(chain), is_nat(chain)) {
+        ((Some(place), Some(own)), true) if place != own => {
+            format!("priority {own} among the nat chains, at {place}")
+        }
+        ((Some(place), _), _) => format!("priority {place}"),
+        _ => "priority unknown".to_owned(),
+    }
+}
+
+/// The lines that say who this is.
+#[must_use]
+pub fn heading(snapshot: &Snapshot, paint: Paint, width: usize) -> String {
+    let workload = &snapshot.workload;
+    let (title, facts) = facts(snapshot);
+    let facts: Vec<String> = std::iter::once(title).chain(facts).collect();
     let mut out: String =
         wrap(&facts.join(" · "), width).iter().map(|line| format!("{}\n", paint.text(Label::Name, line))).collect();
     let containers: Vec<_> =

@@ -49,9 +49,13 @@ fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &m
         missing("set", &set.name, whole);
         blocks.push(text);
     }
-    for name in &table.flow_tables {
-        missing("flow table", name, false);
-        blocks.push(format!("\t[ flow table {name} ]\n"));
+    let mut flow_tables: Vec<_> = table.flow_tables.iter().collect();
+    flow_tables.sort_by_key(|table| table.handle);
+    for flow_table in flow_tables {
+        let priority = |priority: i32| priority_text(family, Hook::Ingress, priority);
+        let (text, whole) = nft::flow_table_text(flow_table, &priority);
+        missing("flow table", &flow_table.name, whole);
+        blocks.push(text);
     }
     let mut chains: Vec<_> = table.chains.iter().collect();
     chains.sort_by_key(|chain| chain.handle);

@@ -1,5 +1,7 @@
 //! Netlink attributes: length, type, value, padded to four bytes (`struct nlattr`, `include/uapi/linux/netlink.h`).
 
+use std::borrow::Cow;
+
 /// One attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
@@ -92,8 +94,14 @@ impl<'a> Attribute<'a> {
     /// Text up to its terminating zero, bytes that are not UTF-8 replaced.
     #[must_use]
     pub fn text(&self) -> String {
+        self.word().into_owned()
+    }
+
+    /// The same, not copied where it is UTF-8.
+    #[must_use]
+    pub fn word(&self) -> Cow<'a, str> {
         let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
-        String::from_utf8_lossy(self.value.get(..end).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(self.value.get(..end).unwrap_or_default())
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Mark, Ports, Tcp, Udp};
 use crate::xt::targets::{Nflog, Trace};
-use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target, Unknown};
+use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
 /// The one register that iptables-nft uses.
 const FIRST: u32 = 1;
@@ -134,10 +134,10 @@ impl Reader {
                 Action::Target(Target::decode(name, *revision, data, self.ipv6))
             }
             Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None } => {
-                Action::Target(Target::Nflog(Nflog {
+                Action::Target(Target::from(Nflog {
                     group: *group,
                     prefix: prefix.clone(),
-                    size: length.filter(|length| *length != 0),
+                    size: *length,
                     range: None,
                     threshold: threshold.unwrap_or(0),
                 }))
@@ -206,13 +206,18 @@ impl Reader {
         let port = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         let ports = match test {
             // Two whole ports are compared in one go.
-            Test::Equal { negated: false, value: [a, b, c, d] } if (offset, length) == (0, 4) => {
+            Test::Equal { negated, value: [a, b, c, d] } if (offset, length) == (0, 4) => {
                 let one = |bytes: [u8; 2]| {
                     let port = u16::from_be_bytes(bytes);
-                    Ports { negated: false, from: port, to: port }
+                    Ports { negated: *negated, from: port, to: port }
                 };
                 self.ports(protocol, 0, one([*a, *b]))?;
-                return self.ports(protocol, 2, one([*c, *d]));
+                self.ports(protocol, 2, one([*c, *d]))?;
+                match protocol {
+                    6 => self.tcp().pair = *negated,
+                    _ => self.udp().pair = *negated,
+                }
+                return Some(());
             }
             _ if length != 2 => return None,
             Test::Equal { negated, value } => Ports { negated: *negated, from: port(value)?, to: port(value)? },
@@ -307,8 +312,7 @@ fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.
 fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, value: &[u8]) -> Option<AddressMatch> {
     let loaded = usize::try_from(length).ok().filter(|length| *length > 0 && *length == value.len())?;
-    let whole = vec![0xff; loaded];
-    let mask = mask.unwrap_or(&whole);
+    let mask = mask.or([0xff; 16].get(..loaded))?;
     let address = |bytes: &[u8]| -> Option<IpAddr> {
         let mut octets = [0; 16];
         octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -320,19 +324,8 @@ fn address_match(ipv6: bool, length: u32, mask: Option<&[u8]>, negated: bool, va
     Some(AddressMatch { negated, address: address(value)?, mask: address(mask)? }).filter(AddressMatch::is_masked)
 }
 
-/// `-m limit`, which iptables-nft writes as nf_tables' own expression. It is kept in words: whether it holds is for the moment to say.
+/// `-m limit`, which iptables-nft writes as nf_tables' own expression.
 fn limit(rate: u64, unit: u64, burst: u32) -> Option<Match> {
-    /// Periods in ten-thousandths of a second, as the match counts, by iptables' names.
-    const PERIODS: [(u64, &str); 4] = [(864_000_000, "day"), (36_000_000, "hour"), (600_000, "min"), (10_000, "sec")];
-    /// What iptables takes when no burst is given.
-    const BURST: u32 = 5;
-    let average = unit.checked_mul(10_000)?.checked_div(rate).filter(|average| *average > 0)?;
-    // The shortest period in which the rate is still a whole number, as iptables looks for it.
-    let fits = |(period, _): &&(u64, &str)| average <= *period && period / average >= period % average;
-    let (period, name) = PERIODS.iter().skip(1).take_while(fits).last().or(PERIODS.first())?;
-    let mut words = vec!["--limit".to_owned(), format!("{}/{name}", period / average)];
-    if burst != BURST {
-        words.extend(["--limit-burst".to_owned(), burst.to_string()]);
-    }
-    Some(Match::Unknown(Unknown::Text { name: "limit".to_owned(), words }))
+    let average = unit.checked_mul(10_000)?.checked_div(rate)?;
+    xt::matches::Limit::new(u32::try_from(average).ok()?, burst).map(Match::Limit)
 }

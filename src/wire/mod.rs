@@ -6,6 +6,7 @@ mod compat;
 pub mod conntrack;
 pub mod ipset;
 mod nf_expression;
+pub mod nf_object;
 pub mod nf_table;
 pub mod nf_tables;
 pub mod rtnetlink;

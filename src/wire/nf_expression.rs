@@ -2,19 +2,21 @@
 //!
 //! An attribute that is not expected would change the meaning: such an expression stays as bytes.
 
+use std::borrow::Cow;
+
 use super::attribute::{Attribute, Attributes, CutAttribute, attributes};
 use crate::model::Counters;
 use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 
 /// The attributes of an expression, looked up by number.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn get(&self, kind: u16) -> Option<Attribute<'a>> {
+    pub(super) fn get(&self, kind: u16) -> Option<Attribute<'a>> {
         attributes(self.0).filter_map(Result::ok).find(|attribute| attribute.kind == kind)
     }
 
-    fn be32(&self, kind: u16) -> Option<u32> {
+    pub(super) fn be32(&self, kind: u16) -> Option<u32> {
         self.get(kind)?.be32()
     }
 
@@ -28,7 +30,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whole, and of these kinds alone.
-    fn only(&self, kinds: &[u16]) -> bool {
+    pub(super) fn only(&self, kinds: &[u16]) -> bool {
         attributes(self.0).all(|attribute| attribute.is_ok_and(|attribute| kinds.contains(&attribute.kind)))
     }
 
@@ -39,10 +41,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// `NFTA_DATA_VALUE`
+/// `NFTA_DATA_VALUE`, alone.
 pub(super) fn data_value(data: &Attribute<'_>) -> Option<Vec<u8>> {
-    let value = data.nested().filter_map(Result::ok).find(|part| part.kind == 1)?;
-    Some(value.value.to_vec())
+    let mut parts = data.nested();
+    let value = parts.next()?.ok().filter(|part| part.kind == 1)?;
+    parts.next().is_none().then(|| value.value.to_vec())
 }
 
 /// `NFTA_DATA_VERDICT`: code and chain.
@@ -64,7 +67,8 @@ pub(super) fn verdict(data: &Attribute<'_>) -> Option<Verdict> {
 /// A list of expressions (`NFTA_LIST_ELEM`).
 pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttribute> {
     const ELEMENT: u16 = 1;
-    let mut found = Vec::new();
+    // Room for those that are there: a list that grows is copied again and again.
+    let mut found = Vec::with_capacity(attribute.nested().count());
     for part in attribute.nested() {
         let part = part?;
         if part.kind == ELEMENT {
@@ -76,23 +80,24 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
 
 /// One expression: name and data. What does not have the expected shape stays as bytes.
 pub(super) fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
-    let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
+    let (mut name, mut data): (Cow<'_, str>, &[u8]) = (Cow::Borrowed(""), &[]);
     for part in parts {
         let part = part?;
         match part.kind {
-            1 => name = part.text(),
+            1 => name = part.word(),
             2 => data = part.value,
             _ => {}
         }
     }
-    Ok(typed(name, data))
+    Ok(typed(&name, data))
 }
 
 /// The expression of this name.
-pub(super) fn typed(name: String, data: &[u8]) -> Expression {
+pub(super) fn typed(name: &str, data: &[u8]) -> Expression {
     let fields = Fields(data);
-    let typed = match name.as_str() {
-        "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(&name, &fields),
+    let typed = match name {
+        "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(name, &fields),
+        "osf" | "xfrm" => looks(name, &fields),
         "exthdr" => option(&fields),
         "hash" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => hash(&fields),
         "dup" if fields.only(&[1, 2]) => {
@@ -102,10 +107,10 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
             let (device, address, family) = (fields.be32(1), fields.be32(2), fields.be32(3));
             Some(Expression::Send { copy: false, address, device, family })
         }
-        "bitwise" | "byteorder" | "immediate" => changes(&name, &fields),
-        "cmp" | "range" | "lookup" => asks(&name, &fields),
-        "nat" | "masq" | "redir" | "tproxy" => translates(&name, &fields),
-        "counter" | "limit" | "quota" | "connlimit" => counts(&name, &fields),
+        "bitwise" | "byteorder" | "immediate" => changes(name, &fields),
+        "cmp" | "range" | "lookup" => asks(name, &fields),
+        "nat" | "masq" | "redir" | "tproxy" => translates(name, &fields),
+        "counter" | "limit" | "quota" | "connlimit" => counts(name, &fields),
         "dynset" if fields.only(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) => update(&fields),
         "reject" if fields.only(&[1, 2]) => fields.be32(1).map(|kind| {
             let code = fields.get(2).and_then(|code| code.u8()).unwrap_or_default();
@@ -113,16 +118,26 @@ pub(super) fn typed(name: String, data: &[u8]) -> Expression {
         }),
         "notrack" if data.is_empty() => Some(Expression::Notrack),
         "queue" if fields.only(&[1, 2, 3]) => queue(&fields),
+        "queue" if fields.only(&[3, 4]) => fields.be32(4).and_then(|register| {
+            let flags = fields.get(3).map_or(Some(0), |flags| flags.be16())?;
+            Some(Expression::QueueBy { register, flags })
+        }),
+        "synproxy" if fields.only(&[1, 2, 3]) => synproxy(&fields),
+        "flow_offload" if fields.only(&[1]) => fields.get(1).map(|name| Expression::Flow { table: name.text() }),
+        "last" if fields.only(&[1, 2, 3]) => fields.be32(1).and_then(|set| match set {
+            0 => Some(Expression::Last(None)),
+            _ => fields.be64(2).map(|ago| Expression::Last(Some(ago))),
+        }),
         "objref" if fields.only(&[1, 2]) => object(&fields),
         "objref" if fields.only(&[3, 4, 5]) => {
             fields.be32(3).zip(fields.get(4)).map(|(register, set)| Expression::ObjectMap { set: set.text(), register })
         }
         "match" => xt_part(&fields).map(|(name, revision, data)| Expression::Match { name, revision, data }),
         "target" => xt_part(&fields).map(|(name, revision, data)| Expression::Target { name, revision, data }),
-        "log" if fields.only(&[1, 2, 3, 4, 5, 6]) => Some(log(&fields)),
+        "log" if fields.only(&[1, 2, 3, 4, 5, 6]) => log(&fields),
         _ => None,
     };
-    typed.unwrap_or_else(|| Expression::Unknown { name, data: data.to_vec() })
+    typed.unwrap_or_else(|| Expression::Unknown { name: name.to_owned(), data: data.to_vec() })
 }
 
 /// What loads a register, or sets something from one.
@@ -199,14 +214,14 @@ fn asks(name: &str, fields: &Fields<'_>) -> Option<Expression> {
             register: fields.be32(1)?,
         },
         "range" if fields.only(&[1, 2, 3, 4]) => Expression::Range {
-            negated: fields.be32(2)? == 1,
+            negated: bit(fields.be32(2)?)?,
             from: fields.value(3)?,
             to: fields.value(4)?,
             register: fields.be32(1)?,
         },
         "lookup" if fields.only(&[1, 2, 3, 4, 5]) => Expression::Lookup {
             set: fields.get(1)?.text(),
-            negated: fields.be32(5).unwrap_or_default() & 1 != 0,
+            negated: bit(fields.be32(5).unwrap_or_default())?,
             register: fields.be32(2)?,
             into: fields.be32(3),
         },
@@ -239,10 +254,8 @@ fn translates(name: &str, fields: &Fields<'_>) -> Option<Expression> {
 }
 
 fn counts(name: &str, fields: &Fields<'_>) -> Option<Expression> {
-    const BYTES: u32 = 1;
-    const OVER: u32 = 1;
     Some(match name {
-        "counter" => {
+        "counter" if fields.only(&[1, 2, 3]) => {
             let Counters { packets, bytes } = counters(attributes(fields.0)).ok()?;
             Expression::Counter { packets, bytes }
         }
@@ -250,8 +263,8 @@ fn counts(name: &str, fields: &Fields<'_>) -> Option<Expression> {
             rate: fields.be64(1)?,
             unit: fields.be64(2)?,
             burst: fields.be32(3).unwrap_or_default(),
-            bytes: fields.be32(4) == Some(BYTES),
-            over: fields.be32(5).unwrap_or_default() & OVER != 0,
+            bytes: bit(fields.be32(4).unwrap_or_default())?,
+            over: bit(fields.be32(5).unwrap_or_default())?,
         },
         "quota" if fields.only(&[1, 2, 3, 4]) => Expression::Quota {
             bytes: fields.be64(1)?,
@@ -259,7 +272,7 @@ fn counts(name: &str, fields: &Fields<'_>) -> Option<Expression> {
             flags: fields.be32(2).unwrap_or_default(),
         },
         "connlimit" if fields.only(&[1, 2]) => {
-            Expression::Connections { count: fields.be32(1)?, over: fields.be32(2).unwrap_or_default() & OVER != 0 }
+            Expression::Connections { count: fields.be32(1)?, over: bit(fields.be32(2).unwrap_or_default())? }
         }
         _ => return None,
     })
@@ -280,8 +293,9 @@ pub(super) fn counters(parts: Attributes<'_>) -> Result<Counters, CutAttribute> 
 }
 
 fn update(fields: &Fields<'_>) -> Option<Expression> {
-    const INVERTED: u32 = 1;
-    if fields.be32(9).unwrap_or_default() & INVERTED != 0 {
+    // NFT_DYNSET_F_EXPR; of the others one inverts the match.
+    const EXPRESSIONS: u32 = 2;
+    if fields.be32(9).unwrap_or_default() & !EXPRESSIONS != 0 {
         return None;
     }
     let expressions = match (fields.get(10), fields.get(7)) {
@@ -300,16 +314,19 @@ fn update(fields: &Fields<'_>) -> Option<Expression> {
 }
 
 fn option(fields: &Fields<'_>) -> Option<Expression> {
-    const PRESENT: u32 = 1;
-    let flags = fields.be32(5).unwrap_or_default();
+    const TCP: u32 = 1;
+    let present = bit(fields.be32(5).unwrap_or_default())?;
     let option = HeaderOption {
         of: fields.be32(6).unwrap_or_default(),
         number: fields.get(2)?.u8()?,
         offset: fields.be32(3)?,
         length: fields.be32(4)?,
-        present: flags & PRESENT != 0,
+        present,
     };
     match (fields.be32(1), fields.be32(7)) {
+        (None, None) if fields.only(&[2, 3, 4, 5, 6]) && option.of == TCP && !present => {
+            (option.offset == 0 && option.length == 0).then_some(Expression::Strip { number: option.number })
+        }
         (Some(register), None) if fields.only(&[1, 2, 3, 4, 5, 6]) => {
             Some(Expression::Option { from: option, register })
         }
@@ -344,13 +361,44 @@ fn xt_part(fields: &Fields<'_>) -> Option<(String, u8, Vec<u8>)> {
     Some((fields.get(1)?.text(), u8::try_from(fields.be32(2)?).ok()?, fields.get(3)?.value.to_vec()))
 }
 
-fn log(fields: &Fields<'_>) -> Expression {
-    Expression::Log {
+fn log(fields: &Fields<'_>) -> Option<Expression> {
+    Some(Expression::Log {
         group: fields.get(1).and_then(|group| group.be16()),
         prefix: fields.get(2).map(|prefix| prefix.text()).unwrap_or_default(),
         length: fields.be32(3),
         threshold: fields.get(4).and_then(|threshold| threshold.be16()),
         level: fields.be32(5),
         flags: fields.be32(6),
+    })
+}
+
+/// A switch that has these two positions.
+fn bit(number: u32) -> Option<bool> {
+    match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
     }
+}
+
+/// `NFTA_SYNPROXY_*`, which the object has too.
+pub(super) fn synproxy(fields: &Fields<'_>) -> Option<Expression> {
+    Some(Expression::Synproxy { mss: fields.get(1)?.be16()?, scale: fields.get(2)?.u8()?, flags: fields.be32(3)? })
+}
+
+/// What looks the packet up by its fingerprint or its transformation.
+fn looks(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+    Some(match name {
+        "osf" if fields.only(&[1, 2, 3]) => {
+            let ttl = fields.get(2).map_or(Some(0), |ttl| ttl.u8())?;
+            let version = bit(fields.be32(3).unwrap_or_default())?;
+            Expression::Load { from: Load::Fingerprint { ttl, version }, register: fields.be32(1)? }
+        }
+        "xfrm" if fields.only(&[1, 2, 3, 4]) => {
+            let direction = fields.get(3)?.u8()?;
+            let from = Load::Transform { key: fields.be32(2)?, direction, number: fields.be32(4).unwrap_or_default() };
+            Expression::Load { from, register: fields.be32(1)? }
+        }
+        _ => return None,
+    })
 }

@@ -31,6 +31,7 @@ pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
         handle: table.handle,
         comment: nft::comment_of(&table.user_data, 0),
         dormant: table.dormant,
+        extra: table.extra.clone(),
         chains: base,
         ..Table::default()
     }
@@ -139,6 +140,7 @@ impl<'a> ChainReader<'a> {
             handle: message.handle,
             devices: message.devices.clone(),
             comment: nft::comment_of(&message.user_data, 0),
+            extra: message.extra.clone(),
             rules,
         })
     }

@@ -1,9 +1,9 @@
 //! nf_tables messages (`include/uapi/linux/netfilter/nf_tables.h`): requests, and tables, chains and rules from their answers.
 
 use super::attribute::{Attribute, Attributes, Builder, CutAttribute, attributes};
-use super::nf_expression::{counters, data_value, expression, list, typed, verdict};
+use super::nf_expression::{counters, data_value, expression, list, verdict};
 use crate::model::{Counters, Family, Hook, Policy};
-use crate::nft::{Data, Element, KeyEnd, Object, Rule, Set};
+use crate::nft::{Data, Element, Extra, KeyEnd, Rule, Set, UnknownAttribute};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte of the message type.
 const SUBSYSTEM: u16 = 10 << 8;
@@ -51,6 +51,8 @@ pub struct TableMessage {
     pub handle: Option<u64>,
     /// What nft noted for itself.
     pub user_data: Vec<u8>,
+    /// Its flags, and what is not known of it.
+    pub extra: Extra,
 }
 
 /// A chain as it is listed.
@@ -76,6 +78,8 @@ pub struct ChainMessage {
     pub devices: Vec<String>,
     /// What nft noted for itself.
     pub user_data: Vec<u8>,
+    /// Its flags, and what is not known of it.
+    pub extra: Extra,
 }
 
 /// A rule as it is listed.
@@ -119,19 +123,23 @@ pub fn generation(message: &[u8]) -> Result<u32, NftablesError> {
 pub fn table(message: &[u8]) -> Result<TableMessage, NftablesError> {
     const DORMANT: u32 = 1;
     let (family, rest) = body("table", message)?;
-    let (mut name, mut dormant, mut handle, mut user_data) = (None, false, None, Vec::new());
+    let (mut name, mut handle, mut user_data, mut extra) = (None, None, Vec::new(), Extra::default());
     for attribute in rest {
         let attribute = attribute?;
         match attribute.kind {
             1 => name = Some(attribute.text()),
-            2 => dormant = attribute.be32().is_some_and(|flags| flags & DORMANT != 0),
+            2 => extra.flags = attribute.be32().unwrap_or_default(),
             4 => handle = attribute.be64(),
             6 => user_data = attribute.value.to_vec(),
-            _ => {}
+            // Chains and rules in use, padding, and the netlink port of the owner.
+            3 | 5 | 7 => {}
+            _ => extra.unknown.push(unknown(&attribute)),
         }
     }
     let name = name.ok_or(NftablesError::Lacks("table", "name"))?;
-    Ok(TableMessage { family, name, dormant, handle, user_data })
+    let dormant = extra.flags & DORMANT != 0;
+    extra.flags &= !DORMANT;
+    Ok(TableMessage { family, name, dormant, handle, user_data, extra })
 }
 
 /// A `NFT_MSG_NEWCHAIN` message.
@@ -139,6 +147,8 @@ pub fn table(message: &[u8]) -> Result<TableMessage, NftablesError> {
 /// # Errors
 /// [`NftablesError`].
 pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
+    /// That it stands at a hook, which is seen.
+    const BASE: u32 = 1;
     let (family, rest) = body("chain", message)?;
     let mut chain = ChainMessage {
         family,
@@ -151,6 +161,7 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
         handle: None,
         devices: Vec::new(),
         user_data: Vec::new(),
+        extra: Extra::default(),
     };
     for attribute in rest {
         let attribute = attribute?;
@@ -158,14 +169,17 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
             1 => chain.table = attribute.text(),
             2 => chain.handle = attribute.be64(),
             3 => chain.name = attribute.text(),
-            4 => (chain.hook, chain.devices) = hook(&attribute)?,
+            4 => (chain.hook, chain.devices) = hook(&attribute, &mut chain.extra.unknown)?,
             5 => {
                 chain.policy = attribute.be32().map(|verdict| if verdict == 0 { Policy::Drop } else { Policy::Accept })
             }
             7 => chain.kind = Some(attribute.text()),
             8 => chain.counters = Some(counters(attribute.nested())?),
+            10 => chain.extra.flags = attribute.be32().unwrap_or_default() & !BASE,
             12 => chain.user_data = attribute.value.to_vec(),
-            _ => {}
+            // Rules in it, padding, number within a transaction.
+            6 | 9 | 11 => {}
+            _ => chain.extra.unknown.push(unknown(&attribute)),
         }
     }
     Ok(chain)
@@ -220,7 +234,7 @@ pub fn hook_of(family: Family, number: u32) -> Option<Hook> {
     }
 }
 
-fn body<'a>(what: &'static str, message: &'a [u8]) -> Result<(u8, Attributes<'a>), NftablesError> {
+pub(super) fn body<'a>(what: &'static str, message: &'a [u8]) -> Result<(u8, Attributes<'a>), NftablesError> {
     let (head, rest) = message.split_at_checked(HEAD).ok_or(NftablesError::Lacks(what, "header"))?;
     Ok((head.first().copied().unwrap_or_default(), attributes(rest)))
 }
@@ -238,7 +252,11 @@ fn find<'a>(rest: &mut Attributes<'a>, kind: u16) -> Result<Option<Attribute<'a>
 /// Hook number and priority, and the devices.
 type HookAndDevices = (Option<(u32, i32)>, Vec<String>);
 
-fn hook(attribute: &Attribute<'_>) -> Result<HookAndDevices, CutAttribute> {
+pub(super) fn unknown(attribute: &Attribute<'_>) -> UnknownAttribute {
+    UnknownAttribute(attribute.kind, attribute.value.to_vec())
+}
+
+fn hook(attribute: &Attribute<'_>, extra: &mut Vec<UnknownAttribute>) -> Result<HookAndDevices, CutAttribute> {
     let (mut number, mut priority, mut devices) = (None, None, Vec::new());
     for part in attribute.nested() {
         let part = part?;
@@ -254,7 +272,7 @@ fn hook(attribute: &Attribute<'_>) -> Result<HookAndDevices, CutAttribute> {
                     }
                 }
             }
-            _ => {}
+            _ => extra.push(unknown(&part)),
         }
     }
     Ok((number.zip(priority), devices))
@@ -303,7 +321,9 @@ pub fn set(message: &[u8]) -> Result<Set, NftablesError> {
             17 => set.expressions.push(expression(attribute.nested())?),
             18 => set.expressions = list(&attribute)?,
             20 => set.count = number,
-            _ => {}
+            // Table, length of the data, number within a transaction, padding, the kernel's own name of the data structure.
+            1 | 7 | 10 | 14 | 19 => {}
+            _ => set.unknown.push(unknown(&attribute)),
         }
     }
     Ok(set)
@@ -338,46 +358,9 @@ fn element(attribute: &Attribute<'_>) -> Result<Element, NftablesError> {
             9 => element.data = Some(Data::Object(part.text())),
             10 => element.end = data_value(&part).map(KeyEnd),
             11 => element.expressions = list(&part)?,
-            _ => {}
+            8 => {}
+            _ => element.unknown.push(unknown(&part)),
         }
     }
     Ok(element)
-}
-
-/// A `NFT_MSG_NEWOBJ` message.
-///
-/// # Errors
-/// [`NftablesError`].
-pub fn object(message: &[u8]) -> Result<Object, NftablesError> {
-    let (_, rest) = body("object", message)?;
-    let (mut name, mut kind, mut data, mut handle, mut user_data) = (String::new(), 0, &[][..], None, Vec::new());
-    for attribute in rest {
-        let attribute = attribute?;
-        match attribute.kind {
-            2 => name = attribute.text(),
-            3 => kind = attribute.be32().unwrap_or_default(),
-            4 => data = attribute.value,
-            6 => handle = attribute.be64(),
-            8 => user_data = attribute.value.to_vec(),
-            _ => {}
-        }
-    }
-    // NFT_OBJECT_COUNTER, _QUOTA, _LIMIT have the attributes of the expression.
-    let word = match kind {
-        1 => "counter",
-        2 => "quota",
-        3 => "ct helper",
-        4 => "limit",
-        _ => "object",
-    };
-    Ok(Object { name, handle, kind, expression: typed(word.to_owned(), data), user_data })
-}
-
-/// The name of a flow table in a `NFT_MSG_NEWFLOWTABLE` message.
-///
-/// # Errors
-/// [`NftablesError`].
-pub fn flow_table(message: &[u8]) -> Result<String, NftablesError> {
-    let (_, mut rest) = body("flow table", message)?;
-    Ok(find(&mut rest, 2)?.map(|name| name.text()).unwrap_or_default())
 }

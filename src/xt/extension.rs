@@ -33,14 +33,22 @@ impl Given {
     }
 }
 
-/// A number as iptables takes it: decimal or `0x…`.
+/// A number as iptables takes it: decimal, `0x…`, or octal with a 0 in front.
 #[must_use]
 pub(crate) fn parse_number(text: &str) -> Option<u32> {
+    let digits = |text: &str, radix| {
+        // Rust takes a sign too.
+        text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(text, radix).ok())?
+    };
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
+        Some(hexadecimal) => digits(hexadecimal, 16),
+        None if text.len() > 1 && text.starts_with('0') => digits(text, 8),
+        None => digits(text, 10),
     }
 }
+
+/// In place of the number of values: one, unless another option stands there.
+pub(crate) const OPTIONAL: usize = usize::MAX;
 
 /// A match or a target: all that is known of it stands in one file.
 pub trait Extension: Sized {

@@ -60,28 +60,62 @@ pub struct IpPart {
     pub fragments: Option<Fragments>,
 }
 
-/// Protocols that iptables names even where `/etc/protocols` is missing, and the few that it always lists.
-const PROTOCOLS: [(u8, &str); 20] = [
+/// Protocols by the names of Debian's `/etc/protocols`, which iptables prints.
+const PROTOCOLS: [(u8, &str); 54] = [
     (1, "icmp"),
     (2, "igmp"),
+    (3, "ggp"),
     (4, "ipencap"),
+    (5, "st"),
     (6, "tcp"),
     (8, "egp"),
+    (9, "igp"),
+    (12, "pup"),
     (17, "udp"),
+    (20, "hmp"),
+    (22, "xns-idp"),
+    (27, "rdp"),
+    (29, "iso-tp4"),
     (33, "dccp"),
+    (36, "xtp"),
+    (37, "ddp"),
+    (38, "idpr-cmtp"),
     (41, "ipv6"),
+    (43, "ipv6-route"),
+    (44, "ipv6-frag"),
+    (45, "idrp"),
+    (46, "rsvp"),
     (47, "gre"),
     (50, "esp"),
     (51, "ah"),
+    (57, "skip"),
     (58, "ipv6-icmp"),
+    (59, "ipv6-nonxt"),
+    (60, "ipv6-opts"),
+    (73, "rspf"),
+    (81, "vmtp"),
+    (88, "eigrp"),
     (89, "ospf"),
+    (93, "ax.25"),
     (94, "ipip"),
+    (97, "etherip"),
+    (98, "encap"),
     (103, "pim"),
+    (108, "ipcomp"),
     (112, "vrrp"),
     (115, "l2tp"),
+    (124, "isis"),
     (132, "sctp"),
+    (133, "fc"),
     (135, "mobility-header"),
     (136, "udplite"),
+    (137, "mpls-in-ip"),
+    (138, "manet"),
+    (139, "hip"),
+    (140, "shim6"),
+    (141, "wesp"),
+    (142, "rohc"),
+    (143, "ethernet"),
 ];
 
 /// The name of an IANA protocol number, or the number itself.
@@ -99,8 +133,9 @@ fn known_protocol(number: u8) -> Option<&'static str> {
 pub fn protocol_number(text: &str) -> Option<u8> {
     let text = text.to_ascii_lowercase();
     match text.as_str() {
-        "all" => Some(0),
+        "all" | "ip" | "hopopt" => Some(0),
         "icmpv6" => Some(58),
+        "mh" | "ipv6-mh" => Some(135),
         _ => {
             let named = PROTOCOLS.iter().find(|(_, name)| *name == text).map(|(number, _)| *number);
             named.or_else(|| text.parse().ok())

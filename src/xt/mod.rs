@@ -3,13 +3,16 @@
 //! Legacy xtables and iptables-nft carry the same payload bytes, so one decoder serves both backends. What is not understood
 //! stays as name, revision and bytes ([`Unknown`]).
 
+mod address;
 mod bytes;
 mod extension;
 mod ip;
 pub mod ipset;
 mod ipset_key;
 pub mod matches;
+mod parts;
 mod rule;
+mod services;
 mod sets;
 pub mod targets;
 mod text;
@@ -18,6 +21,7 @@ mod words;
 pub use extension::{Extension, Given, Unknown};
 pub use ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
 pub use matches::Match;
+pub use parts::{Bytes, Outcome, OutcomeKind, Part, PartOption, Parts, Test};
 pub use rule::{Action, Rule};
 pub use sets::{SetKey, SetNames, Way, named_match, named_target, set_indices};
 pub use targets::{Effect, NatRange, PortRange, Target};

@@ -116,7 +116,14 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         let Action::Target(target) = &self.action else { return false };
-        matches!(target.effect(), Effect::Redirect(_) | Effect::Destination(_) | Effect::Transparent { .. })
+        matches!(
+            target.effect(),
+            Effect::Redirect(_)
+                | Effect::Destination(_)
+                | Effect::Network { .. }
+                | Effect::Prefix { destination: true, .. }
+                | Effect::Transparent { .. }
+        )
     }
 
     /// The indices of the sets that it holds by index still.
@@ -124,11 +131,15 @@ impl Rule {
     pub fn set_indices(&self) -> Vec<u16> {
         let mut found = Vec::new();
         for part in &self.matches {
-            if let Match::Unknown(Unknown::Bytes { name, revision, data }) = part {
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
+            {
                 found.extend(set_indices(false, name, *revision, data));
             }
         }
-        if let Action::Target(Target::Unknown(Unknown::Bytes { name, revision, data })) = &self.action {
+        if let Action::Target(Target::Unknown(unknown)) = &self.action
+            && let Unknown::Bytes { name, revision, data } = &**unknown
+        {
             found.extend(set_indices(true, name, *revision, data));
         }
         found
@@ -153,14 +164,16 @@ impl Rule {
     /// Understands the matches and targets that hold sets by index, as far as their names are known.
     pub fn name_sets(&mut self, names: &SetNames) {
         for part in &mut self.matches {
-            if let Match::Unknown(Unknown::Bytes { name, revision, data }) = part
+            if let Match::Unknown(unknown) = part
+                && let Unknown::Bytes { name, revision, data } = &**unknown
                 && let Some(set) = named_match(name, *revision, data, names)
             {
                 *part = set;
             }
         }
         if let Action::Target(target) = &mut self.action
-            && let Target::Unknown(Unknown::Bytes { name, revision, data }) = target
+            && let Target::Unknown(unknown) = target
+            && let Unknown::Bytes { name, revision, data } = &**unknown
             && let Some(set) = named_target(name, *revision, data, names)
         {
             *target = set;

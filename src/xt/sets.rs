@@ -168,13 +168,13 @@ pub fn set_indices(target: bool, name: &str, revision: u8, data: &[u8]) -> Vec<u
 /// A match whose bytes hold a set by index, with the set's name; `None` for other matches, and where the name is not known.
 #[must_use]
 pub fn named_match(name: &str, revision: u8, data: &[u8], names: &SetNames) -> Option<Match> {
-    (name == "set").then(|| Set::decode_named(revision, data, names))?.map(Match::Set)
+    (name == "set").then(|| Set::decode_named(revision, data, names))?.map(|set| Match::Set(Box::new(set)))
 }
 
 /// The same of a target.
 #[must_use]
 pub fn named_target(name: &str, revision: u8, data: &[u8], names: &SetNames) -> Option<Target> {
-    (name == "SET").then(|| SetTarget::decode_named(revision, data, names))?.map(Target::SetTarget)
+    (name == "SET").then(|| SetTarget::decode_named(revision, data, names))?.map(|set| Target::SetTarget(Box::new(set)))
 }
 
 #[cfg(test)]

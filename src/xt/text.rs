@@ -3,9 +3,9 @@
 //! What the text says and we do not understand is kept as its words; only a line that is no rule at all is an error.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
-use super::extension::{Given, Unknown};
+use super::address::parse_address;
+use super::extension::{Given, OPTIONAL, Unknown};
 use super::ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
 use super::{Action, Match, Rule, Target};
 
@@ -184,7 +184,7 @@ impl Parser<'_> {
                 "-d" | "--destination" | "--dst" => self.destinations = self.addresses(option, negated)?,
                 "-i" | "--in-interface" => self.ip.input = self.device(option, negated)?,
                 "-o" | "--out-interface" => self.ip.output = self.device(option, negated)?,
-                "-p" | "--protocol" | "--proto" => self.protocol(option, negated)?,
+                "-p" | "--protocol" => self.protocol(option, negated)?,
                 "-f" | "--fragment" => self.ip.fragments = Some(Fragments { negated }),
                 "-m" | "--match" => {
                     let name = self.name(option)?;
@@ -298,6 +298,10 @@ impl Parser<'_> {
             let pending = self.matches.last_mut().ok_or_else(|| TextError::Stray(token.text.clone()))?;
             return take(&mut self.tokens, pending, option, negated);
         }
+        // What no match and no target knows may be a short form of the rule's own options.
+        if token.text.len() > 3 && "--protocol".starts_with(&token.text) {
+            return self.protocol(&token.text, negated);
+        }
         self.opaque(token, negated)
     }
 
@@ -352,6 +356,11 @@ fn take(
 ) -> Result<(), TextError> {
     let mut negated = negated;
     let mut values: Vec<&Token> = Vec::new();
+    let arity = match (arity, tokens.peek()) {
+        (OPTIONAL, Some(next)) => usize::from(next.quoted || !(next.text.starts_with('-') || next.text == "!")),
+        (OPTIONAL, None) => 0,
+        (fixed, _) => fixed,
+    };
     while values.len() < arity {
         let value = tokens.next().ok_or_else(|| TextError::NoValue(name.to_owned()))?;
         if value.text == "!" && !value.quoted && values.is_empty() {
@@ -380,15 +389,15 @@ fn resolve(options: &'static [(&'static str, usize)], typed: &str) -> Option<(&'
 impl Pending {
     fn into_match(self, ipv6: bool) -> Match {
         if let Some(whole) = self.whole {
-            return Match::Unknown(whole);
+            return Match::Unknown(Box::new(whole));
         }
         let known = if self.opaque { None } else { Match::parse(&self.name, &self.given, ipv6) };
-        known.unwrap_or(Match::Unknown(Unknown::Text { name: self.name, words: self.words }))
+        known.unwrap_or_else(|| Match::Unknown(Box::new(Unknown::Text { name: self.name, words: self.words })))
     }
 
     fn into_action(self, goto: bool, ipv6: bool, is_chain: &dyn Fn(&str) -> bool) -> Action {
         if let Some(whole) = self.whole {
-            return Action::Target(Target::Unknown(whole));
+            return Action::Target(whole.into());
         }
         match self.name.as_str() {
             "ACCEPT" => return Action::Accept,
@@ -400,36 +409,8 @@ impl Pending {
             _ => {}
         }
         let known = if self.opaque { None } else { Target::parse(&self.name, &self.given, ipv6) };
-        Action::Target(known.unwrap_or(Target::Unknown(Unknown::Text { name: self.name, words: self.words })))
+        Action::Target(known.unwrap_or_else(|| Unknown::Text { name: self.name, words: self.words }.into()))
     }
-}
-
-/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10.0.0.5`; host bits are cleared, as when it is loaded. Host names are not looked up.
-fn parse_address(text: &str, negated: bool, ipv6: bool) -> Option<AddressMatch> {
-    let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
-    let address: IpAddr = address.parse().ok().filter(|address: &IpAddr| address.is_ipv6() == ipv6)?;
-    let width = if ipv6 { 128 } else { 32 };
-    let bits = match mask {
-        None => width,
-        Some(mask) if mask.parse::<IpAddr>().is_ok_and(|mask| mask.is_ipv6() == ipv6) => {
-            return Some(masked(address, mask.parse().ok()?, negated));
-        }
-        Some(length) => length.parse().ok().filter(|length| *length <= width)?,
-    };
-    let mask = match ipv6 {
-        true => IpAddr::from(u128::MAX.checked_shl(128 - bits).unwrap_or(0).to_be_bytes()),
-        false => IpAddr::from(u32::MAX.checked_shl(32 - bits).unwrap_or(0).to_be_bytes()),
-    };
-    Some(masked(address, mask, negated))
-}
-
-fn masked(address: IpAddr, mask: IpAddr, negated: bool) -> AddressMatch {
-    let address = match (address, mask) {
-        (IpAddr::V4(address), IpAddr::V4(mask)) => IpAddr::from((u32::from(address) & u32::from(mask)).to_be_bytes()),
-        (IpAddr::V6(address), IpAddr::V6(mask)) => IpAddr::from((u128::from(address) & u128::from(mask)).to_be_bytes()),
-        (address, _) => address,
-    };
-    AddressMatch { negated, address, mask }
 }
 
 #[cfg(test)]

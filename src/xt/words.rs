@@ -16,16 +16,21 @@ pub struct Words {
 }
 
 impl Words {
-    /// An identity of the sender: `UID 1337`.
+    /// An identity of the sender: `UID 1337`; or what a packet carries: `mark 0x1`, `connection mark 0x1`.
     pub fn who(&mut self, negated: bool, identity: &str) {
+        if identity.starts_with("mark ") || identity.starts_with("connection mark ") {
+            self.also.push(format!("{} {identity}", if negated { "without" } else { "with" }));
+            return;
+        }
         self.who.push(if negated { format!("from anyone but {identity}") } else { format!("from {identity}") });
     }
 
     /// Ports of either end, each with its negation.
     pub fn ports(&mut self, source: Option<(bool, String)>, destination: Option<(bool, String)>) {
         let not = |negated| if negated { "not " } else { "" };
-        self.from.extend(source.map(|(negated, ports)| format!("{}from port {ports}", not(negated))));
-        self.to.extend(destination.map(|(negated, ports)| format!("{}to port {ports}", not(negated))));
+        let word = |ports: &str| if ports.contains([',', '–']) { "ports" } else { "port" };
+        self.from.extend(source.map(|(negated, ports)| format!("{}from {} {ports}", not(negated), word(&ports))));
+        self.to.extend(destination.map(|(negated, ports)| format!("{}to {} {ports}", not(negated), word(&ports))));
     }
 
     /// Anything else, as a phrase.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::program::{nslens, say};
 
 /// The corpus; `None`, said loudly, where it is not at hand. Set but missing is a failure.
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     let set = std::env::var_os("NSLENS_CORPUS").map(PathBuf::from);
     let path = set.clone().unwrap_or_else(beside);
@@ -18,7 +18,7 @@ fn corpus() -> Option<PathBuf> {
 }
 
 /// The files below a folder whose names end so, in order; none is a failure.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {

@@ -2,7 +2,8 @@
 
 use nslens::model::Table;
 
-use crate::kernel::{Legacy, legacy};
+use crate::kernel::legacy;
+use crate::parsers::Legacy;
 
 /// The recorded nat table after a change to its bytes.
 fn changed(change: impl FnOnce(&mut Legacy)) -> Result<Table, String> {

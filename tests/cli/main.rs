@@ -1,11 +1,15 @@
 //! Tests that need no root: the command line on saved text and snapshots, and the house itself. One file each.
 
+#[path = "../support/parsers.rs"]
+mod parsers;
+
 mod corpus;
 mod damaged;
 mod diff;
 mod docs;
 mod entries;
 mod expressions;
+mod graph;
 mod hostile;
 mod house;
 mod kernel;

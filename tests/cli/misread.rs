@@ -31,6 +31,7 @@ fn as_iptables(expressions: Vec<Expression>) -> Option<String> {
         handle: None,
         devices: Vec::new(),
         user_data: Vec::new(),
+        extra: nslens::model::Extra::default(),
     };
     let rule = Rule { expressions, user_data: Vec::new() };
     let message = RuleMessage { table: "nat".into(), chain: "OUTPUT".into(), handle: 1, rule };
@@ -125,5 +126,6 @@ fn nat() -> nslens::wire::nf_tables::TableMessage {
         dormant: false,
         handle: None,
         user_data: Vec::new(),
+        extra: nslens::model::Extra::default(),
     }
 }

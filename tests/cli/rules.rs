@@ -151,7 +151,7 @@ fn tables_fit_eighty_columns() {
 #[test]
 fn the_document_has_every_key() {
     let counted = "*nat\n:OUTPUT ACCEPT [7:420]\n[3:180] -A OUTPUT -p tcp -j REDIRECT --to-ports 15001\n\
-        [0:0] -A OUTPUT -m quota --quota 9 -j ACCEPT\nCOMMIT\n";
+        [0:0] -A OUTPUT -m odd --odd 9 -j ACCEPT\nCOMMIT\n";
     let json = with_input(&["rules", "-", "-o", "json"], counted.as_bytes()).ended(0).json();
     assert_eq!(json["schema"], "nslens.rules/v1");
     assert!(json["node"].is_string());
@@ -172,10 +172,21 @@ fn the_document_has_every_key() {
             {
                 "number": 1, "text": "-A OUTPUT -p tcp -j REDIRECT --to-ports 15001", "packets": 3, "bytes": 180,
                 "means": "all TCP → proxy at 15001", "unknown": [],
+                "rule": {
+                    "protocol": {"negated": false, "value": "tcp"}, "source": null, "destination": null, "input": null,
+                    "output": null, "fragment": null, "matches": [],
+                    "target": {"kind": "target", "name": "REDIRECT",
+                        "options": [{"negated": false, "name": "--to-ports", "values": ["15001"]}]},
+                },
             },
             {
-                "number": 2, "text": "-A OUTPUT -m quota --quota 9 -j ACCEPT", "packets": 0, "bytes": 0,
-                "means": output["rules"][1]["means"], "unknown": ["match quota"],
+                "number": 2, "text": "-A OUTPUT -m odd --odd 9 -j ACCEPT", "packets": 0, "bytes": 0,
+                "means": output["rules"][1]["means"], "unknown": ["match odd"],
+                "rule": {
+                    "protocol": null, "source": null, "destination": null, "input": null, "output": null, "fragment": null,
+                    "matches": [{"name": "odd", "options": [{"negated": false, "name": "--odd", "values": ["9"]}]}],
+                    "target": {"kind": "verdict", "name": "ACCEPT", "options": []},
+                },
             },
         ],
     });

@@ -6,7 +6,7 @@ use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 7] = [
+const MISTRANSLATED: [&str; 24] = [
     "ct mark set ct mark xor ",
     "ct mark set mark and ",
     "meta mark set ct mark and ",
@@ -14,11 +14,41 @@ const MISTRANSLATED: [&str; 7] = [
     "fib ",
     "tcp sport . tcp dport ",
     "ip protocol icmp ",
+    "ct helper \"\"",
+    "ct helper != \"\"",
+    "ct mark set ( ct mark xor ",
+    "ip6 dscp set ",
+    "jhash ct original saddr ",
+    "log level audit",
+    "meter ",
+    "notrack",
+    "tcp flags ",
+    "ip ecn ",
+    "frag ",
+    "comp cpi ",
+    "sctp ",
+    "meta hour ",
+    " meta hour ",
+    "meta time ",
+    "meta day ",
 ];
 
+/// Matches of which iptables' translation may leave nothing at all.
+const FORGOTTEN: [&str; 2] = ["xt match frag", "xt match time"];
+
+/// Nft takes a comparison of both ports at once apart, which makes another thing of it where it is negated.
+fn ports_apart(ours: &str) -> Option<String> {
+    let (before, rest) = ours.split_once("@th,0,32 != 0x")?;
+    let (start, protocol) = before.trim_end().rsplit_once("meta l4proto ")?;
+    let (number, after) = rest.split_once(' ').unwrap_or((rest, ""));
+    let number = u32::from_str_radix(number, 16).ok()?;
+    let (source, destination) = (number >> 16, number & 0xffff);
+    Some(format!("{start}{protocol} sport != {source} {protocol} dport != {destination} {after}"))
+}
+
 /// Whether a line of ours says what nft's does: the same, or whole what nft cuts short (`xt target TPROXY`) or gets wrong.
-fn agrees(ours: &str, theirs: &str) -> bool {
-    if ours == theirs {
+pub(crate) fn agrees(ours: &str, theirs: &str) -> bool {
+    if ours == theirs || ports_apart(ours).as_deref() == Some(theirs) {
         return true;
     }
     let Some(at) = [ours.find("xt match "), ours.find("xt target ")].into_iter().flatten().min() else { return false };
@@ -33,6 +63,7 @@ fn agrees(ours: &str, theirs: &str) -> bool {
         let more = part.len() > name.len();
         match rest.strip_prefix(name.as_str()) {
             Some(rest) => more && agrees(after, rest),
+            None if rest.starts_with(' ') => more && FORGOTTEN.contains(&name.as_str()) && agrees(after, rest),
             None => more && known && ends(rest).into_iter().any(|end| agrees(after, &rest[end..])),
         }
     })

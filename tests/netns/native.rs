@@ -68,21 +68,6 @@ fn sets_maps_and_objects_are_listed_as_nft_lists_them() {
 }
 
 #[test]
-fn an_expression_that_is_not_understood_is_said_and_stands_by_its_name() {
-    if !require_root() {
-        return;
-    }
-    let lab = Lab::new();
-    // Hours hang on the time zone of whoever asks.
-    assert!(load(&lab, "table ip t {\n chain c {\n tcp dport 80 meta hour \"10:00\" drop\n tcp dport 81\n }\n}\n"));
-    let output = nslens(&lab, &["rules", "-o", "nft"]);
-    assert_eq!(output.status.code(), Some(5));
-    let (text, note) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("[ meta load key 32") && text.contains("\t\ttcp dport 81\n"), "{text}");
-    assert!(note.contains("ip t chain c"), "{note}");
-}
-
-#[test]
 fn changes_of_sets_are_seen_in_one_piece() {
     if !require_root() {
         return;

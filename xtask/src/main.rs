@@ -3,6 +3,7 @@
 
 mod completions;
 mod dist;
+mod fuzz;
 mod licences;
 mod packages;
 mod test;
@@ -29,6 +30,17 @@ enum Chore {
     Test {
         /// Only these tests, as `cargo test` takes a filter
         filter: Option<String>,
+        /// Also what takes long: more rounds of some tests, then every fuzzer for ten minutes
+        #[arg(long)]
+        long: bool,
+    },
+    /// Run the fuzzers (a nightly compiler; cargo-fuzz is built when it is not there)
+    Fuzz {
+        /// Only those whose names hold this
+        only: Option<String>,
+        /// How long each runs
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
     },
     /// Write the shell completions into completions/
     Completions {
@@ -42,7 +54,8 @@ enum Chore {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
-        Chore::Test { filter } => test::run(filter.as_deref()),
+        Chore::Test { filter, long } => test::run(filter.as_deref(), long),
+        Chore::Fuzz { only, minutes } => fuzz::run(minutes, only.as_deref()),
         Chore::Completions { check } => completions::run(check),
         Chore::Dist => dist::run(),
     };

@@ -9,8 +9,12 @@ use crate::{Outcome, cargo, packages};
 /// Programs that Debian keeps where a user's search path does not look.
 const ROOT_PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
-/// Installs what is absent, runs `cargo test --workspace`, and ends with cargo's counts and its exit code.
-pub(crate) fn run(filter: Option<&str>) -> Outcome {
+/// Minutes for each fuzzer.
+const FUZZING: u32 = 10;
+
+/// Installs what is absent, runs `cargo test --workspace`, and ends with cargo's counts and its exit code. `long`: with more rounds
+/// where a test knows `NSLENS_LONG`, and the fuzzers behind it.
+pub(crate) fn run(filter: Option<&str>, long: bool) -> Outcome {
     prepare()?;
     let path = env::var("PATH").unwrap_or_default();
     let mut command = cargo();
@@ -20,6 +24,9 @@ pub(crate) fn run(filter: Option<&str>) -> Outcome {
         .env("PATH", format!("{path}:{ROOT_PATHS}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
+    if long {
+        command.env("NSLENS_LONG", "1");
+    }
     let mut child = command.spawn()?;
     let mut counts = Counts::default();
     if let Some(stdout) = child.stdout.take() {
@@ -31,6 +38,9 @@ pub(crate) fn run(filter: Option<&str>) -> Outcome {
     }
     let status = child.wait()?;
     counts.print();
+    if long && status.success() {
+        return crate::fuzz::run(FUZZING, None);
+    }
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 

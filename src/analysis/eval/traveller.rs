@@ -6,7 +6,8 @@ use super::super::paths::{is_nat, standing};
 use super::{End, Target};
 use crate::model::{Chain, Hook, RuleRef};
 use crate::packet::{Known, Packet};
-use crate::xt::{self, Effect, PortRange};
+use crate::xt::targets::Shift;
+use crate::xt::{self, Effect, NatRange, PortRange};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
 const TRACKING: i32 = -200;
@@ -185,13 +186,14 @@ impl Traveller {
     /// What a target does to the packet in this base chain.
     pub(super) fn gets(&mut self, target: &xt::Target, chain: &Chain, name: impl Fn() -> RuleRef) -> Outcome {
         let own = chain.hook == Some(Hook::Output);
+        let before = self.packet.destination.clone();
         match target.effect() {
             Effect::Redirect(ports) => {
                 self.redirect(own, name(), ports);
                 Outcome::Leaves
             }
             Effect::Destination(range) => {
-                self.redirect(own, name(), range.ports);
+                self.redirect(own, name(), self.chosen_ports(&range));
                 if let Some((first, last)) = range.addresses {
                     let address = Some(first).filter(|_| first == last);
                     self.send_to(address);
@@ -209,9 +211,29 @@ impl Traveller {
                 Outcome::Leaves
             }
             // A source translation, too, is the last word of its table.
-            Effect::Source => {
+            Effect::Source(_) | Effect::OutgoingSource(_) => {
                 self.source_bound = true;
                 Outcome::Leaves
+            }
+            Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
+                self.redirect(own, name(), None);
+                let address = moved(&before, address, mask);
+                self.send_to(address);
+                if let Some((_, to)) = &mut self.redirected {
+                    to.address = address;
+                }
+                Outcome::Leaves
+            }
+            Effect::Network { .. } => {
+                self.source_bound = true;
+                Outcome::Leaves
+            }
+            Effect::Prefix { destination: true, .. } => {
+                Outcome::Ends(End::Undecided { because: format!("the new prefix that rule {} gives", name()) })
+            }
+            Effect::Prefix { destination: false, .. } => {
+                (self.packet.source, self.packet.source_local) = (Known::Unknown, Known::Unknown);
+                Outcome::Stays
             }
             Effect::Stop => Outcome::Ends(End::Dropped { by: Some(name()) }),
             Effect::Untracked => self.lose_tracking(name()),
@@ -223,12 +245,30 @@ impl Traveller {
                 self.work_on_marks(&effect);
                 Outcome::Stays
             }
-            Effect::Continue => {
-                // A zone is given by a template, which rules before the tracking take for the tracking itself.
-                if matches!((target, &self.tracking), (xt::Target::Ct(_), Tracking::Later(..))) {
+            // By a hash that is not computed here; a packet without what is hashed keeps its mark.
+            Effect::HashedMark { .. } => {
+                self.packet.mark = Known::Unknown;
+                Outcome::Stays
+            }
+            Effect::Template => {
+                // A template is what rules before the tracking take for the tracking itself.
+                if matches!(self.tracking, Tracking::Later(..)) {
                     (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
                 }
                 Outcome::Stays
+            }
+            Effect::Hops(_)
+            | Effect::TrafficClass { .. }
+            | Effect::TcpHeader
+            | Effect::SegmentSize(_)
+            | Effect::Class(_)
+            | Effect::Copied(_)
+            | Effect::Continue => Outcome::Stays,
+            Effect::Queue { .. } => {
+                Outcome::Ends(End::Undecided { because: format!("rule {} asks a program", name()) })
+            }
+            Effect::AnsweredForServer => {
+                Outcome::Ends(End::Undecided { because: format!("rule {} answers in the server's place", name()) })
             }
             Effect::Opaque(what) => Outcome::Ends(End::Undecided { because: format!("{what} in rule {}", name()) }),
         }
@@ -266,14 +306,16 @@ impl Traveller {
             return;
         }
         match effect {
-            Effect::ConnectionMark { value, mask } => {
-                *connection_mark = changed(connection_mark, &Known::Is(*value), *mask);
+            Effect::ConnectionMark { value, mask, shift } => {
+                *connection_mark = shifted(changed(connection_mark, &Known::Is(*value), *mask), *shift);
             }
-            Effect::SavedMark { connection_mask, packet_mask } => {
-                *connection_mark = changed(connection_mark, &masked(mark, *packet_mask), *connection_mask);
+            Effect::SavedMark { connection_mask, packet_mask, shift } => {
+                let saved = shifted(masked(mark, *packet_mask), *shift);
+                *connection_mark = changed(connection_mark, &saved, *connection_mask);
             }
-            Effect::RestoredMark { connection_mask, packet_mask } => {
-                *mark = changed(mark, &masked(connection_mark, *connection_mask), *packet_mask);
+            Effect::RestoredMark { connection_mask, packet_mask, shift } => {
+                let restored = shifted(masked(connection_mark, *connection_mask), *shift);
+                *mark = changed(mark, &restored, *packet_mask);
             }
             _ => {}
         }
@@ -299,6 +341,16 @@ impl Traveller {
         self.redirected = Some((by, Target { port, address: None }));
     }
 
+    /// The ports among which the packet gets one: where they are shifted, and its own is known, just one.
+    fn chosen_ports(&self, range: &NatRange) -> Option<PortRange> {
+        let ports = range.ports?;
+        let (Some(base), Known::Is(port)) = (range.base, &self.packet.destination_port) else { return Some(ports) };
+        let count = u32::from(ports.to.saturating_sub(ports.from)) + 1;
+        let offset = u32::from(port.wrapping_sub(base)) % count;
+        let port = u16::try_from(u32::from(ports.from) + offset).ok()?;
+        Some(PortRange { from: port, to: port })
+    }
+
     /// The packet's destination becomes this address, or one that is not known.
     fn send_to(&mut self, address: Option<IpAddr>) {
         let packet = &mut self.packet;
@@ -307,6 +359,22 @@ impl Traveller {
         let own = of_sender || address.is_some_and(|address| address.is_loopback());
         packet.destination_local = if own { Known::Is(true) } else { Known::Unknown };
         packet.destination = Known::from_option(address);
+    }
+}
+
+/// The same place in another network.
+fn moved(old: &Known<IpAddr>, network: IpAddr, mask: IpAddr) -> Option<IpAddr> {
+    Some(match (old, network, mask) {
+        (Known::Is(IpAddr::V4(old)), IpAddr::V4(network), IpAddr::V4(mask)) => (*old & !mask | network).into(),
+        (Known::Is(IpAddr::V6(old)), IpAddr::V6(network), IpAddr::V6(mask)) => (*old & !mask | network).into(),
+        _ => return None,
+    })
+}
+
+fn shifted(mark: Known<u32>, shift: Shift) -> Known<u32> {
+    match mark {
+        Known::Is(mark) => Known::Is(shift.of(mark)),
+        other => other,
     }
 }
 

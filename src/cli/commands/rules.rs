@@ -1,11 +1,13 @@
 //! `nslens rules`: what redirects the workload's traffic.
 
+use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 
 use clap::{Args, ValueEnum};
+use serde_json::Map;
 
 use super::unread_exit;
-use crate::analysis::paths::{blocks, unreached};
+use crate::analysis::paths::{Chosen, blocks, unreached};
 use crate::analysis::summary::{Summary, summarise};
 use crate::capture::{Parts, rules::Wanted, sets::Elements};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
@@ -14,8 +16,8 @@ use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject};
-use crate::report::rules::{Form, SetForm};
-use crate::report::{document, rules, sentence::sentence, who, wrap::wrap};
+use crate::report::rules::{Columns, Form};
+use crate::report::{graph, rules, sentence::sentence, who, wrap::wrap, yaml};
 
 /// Show the redirect rules of a workload, in plain words.
 ///
@@ -36,7 +38,16 @@ pub struct Rules {
     sets: bool,
     #[command(flatten)]
     which: Which,
-    /// table, wide (with the rules' text), json, save, nft
+    /// Only tables of this name (repeat it for more)
+    #[arg(long = "table", value_name = "NAME")]
+    tables: Vec<String>,
+    /// Only chains of this name (repeat it for more)
+    #[arg(long = "chain", value_name = "NAME")]
+    chains: Vec<String>,
+    /// Plain words alone, without numbers and counters
+    #[arg(long)]
+    why: bool,
+    /// table, wide (with rules' texts), json, yaml, save, nft; dot, mermaid, svg
     #[arg(
         short,
         long,
@@ -61,18 +72,43 @@ enum Output {
     Table,
     Wide,
     Json,
+    Yaml,
     Save,
     Nft,
+    Dot,
+    Mermaid,
+    Svg,
+}
+
+impl Rules {
+    fn chosen(&self) -> Chosen<'_> {
+        Chosen { all: self.all, tables: &self.tables, chains: &self.chains }
+    }
+
+    /// Options that say nothing about the form that is asked for.
+    fn check(&self) -> Result<(), Failure> {
+        let table = self.output == Output::Table;
+        let whole = matches!(self.output, Output::Json | Output::Yaml | Output::Save | Output::Nft);
+        if self.why && !table {
+            return Err(Failure::new(Exit::Usage, "--why is about the table; the other forms have their own words"));
+        }
+        if whole && !self.chains.is_empty() {
+            return Err(Failure::new(Exit::Usage, "--chain does not go with this form, which holds whole tables")
+                .hint("--table goes with it; --chain goes with table, wide, dot, mermaid and svg"));
+        }
+        Ok(())
+    }
 }
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Failure> {
+    arguments.check()?;
     let expressions = arguments.output == Output::Nft;
     let elements = match (arguments.output, arguments.sets) {
         // nft lists them; the save programs name sets only.
         (Output::Nft, _) | (_, true) => Elements::All,
         (Output::Save, false) => Elements::None,
-        _ => Elements::Cheap,
+        (_, false) => Elements::Cheap,
     };
     let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
@@ -80,8 +116,16 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.
-    let snapshot = ManuallyDrop::new(source.snapshot(arguments.target.as_deref())?);
+    let mut snapshot = ManuallyDrop::new(source.snapshot(arguments.target.as_deref())?);
     has_rules(&snapshot)?;
+    exist(&snapshot, arguments)?;
+    let raw = matches!(arguments.output, Output::Save | Output::Nft);
+    // The sentence is about all rules, whichever of them are shown.
+    let said = if raw { None } else { Some(summary(&snapshot, arguments.which)) };
+    if let Some(rulesets) = &mut snapshot.rulesets {
+        rulesets.iter_mut().for_each(|ruleset| ruleset.tables.retain(|table| arguments.chosen().table(&table.name)));
+    }
+    let sentence = said.as_ref().map_or("", |said| said.text.as_str());
     match arguments.output {
         Output::Save => {
             if let Some(exit) = save(&snapshot, screen)? {
@@ -93,11 +137,10 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 return Ok(exit);
             }
         }
-        Output::Json => {
-            let said = summary(&snapshot, arguments.which);
-            screen.print(&document::print(rules::json(&snapshot, &said.text)))?;
-        }
-        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, screen))?,
+        Output::Json => screen.stream(|out| rules::write_json(&snapshot, sentence, &Map::new(), out))?,
+        Output::Yaml => screen.print(&yaml::print(&rules::json(&snapshot, sentence)))?,
+        Output::Dot | Output::Mermaid | Output::Svg => picture(&snapshot, arguments, said.as_ref(), screen)?,
+        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, said.as_ref(), screen))?,
     }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
     Ok(unread_exit(&snapshot, &[Subject::Rules]))
@@ -143,29 +186,80 @@ fn nft(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     Ok(Some(Exit::of([Exit::CannotTell, unread_exit(snapshot, &[Subject::Rules])])))
 }
 
-fn table(snapshot: &Snapshot, arguments: &Rules, screen: &Screen) -> String {
+/// Prints the chains as a graph.
+fn picture(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &Screen) -> Result<(), Failure> {
+    for unread in snapshot.unread_about(&[Subject::Rules]) {
+        screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
+    }
+    let chosen = arguments.chosen();
+    let mut sentence = said.map_or(String::new(), |said| said.text.clone());
+    if blocks(snapshot, chosen.whole()).is_empty() && unreached(snapshot, chosen.whole()).is_empty() {
+        let nothing = rules::nothing(snapshot);
+        if arguments.output != Output::Svg {
+            screen.note(nothing.trim_end());
+        }
+        sentence = format!("{} {sentence}", nothing.trim_end());
+    }
+    let graph = graph::graph(snapshot, &chosen, sentence.trim_end());
+    screen.print(&match arguments.output {
+        Output::Dot => graph::dot(&graph),
+        Output::Mermaid => graph::mermaid(&graph),
+        _ => graph::svg(&graph, env!("CARGO_PKG_VERSION")),
+    })
+}
+
+fn table(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &Screen) -> String {
     let Screen { paint, width, .. } = *screen;
-    let wide = arguments.output == Output::Wide;
-    let form = Form { all: arguments.all, wide, headings: !arguments.no_headers, width, paint };
+    let form = Form {
+        chosen: arguments.chosen(),
+        columns: match (arguments.output == Output::Wide, arguments.why) {
+            (true, _) => Columns::All,
+            (false, false) => Columns::Some,
+            (false, true) => Columns::Words,
+        },
+        headings: !arguments.no_headers,
+        width,
+        paint,
+    };
     let mut out = who::heading(snapshot, paint, width);
-    out.push_str(&rules::table(snapshot, form));
-    let sets = SetForm { all: arguments.all, elements: arguments.sets, wide, width, paint };
-    out.push_str(&rules::sets(snapshot, sets));
+    let listed = rules::table(snapshot, form);
+    out.push_str(&listed);
+    out.push_str(&rules::sets(snapshot, form, arguments.sets));
     let unread = who::unread(snapshot, &[Subject::Rules], paint, width);
-    let said = summary(snapshot, arguments.which);
     let redirects = !blocks(snapshot, false).is_empty() || !unreached(snapshot, false).is_empty();
     out.push('\n');
-    if !redirects && unread.is_empty() {
+    let empty = listed.is_empty() || !arguments.chosen().named();
+    if !redirects && empty && unread.is_empty() {
         out.push_str(&rules::nothing(snapshot));
     }
     // A pod whose rules drop everything is not one of which nothing is to be said.
-    if redirects || !(said.plain || said.unread) {
+    if let Some(said) = said.filter(|said| redirects || !(said.plain || said.unread)) {
         for line in wrap(&said.text, width) {
             out.push_str(&format!("{line}\n"));
         }
     }
     out.push_str(&unread);
     out
+}
+
+/// A name that stands for nothing is a mistake, not an empty list.
+fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
+    let tables = || snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables);
+    let chosen = Chosen { chains: &[], ..arguments.chosen() };
+    let there: BTreeSet<&str> = tables().map(|table| table.name.as_str()).collect();
+    let chains = tables().filter(|table| chosen.table(&table.name)).flat_map(|table| &table.chains);
+    let chains: BTreeSet<&str> = chains.map(|chain| chain.name.as_str()).collect();
+    for (kind, asked, there) in [("table", &arguments.tables, there), ("chain", &arguments.chains, chains)] {
+        for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
+            let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
+            let names = there.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(failure.hint(match names.as_str() {
+                "" => format!("there is no {kind} at all"),
+                names => format!("there is: {names}"),
+            }));
+        }
+    }
+    Ok(())
 }
 
 /// A snapshot may hold none because none were read: that is not the same as none.

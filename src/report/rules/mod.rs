@@ -5,7 +5,7 @@ mod save;
 mod sets;
 mod table;
 
-pub use json::json;
+pub use json::{json, write_json};
 pub use save::{bracketed, missing, nft, save};
-pub use sets::{SetForm, sets};
-pub use table::{Form, nothing, table};
+pub use sets::sets;
+pub use table::{Columns, Form, nothing, table};

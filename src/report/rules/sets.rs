@@ -2,27 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::{Columns, Form};
 use crate::analysis::paths::{blocks, unreached};
 use crate::model::{Family, IpSet, NativeSet, Ruleset, Snapshot, Table};
 use crate::report::escape::escape;
-use crate::report::paint::{Label, Paint};
+use crate::report::paint::Label;
 use crate::report::wrap::wrap;
 use crate::syntax::{elements_text, place_of, set_types};
-
-/// How sets are to look.
-#[derive(Debug, Clone, Copy)]
-pub struct SetForm {
-    /// Those of all tables, not only of those that are shown because they redirect.
-    pub all: bool,
-    /// With what is in them.
-    pub elements: bool,
-    /// With all that an ipset was made with.
-    pub wide: bool,
-    /// Characters in a line.
-    pub width: usize,
-    /// Colours.
-    pub paint: Paint,
-}
 
 /// A set as it is shown.
 struct Shown {
@@ -35,11 +21,11 @@ struct Shown {
     count: Option<usize>,
 }
 
-/// A block that names the sets; empty where there are none.
+/// A block that names the sets: those that the shown tables ask, or all where all is shown; `elements`: with what is in them. Empty
+/// where there are none.
 #[must_use]
-pub fn sets(snapshot: &Snapshot, form: SetForm) -> String {
-    let elements = form.elements;
-    let shown = shown(snapshot, form.all || elements, form.wide);
+pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
+    let shown = shown(snapshot, form.chosen.whole() || elements, form.columns == Columns::All);
     if shown.is_empty() {
         return String::new();
     }

@@ -1,23 +1,34 @@
-//! Rules for people: one block for each hook in the order in which a packet meets them, a line for each rule.
+//! Rules for people: one block for each base chain, hook by hook in the order in which a packet meets them, a line for each rule.
 
 use std::fmt::Write;
 
-use crate::analysis::describe;
-use crate::analysis::paths::{Block, Paths, blocks, unreached};
-use crate::model::{Chain, Kind, Policy, Rule, Snapshot};
+use crate::analysis::describe::{self, Outcome, Told};
+use crate::analysis::paths::{Block, Chosen, Paths, blocks, rivals, unreached};
+use crate::model::{Chain, Family, Kind, Policy, Rule, Snapshot, Syntax};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
-use crate::report::who::who_wrote;
+use crate::report::who::{standing_words, who_wrote};
 use crate::report::wrap::wrap;
 use crate::syntax::print_rule;
 
+/// What stands beside the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// Nothing.
+    Words,
+    /// The rule's number and the packets that it has counted.
+    Some,
+    /// The same with bytes, and each rule's own text below.
+    All,
+}
+
 /// How the list is to look.
 #[derive(Debug, Clone, Copy)]
-pub struct Form {
-    /// Every table and chain, not only what redirects.
-    pub all: bool,
-    /// With bytes and each rule's own text.
-    pub wide: bool,
+pub struct Form<'a> {
+    /// Which tables and chains.
+    pub chosen: Chosen<'a>,
+    /// What stands beside the words.
+    pub columns: Columns,
     /// With the line that names the columns.
     pub headings: bool,
     /// Characters in a line.
@@ -29,28 +40,31 @@ pub struct Form {
 /// Columns in front of the words: rule number and packets.
 const NUMBER: usize = 6;
 const PACKETS: usize = 10;
-const WORDS: usize = NUMBER + PACKETS + 2;
+/// Where words begin that stand alone.
+const INDENT: usize = 4;
 
-/// The blocks of a snapshot's rules; empty when nothing redirects (and not `all`).
+/// The blocks of a snapshot's rules; empty when nothing of what is wanted redirects (and not all is wanted).
 #[must_use]
-pub fn table(snapshot: &Snapshot, form: Form) -> String {
+pub fn table(snapshot: &Snapshot, form: Form<'_>) -> String {
     let mut out = String::new();
-    for block in blocks(snapshot, form.all) {
-        self::block(&block, form, &mut out);
+    let everyone = blocks(snapshot, true);
+    for block in blocks(snapshot, form.chosen.whole()).iter().filter(|block| wanted(block, form)) {
+        self::block(block, &everyone, form, &mut out);
     }
-    for block in unreached(snapshot, form.all) {
+    for block in unreached(snapshot, form.chosen.whole()).iter().filter(|block| wanted(block, form)) {
         let Some(first) = block.chains.first() else { continue };
-        // A map of verdicts leads to chains as well, and maps are not followed.
+        // What a rule that is not understood leads to is not known.
         let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
         let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
-        heading(&format!("{} · {why}", place(&block, first)), "", form, &mut out);
-        let paths = Paths::of(block.table);
-        for chain in &block.chains {
-            line(&mut out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
-            self::chain(&block, &paths, chain, form, &mut out);
-        }
+        heading(&format!("{} · {why}", place(block, first)), &[], form, &mut out);
+        chains(block, &block.chains, form, &mut out);
     }
     out
+}
+
+/// Whether something of the block is to be shown.
+fn wanted(block: &Block<'_>, form: Form<'_>) -> bool {
+    form.chosen.table(&block.table.name) && block.chains.iter().any(|chain| form.chosen.chain(&chain.name))
 }
 
 /// The line for a namespace in which nothing redirects.
@@ -72,34 +86,79 @@ fn place(block: &Block<'_>, chain: &Chain) -> String {
     format!("{} · {}{dormant}", escape(&table.name), who_wrote(ruleset.backend, ruleset.family, chain.syntax))
 }
 
-fn block(block: &Block<'_>, form: Form, out: &mut String) {
+/// `chain x` of a base chain that is not named as its hook.
+fn own_name(base: &Chain) -> String {
+    let hook = base.hook.map_or("", |hook| hook.word()).to_uppercase();
+    if base.name == hook { String::new() } else { format!(" · chain {}", escape(&base.name)) }
+}
+
+fn block(block: &Block<'_>, everyone: &[Block<'_>], form: Form<'_>, out: &mut String) {
     let Some((base, others)) = block.chains.split_first() else { return };
     let hook = base.hook.map_or("", |hook| hook.word()).to_uppercase();
-    let own_name = if base.name == hook { String::new() } else { format!(" · chain {}", escape(&base.name)) };
-    let policy = if base.policy == Some(Policy::Drop) { "policy DROP" } else { "" };
-    heading(&format!("{hook} · {}{own_name}", place(block, base)), policy, form, out);
-    if form.headings {
-        let bytes = if form.wide { format!("{:>PACKETS$}", "bytes") } else { String::new() };
+    // Where iptables' own chains stand is told by hook and table.
+    let usual = base.syntax == Syntax::Iptables && form.columns != Columns::All;
+    let standing = if usual { String::new() } else { format!(" · {}", standing_words(base)) };
+    let devices =
+        if base.devices.is_empty() { String::new() } else { format!(" · device {}", base.devices.join(", ")) };
+    let mut notes = Vec::new();
+    if base.policy == Some(Policy::Drop) {
+        notes.push("policy DROP".to_owned());
+    }
+    for rival in rivals(block, everyone) {
+        let Some(other) = rival.chains.first() else { continue };
+        notes.push(format!("same priority as {}{}: order unknown", place(rival, other), own_name(other)));
+    }
+    let title = format!("{hook} · {}{}{}{standing}", place(block, base), own_name(base), escape(&devices));
+    heading(&title, &notes, form, out);
+    if form.headings && form.columns != Columns::Words {
+        let bytes = if form.columns == Columns::All { format!("{:>PACKETS$}", "bytes") } else { String::new() };
         let columns = format!("{:>NUMBER$}{:>PACKETS$}{bytes}  what happens", "rule", "packets");
         line(out, &form.paint.text(Label::Dim, &columns));
     }
+    if form.chosen.chain(&base.name) {
+        self::chain(block, &Paths::of(block.table), base, form, out);
+    }
+    chains(block, others, form, out);
+}
+
+/// Chains under their names.
+fn chains<'a>(block: &Block<'a>, chains: &[&'a Chain], form: Form<'_>, out: &mut String) {
     let paths = Paths::of(block.table);
-    self::chain(block, &paths, base, form, out);
-    for chain in others {
+    for chain in chains.iter().filter(|chain| form.chosen.chain(&chain.name)) {
         line(out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
         self::chain(block, &paths, chain, form, out);
     }
 }
 
-fn heading(title: &str, note: &str, form: Form, out: &mut String) {
+/// The line over a block, with its notes behind it where there is room for them, else below.
+fn heading(title: &str, notes: &[String], form: Form<'_>, out: &mut String) {
     out.push('\n');
-    let note = if note.is_empty() { String::new() } else { format!("  {}", form.paint.text(Label::Warning, note)) };
-    line(out, &format!("{}{note}", form.paint.text(Label::Heading, title)));
+    let mut text = form.paint.text(Label::Heading, title);
+    let mut used = title.chars().count();
+    for note in notes {
+        used += 2 + note.chars().count();
+        if used > form.width {
+            line(out, &text);
+            let (last, before) = match wrap(note, form.width.saturating_sub(2)) {
+                lines if lines.is_empty() => continue,
+                mut lines => (lines.pop().unwrap_or_default(), lines),
+            };
+            for part in before {
+                line(out, &format!("  {}", form.paint.text(Label::Warning, &part)));
+            }
+            used = 2 + last.chars().count();
+            text = format!("  {}", form.paint.text(Label::Warning, &last));
+        } else {
+            text.push_str(&format!("  {}", form.paint.text(Label::Warning, note)));
+        }
+    }
+    line(out, &text);
 }
 
-fn chain(block: &Block<'_>, paths: &Paths<'_>, chain: &Chain, form: Form, out: &mut String) {
+fn chain(block: &Block<'_>, paths: &Paths<'_>, chain: &Chain, form: Form<'_>, out: &mut String) {
     if chain.rules.is_empty() {
-        line(out, &form.paint.text(Label::Dim, &format!("{:WORDS$}(no rules)", "")));
+        let indent = if form.columns == Columns::Words { INDENT } else { NUMBER + PACKETS + 2 };
+        line(out, &form.paint.text(Label::Dim, &format!("{:indent$}(no rules)", "")));
     }
     for (index, rule) in chain.rules.iter().enumerate() {
         self::rule(block, paths, chain, (index, rule), form, out);
@@ -111,31 +170,36 @@ fn rule(
     paths: &Paths<'_>,
     chain: &Chain,
     (index, rule): (usize, &Rule),
-    form: Form,
+    form: Form<'_>,
     out: &mut String,
 ) {
-    let text = escape(&print_rule(block.ruleset.family, block.table, chain, rule)).into_owned();
-    let words = describe::means(block.ruleset.family, block.table, paths, chain, index);
-    let words = words.map_or_else(|| text.clone(), |words| unbroken(&escape(&words)));
+    let family: Family = block.ruleset.family;
+    let text = escape(&print_rule(family, block.table, chain, rule)).into_owned();
+    let told = describe::told(family, block.table, paths, chain, index);
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
-    let mut columns = format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1);
-    if form.wide {
+    let mut columns = match form.columns {
+        Columns::Words => " ".repeat(INDENT - 2),
+        _ => format!("{:>NUMBER$}{packets:>PACKETS$}", index + 1),
+    };
+    if form.columns == Columns::All {
         let bytes = rule.counters.map_or("-".to_owned(), |counters| counters.bytes.to_string());
         // Writing to a String cannot fail.
         write!(columns, "{bytes:>PACKETS$}").ok();
     }
     let indent = columns.chars().count() + 2;
+    let outcome = told.as_ref().map(|told| told.outcome);
     // Lines that go on stand two further in.
     let width = form.width.saturating_sub(indent + 2).max(20);
+    let words = told.as_ref().map_or_else(|| text.clone(), |told| unbroken(told, width));
     for (at, part) in wrap(&words, width).iter().enumerate() {
-        let part = paint_words(&part.replace(NO_BREAK, " "), at, rule, form.paint);
+        let part = paint_words(&part.replace(NO_BREAK, " "), at, outcome, form.paint);
         if at == 0 {
             line(out, &format!("{columns}  {part}"));
         } else {
             line(out, &format!("{:indent$}  {part}", "", indent = indent));
         }
     }
-    if form.wide && text != words {
+    if form.columns == Columns::All && text != words {
         for part in wrap(&text, width + 2) {
             line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
         }
@@ -144,25 +208,28 @@ fn rule(
 
 /// A blank at which no line is broken.
 const NO_BREAK: char = '\u{a0}';
+/// What happens is kept on one line with its arrow, unless it is longer than this.
+const TOGETHER: usize = 40;
 
-/// Keeps what happens together with its arrow on one line.
-fn unbroken(words: &str) -> String {
-    match words.split_once('→') {
-        Some((who, what)) => format!("{who}→{}", what.replace(' ', "\u{a0}")),
-        None => words.to_owned(),
-    }
+/// Keeps what happens together with its arrow on one line, if it fits there.
+fn unbroken(told: &Told, width: usize) -> String {
+    let (who, what) = (escape(&told.who), escape(&told.what));
+    let whole = what.chars().count() <= TOGETHER.min(width.saturating_sub(1));
+    let what = if whole { what.replace(' ', "\u{a0}") } else { what.into_owned() };
+    format!("{who} →{NO_BREAK}{what}")
 }
 
 /// What happens is what the eye looks for: the part behind the arrow gets the colour.
-fn paint_words(part: &str, at: usize, rule: &Rule, paint: Paint) -> String {
-    let label = if rule.redirects() { Some(Label::Redirect) } else { None };
-    match (part.split_once('→'), label) {
-        (Some((who, what)), Some(label)) => format!("{who}→{}", paint.text(label, what)),
-        (Some((who, what)), None) if what.trim() == "left alone" => {
-            format!("{who}→{}", paint.text(Label::Exempt, what))
-        }
-        (None, Some(label)) if at > 0 => paint.text(label, part),
-        _ => part.to_owned(),
+fn paint_words(part: &str, at: usize, outcome: Option<Outcome>, paint: Paint) -> String {
+    let label = match outcome {
+        Some(Outcome::Redirected) => Label::Redirect,
+        Some(Outcome::Exempt) => Label::Exempt,
+        _ => return part.to_owned(),
+    };
+    match part.split_once('→') {
+        Some((who, what)) => format!("{who}→{}", paint.text(label, what)),
+        None if at > 0 => paint.text(label, part),
+        None => part.to_owned(),
     }
 }
 

@@ -1,17 +1,65 @@
 //! The matches. To add one is to add a file and its line below.
 
 mod addrtype;
+mod ah;
+mod bpf;
+mod cgroup;
+mod cluster;
 mod comment;
+mod connbytes;
+mod connlabel;
+mod connlimit;
 mod connmark;
 mod conntrack;
+mod cpu;
+mod ct_helper;
+mod dccp;
+mod devgroup;
+pub(in crate::xt) mod dscp;
+mod ecn;
+mod esp;
+mod eui64;
+mod frag;
+mod hashlimit;
+mod host;
 mod icmp;
+mod ipcomp;
+mod iprange;
+mod ipv6header;
+mod ipvs;
+mod length;
+mod limit;
+mod mac;
 mod mark;
+mod mh;
 mod multiport;
+mod named;
+mod nfacct;
+mod opts;
+mod osf;
 mod owner;
+mod physdev;
+mod pkttype;
+mod policy;
+mod quota;
+mod rateest;
+mod realm;
+mod recent;
+mod rpfilter;
+mod rt;
+mod sctp;
 mod set;
 mod socket;
+mod span;
+mod srh;
 mod statistic;
+mod string;
 mod tcp;
+mod tcpmss;
+mod time;
+pub(in crate::xt) mod tos;
+mod ttl;
+mod u32;
 mod udp;
 
 use super::extension::{Extension, Given, Unknown};
@@ -19,17 +67,65 @@ use super::words::Words;
 use crate::packet::Condition;
 
 pub use addrtype::{Addrtype, Types};
+pub use ah::Ah;
+pub use bpf::{Bpf, Instruction};
+pub use cgroup::{Cgroup, Group};
+pub use cluster::Cluster;
 pub use comment::Comment;
+pub use connbytes::{Connbytes, Counted, Flow};
+pub use connlabel::Connlabel;
+pub use connlimit::Connlimit;
 pub use connmark::Connmark;
 pub use conntrack::Conntrack;
+pub use cpu::Cpu;
+pub use ct_helper::Helper;
+pub use dccp::Dccp;
+pub use devgroup::Devgroup;
+pub use dscp::Dscp;
+pub use ecn::Ecn;
+pub use esp::Esp;
+pub use eui64::Eui64;
+pub use frag::Frag;
+pub use hashlimit::{Hashlimit, Unit};
+pub use host::Host;
 pub use icmp::Icmp;
+pub use ipcomp::Ipcomp;
+pub use iprange::{Between, Iprange};
+pub use ipv6header::Ipv6header;
+pub use ipvs::{Ipvs, Method};
+pub use length::Length;
+pub use limit::Limit;
+pub use mac::Mac;
 pub use mark::Mark;
+pub use mh::Mh;
 pub use multiport::{Multiport, Side};
+pub use named::Named;
+pub use nfacct::Nfacct;
+pub use opts::{Dst, Hbh, OptionsHeader};
+pub use osf::Osf;
 pub use owner::{Ids, Owner};
+pub use physdev::Physdev;
+pub use pkttype::Pkttype;
+pub use policy::{Element, Policy};
+pub use quota::Quota;
+pub use rateest::{Rateest, Relation};
+pub use realm::Realm;
+pub use recent::{Recent, Task};
+pub use rpfilter::Rpfilter;
+pub use rt::Rt;
+pub use sctp::{Chunk, Chunks, Quantity, Sctp};
 pub use set::{Count, Set, Than};
 pub use socket::Socket;
-pub use statistic::Statistic;
+pub use span::Span;
+pub use srh::Srh;
+pub use statistic::{Pick, Statistic};
+pub use string::Search;
 pub use tcp::{Ports, Tcp};
+pub use tcpmss::Tcpmss;
+pub use time::Time;
+pub use tos::Tos;
+pub use ttl::{Comparison, Hl, Hops, Ttl};
+pub use u32::{Step, Test, U32};
 pub use udp::Udp;
 
 /// What a match can say beyond its bytes and text.
@@ -45,14 +141,20 @@ trait Matching: Extension {
     }
 }
 
+/// How a match is held: in place, or `in Box` where its value is large. A rule with many matches must stay small.
+macro_rules! held {
+    ($known:ident) => { $known };
+    ($known:ident in $holder:ident) => { $holder<$known> };
+}
+
 macro_rules! all_matches {
-    ($($known:ident),+ $(,)?) => {
+    ($($known:ident $(in $holder:ident)?),+ $(,)?) => {
         /// A match of a rule.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Match {
-            $(#[doc = concat!("`", stringify!($known), "`")] $known($known),)+
+            $(#[doc = concat!("`", stringify!($known), "`")] $known(held!($known $(in $holder)?)),)+
             /// One that is not understood.
-            Unknown(Unknown),
+            Unknown(Box<Unknown>),
         }
 
         impl Match {
@@ -60,9 +162,9 @@ macro_rules! all_matches {
             #[must_use]
             pub fn decode(name: &str, revision: u8, data: &[u8], ipv6: bool) -> Self {
                 $(if $known::NAMES.contains(&name) && let Some(known) = $known::decode(revision, data, ipv6) {
-                    return Self::$known(known);
+                    return Self::$known(known.into());
                 })+
-                Self::Unknown(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() })
+                Self::Unknown(Box::new(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() }))
             }
 
             /// The options that the match of this name takes; `None` for an unknown one.
@@ -75,7 +177,7 @@ macro_rules! all_matches {
             /// From its options as text; `None` when name or value is not understood.
             #[must_use]
             pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
-                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::$known); })+
+                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(|known| Self::$known(known.into())); })+
                 None
             }
 
@@ -97,7 +199,7 @@ macro_rules! all_matches {
                         known.save(out);
                     })+
                     Self::Unknown(unknown) => {
-                        out.push_str(if matches!(unknown, Unknown::Text { .. }) { " -m " } else { " " });
+                        out.push_str(if matches!(**unknown, Unknown::Text { .. }) { " -m " } else { " " });
                         out.push_str(&unknown.save("match"));
                     }
                 }
@@ -122,8 +224,10 @@ macro_rules! all_matches {
             pub fn condition(&self) -> Condition {
                 match self {
                     $(Self::$known(known) => known.condition(),)+
-                    Self::Unknown(Unknown::Native { condition, .. }) => condition.clone(),
-                    Self::Unknown(unknown) => Condition::Opaque(unknown.describe("match")),
+                    Self::Unknown(unknown) => match &**unknown {
+                        Unknown::Native { condition, .. } => condition.clone(),
+                        unknown => Condition::Opaque(unknown.describe("match")),
+                    },
                 }
             }
 
@@ -131,7 +235,7 @@ macro_rules! all_matches {
             pub fn explain(&self, words: &mut Words) {
                 match self {
                     $(Self::$known(known) => known.explain(words),)+
-                    Self::Unknown(unknown) => words.also(format!("if {}", match unknown {
+                    Self::Unknown(unknown) => words.also(format!("if {}", match &**unknown {
                         Unknown::Bytes { .. } => unknown.save("match"),
                         Unknown::Native { text, .. } => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
@@ -142,4 +246,30 @@ macro_rules! all_matches {
     };
 }
 
-all_matches!(Addrtype, Comment, Connmark, Conntrack, Icmp, Mark, Multiport, Owner, Set, Socket, Statistic, Tcp, Udp);
+/// Rules are many, and most have two or three matches.
+const _: () = assert!(size_of::<Match>() <= 40);
+
+all_matches!(
+    Addrtype, Ah in Box, Bpf, Cgroup, Cluster, Comment, Connbytes, Connlabel, Connlimit, Connmark, Conntrack in Box, Cpu,
+    Dccp in Box, Devgroup in Box, Dscp, Dst in Box, Ecn, Esp, Eui64, Frag in Box, Hashlimit in Box, Hbh in Box, Helper, Hl, Icmp,
+    Ipcomp, Iprange in Box, Ipv6header, Ipvs in Box, Length, Limit, Mac, Mark, Mh, Multiport, Nfacct, Osf in Box, Owner,
+    Physdev in Box, Pkttype, Policy in Box, Quota, Rateest in Box, Realm, Recent in Box, Rpfilter, Rt in Box, Sctp in Box,
+    Search in Box, Set in Box, Socket, Srh in Box, Statistic, Tcp, Tcpmss, Time, Tos, Ttl, U32 in Box, Udp,
+);
+
+impl Match {
+    /// Whether the match makes the kernel track connections.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        matches!(
+            self,
+            Self::Cluster(_)
+                | Self::Connbytes(_)
+                | Self::Connlabel(_)
+                | Self::Connlimit(_)
+                | Self::Connmark(_)
+                | Self::Conntrack(_)
+                | Self::Helper(_)
+        )
+    }
+}

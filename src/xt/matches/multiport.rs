@@ -1,10 +1,10 @@
 //! `-m multiport`: up to fifteen ports, a range counting two (`struct xt_multiport_v1`).
 
-use super::tcp::port;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
 use crate::xt::ip::protocol_name;
+use crate::xt::services::port;
 
 /// Which end's port is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
 use crate::xt::ip::put_number;
+use crate::xt::services::port;
 
 /// A range of ports, ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The whole range means that nothing is asked, unless it is negated (then nothing matches, and it is kept).
+    /// The whole range means that nothing is asked, unless it is negated (then nothing matches, though no text says so).
     pub(super) fn new(negated: bool, from: u16, to: u16) -> Option<Self> {
         (negated || (from, to) != (0, u16::MAX)).then_some(Self { negated, from, to })
     }
@@ -31,6 +32,9 @@ impl Ports {
     }
 
     pub(super) fn save(self, option: &str, out: &mut String) {
+        if (self.from, self.to) == (0, u16::MAX) {
+            return;
+        }
         out.push_str(if self.negated { " ! " } else { " " });
         out.push_str(option);
         out.push(' ');
@@ -46,19 +50,30 @@ impl Ports {
     }
 
     pub(super) fn condition(self, field: Field) -> Condition {
-        Condition::Range(field, self.from.into(), self.to.into()).negated_if(self.negated)
+        Condition::Range(field, self.from.into(), self.to.into()).negated_where_present(field, self.negated)
     }
 }
 
-/// A port by number, or by one of the few names that rules in the field use.
-pub(super) fn port(text: &str) -> Option<u16> {
-    text.parse().ok().or(match text {
-        "ssh" => Some(22),
-        "domain" => Some(53),
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    })
+/// What two tests of ports ask, `pair` as in [`Tcp`].
+pub(super) fn port_conditions(source: Option<Ports>, destination: Option<Ports>, pair: bool) -> Vec<Condition> {
+    let all = [(source, Field::SourcePort), (destination, Field::DestinationPort)];
+    let all = all.into_iter().filter_map(|(ports, field)| Some((ports?, field)));
+    if pair {
+        let both = all.map(|(ports, field)| Ports { negated: false, ..ports }.condition(field)).collect();
+        let present = Condition::Has(Field::SourcePort);
+        return vec![present, Condition::All(both).negated_if(true)];
+    }
+    all.map(|(ports, field)| ports.condition(field)).collect()
+}
+
+pub(super) fn port_words(source: Option<Ports>, destination: Option<Ports>, pair: bool, words: &mut Words) {
+    if let (true, Some(source), Some(destination)) = (pair, source, destination) {
+        return words.also(format!("not both from port {} and to port {}", source.text('–'), destination.text('–')));
+    }
+    words.ports(
+        source.map(|ports| (ports.negated, ports.text('–'))),
+        destination.map(|ports| (ports.negated, ports.text('–'))),
+    );
 }
 
 /// Tests of a TCP header.
@@ -72,6 +87,8 @@ pub struct Tcp {
     pub flags: Option<(bool, u8, u8)>,
     /// `--tcp-option`: negated, kind.
     pub option: Option<(bool, u8)>,
+    /// Both ports are negated, and a packet fails that has both: iptables-nft compares them in one go.
+    pub pair: bool,
 }
 
 const FLAGS: [(u8, &str); 6] = [(1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG")];
@@ -114,6 +131,7 @@ impl Extension for Tcp {
             destination: Ports::new(negations & 2 != 0, layout.u16(4)?, layout.u16(6)?),
             flags: (mask != 0 || negations & 4 != 0).then_some((negations & 4 != 0, mask, set)),
             option: (option != 0 || negations & 8 != 0).then_some((negations & 8 != 0, option)),
+            pair: false,
         })
     }
 
@@ -155,19 +173,19 @@ impl Extension for Tcp {
 
 impl Matching for Tcp {
     fn condition(&self) -> Condition {
-        let mut all = Vec::new();
-        all.extend(self.source.map(|ports| ports.condition(Field::SourcePort)));
-        all.extend(self.destination.map(|ports| ports.condition(Field::DestinationPort)));
-        all.extend(self.flags.map(|_| Condition::Opaque("TCP flags".into())));
-        all.extend(self.option.map(|_| Condition::Opaque("TCP options".into())));
+        let mut all = port_conditions(self.source, self.destination, self.pair);
+        all.extend(self.flags.map(|(negated, mask, set)| {
+            let condition = Condition::Masked { field: Field::TcpFlags, mask: mask.into(), value: set.into() };
+            condition.negated_where_present(Field::TcpFlags, negated)
+        }));
+        all.extend(
+            self.option.map(|(negated, kind)| Condition::Opaque(format!("TCP option {kind}")).negated_if(negated)),
+        );
         Condition::All(all)
     }
 
     fn explain(&self, words: &mut Words) {
-        words.ports(
-            self.source.map(|ports| (ports.negated, ports.text('–'))),
-            self.destination.map(|ports| (ports.negated, ports.text('–'))),
-        );
+        port_words(self.source, self.destination, self.pair, words);
         if let Some((negated, mask, set)) = self.flags {
             let not = if negated { "not " } else { "" };
             words.also(format!("with {not}{} of flags {}", flag_names(set), flag_names(mask)));
@@ -181,6 +199,7 @@ impl Matching for Tcp {
         let not = |negated: bool| if negated { "!= " } else { "" };
         let mut parts: Vec<String> = Vec::new();
         for (side, ports) in [("sport", self.source), ("dport", self.destination)] {
+            let ports = ports.filter(|ports| (ports.from, ports.to) != (0, u16::MAX));
             parts.extend(ports.map(|ports| format!("tcp {side} {}{}", not(ports.negated), ports.text('-'))));
         }
         if let Some((negated, kind)) = self.option {
@@ -195,6 +214,9 @@ impl Matching for Tcp {
                 // Without options iptables-nft writes flags as nft would.
                 (0, false, None) => format!("tcp flags ! {}", names(mask)),
                 (0, true, None) => format!("tcp flags {}", names(mask)),
+                (set, negated, None) if set == mask && mask.is_power_of_two() => {
+                    format!("tcp flags & {} {} {}", names(mask), if negated { "!=" } else { "==" }, names(set))
+                }
                 _ => format!("tcp flags {}{} / {}", not(negated), names(set), names(mask)),
             });
         }

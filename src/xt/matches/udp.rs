@@ -1,7 +1,7 @@
 //! `-m udp`: ports (`struct xt_udp`, revision 0).
 
+use super::tcp::{port_conditions, port_words};
 use super::{Condition, Extension, Given, Matching, Ports, Words};
-use crate::packet::Field;
 use crate::xt::bytes::Layout;
 
 /// Tests of a UDP header.
@@ -11,6 +11,8 @@ pub struct Udp {
     pub source: Option<Ports>,
     /// `--dport`
     pub destination: Option<Ports>,
+    /// Both ports are negated, and a packet fails that has both: iptables-nft compares them in one go.
+    pub pair: bool,
 }
 
 impl Extension for Udp {
@@ -27,6 +29,7 @@ impl Extension for Udp {
         Some(Self {
             source: Ports::new(negations & 1 != 0, layout.u16(0)?, layout.u16(2)?),
             destination: Ports::new(negations & 2 != 0, layout.u16(4)?, layout.u16(6)?),
+            pair: false,
         })
     }
 
@@ -53,23 +56,18 @@ impl Extension for Udp {
 
 impl Matching for Udp {
     fn condition(&self) -> Condition {
-        let mut all = Vec::new();
-        all.extend(self.source.map(|ports| ports.condition(Field::SourcePort)));
-        all.extend(self.destination.map(|ports| ports.condition(Field::DestinationPort)));
-        Condition::All(all)
+        Condition::All(port_conditions(self.source, self.destination, self.pair))
     }
 
     fn explain(&self, words: &mut Words) {
-        words.ports(
-            self.source.map(|ports| (ports.negated, ports.text('–'))),
-            self.destination.map(|ports| (ports.negated, ports.text('–'))),
-        );
+        port_words(self.source, self.destination, self.pair, words);
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {
         let not = |negated: bool| if negated { "!= " } else { "" };
         let sides = [("sport", self.source), ("dport", self.destination)];
         let parts = sides.into_iter().filter_map(|(side, ports)| {
+            let ports = ports.filter(|ports| (ports.from, ports.to) != (0, u16::MAX));
             ports.map(|ports| format!("udp {side} {}{}", not(ports.negated), ports.text('-')))
         });
         Some(parts.collect::<Vec<_>>().join(" "))

@@ -33,10 +33,10 @@ impl Targeting for Dnat {
     }
 
     fn explain(&self) -> String {
-        format!("sent to {}", self.0.text())
+        format!("sent to {}", self.0.words())
     }
 
     fn nft(&self) -> Option<String> {
-        Some(self.0.nft_text("dnat"))
+        self.0.nft_text("dnat")
     }
 }

@@ -25,6 +25,16 @@ const FLAGS: [(u8, &str); 5] = [
     (32, "--log-macdecode"),
 ];
 
+/// The same in words.
+const DETAILS: [(u8, &str); 5] =
+    [(1, "TCP sequence numbers"), (2, "TCP options"), (4, "IP options"), (8, "UID"), (32, "MAC addresses")];
+
+/// All of them.
+const ALL: u8 = 0x2f;
+
+/// The level that is meant where none is named.
+const WARNING: u8 = 4;
+
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"];
 
 impl Extension for Log {
@@ -40,21 +50,22 @@ impl Extension for Log {
     ];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
+        let layout = Layout::of(data, 32)?;
         let flags = layout.u8(1)?;
-        let known = FLAGS.iter().fold(0, |bits, (bit, _)| bits | bit);
-        (revision == 0 && flags & !known == 0)
-            .then(|| Some(Self { level: layout.u8(0)?, flags, prefix: layout.text(2, 30)? }))?
+        let level = layout.u8(0).filter(|level| *level < 8)?;
+        (revision == 0 && flags & !ALL == 0).then(|| Some(Self { level, flags, prefix: layout.name(2, 30)? }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        let mut log = Self { level: 4, flags: 0, prefix: String::new() };
+        let mut log = Self { level: WARNING, flags: 0, prefix: String::new() };
         for given in options {
             match given.name {
                 "--log-prefix" => log.prefix = given.value().to_owned(),
                 "--log-level" => {
-                    let named = LEVELS.iter().position(|name| *name == given.value());
-                    log.level = named.map_or_else(|| given.value().parse().ok(), |level| u8::try_from(level).ok())?;
+                    let name = given.value();
+                    let named = if name == "panic" { Some(0) } else { LEVELS.iter().position(|known| *known == name) };
+                    let level = named.map_or_else(|| name.parse().ok(), |level| u8::try_from(level).ok());
+                    log.level = level.filter(|level| *level < 8)?;
                 }
                 flag => log.flags |= FLAGS.iter().find(|(_, name)| *name == flag)?.0,
             }
@@ -67,7 +78,7 @@ impl Extension for Log {
         if !self.prefix.is_empty() {
             write!(out, " --log-prefix {}", quote(&self.prefix)).ok();
         }
-        if self.level != 4 {
+        if self.level != WARNING {
             write!(out, " --log-level {}", self.level).ok();
         }
         for (_, name) in FLAGS.iter().filter(|(bit, _)| self.flags & bit != 0) {
@@ -82,7 +93,19 @@ impl Targeting for Log {
     }
 
     fn explain(&self) -> String {
-        "logged by the kernel".to_owned()
+        let mut out = "logged by the kernel".to_owned();
+        if !self.prefix.is_empty() {
+            out.push_str(&format!(" as “{}”", self.prefix));
+        }
+        if let Some(level) = LEVELS.get(usize::from(self.level)).filter(|_| self.level != WARNING) {
+            out.push_str(&format!(", level {level}"));
+        }
+        let with: Vec<&str> =
+            DETAILS.into_iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| name).collect();
+        if !with.is_empty() {
+            out.push_str(&format!(", with {}", with.join(", ")));
+        }
+        out
     }
 
     fn nft(&self) -> Option<String> {
@@ -91,8 +114,12 @@ impl Targeting for Log {
         if !self.prefix.is_empty() {
             out.push_str(&format!(" prefix \"{}\"", self.prefix));
         }
-        if self.level != 4 {
+        if self.level != WARNING {
             out.push_str(&format!(" level {}", LEVELS.get(usize::from(self.level))?));
+        }
+        if self.flags == ALL {
+            out.push_str(" flags all");
+            return Some(out);
         }
         out.push_str(match self.flags & 3 {
             1 => " flags tcp sequence",

@@ -20,12 +20,12 @@ impl Extension for MarkTarget {
         &[("--set-xmark", 1), ("--set-mark", 1), ("--and-mark", 1), ("--or-mark", 1), ("--xor-mark", 1)];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
+        let layout = Layout::of(data, 8)?;
         (revision == 2).then(|| Some(Self { value: layout.u32(0)?, mask: layout.u32(4)? }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        set_mark(options.first()?).map(|(value, mask)| Self { value, mask })
+        set_mark(options.last()?).map(|(value, mask)| Self { value, mask })
     }
 
     fn save(&self, out: &mut String) {

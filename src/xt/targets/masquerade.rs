@@ -28,14 +28,15 @@ impl Extension for Masquerade {
 
 impl Targeting for Masquerade {
     fn effect(&self) -> Effect {
-        Effect::Source
+        Effect::OutgoingSource(self.0)
     }
 
     fn explain(&self) -> String {
-        "source becomes the outgoing device's address".to_owned()
+        let ports = self.0.ports.map_or(String::new(), |ports| format!(", port {}", ports.text()));
+        format!("source becomes the outgoing device's address{ports}{}", self.0.manner())
     }
 
     fn nft(&self) -> Option<String> {
-        Some(self.0.nft_text("masquerade"))
+        self.0.nft_text("masquerade")
     }
 }

@@ -1,96 +1,86 @@
 //! The targets. To add one is to add a file and its line below.
 
+mod audit;
+mod checksum;
+mod classify;
+mod clusterip;
 mod connmark;
+mod connsecmark;
 mod ct;
 mod dnat;
+mod dnpt;
+mod dscp;
+mod ecn;
+mod effect;
+mod hl;
+mod hmark;
+mod idletimer;
+mod led;
 mod log;
 mod mark;
 mod masquerade;
 mod nat_range;
+mod netmap;
 mod nflog;
+mod nfqueue;
+mod rateest;
 mod redirect;
 mod reject;
+mod secmark;
 mod set;
 mod snat;
+mod snpt;
+mod synproxy;
+mod tcpmss;
+mod tcpoptstrip;
+mod tee;
+mod tos;
 mod tproxy;
 mod trace;
-
-use std::net::IpAddr;
+mod ttl;
+mod ulog;
 
 use super::extension::{Extension, Given, Unknown};
 
+pub use audit::{Audit, Recorded};
+pub use checksum::Checksum;
+pub use classify::Classify;
+pub use clusterip::{Clusterip, HashMode, NewCluster};
 pub use connmark::{ConnmarkTarget, Mode};
-pub use ct::{Ct, Direction};
+pub use connsecmark::Connsecmark;
+pub use ct::{Ct, Direction, Zone};
 pub use dnat::Dnat;
+pub use dnpt::{Dnpt, Prefixes};
+pub use dscp::DscpTarget;
+pub use ecn::EcnTarget;
+pub use effect::{Effect, Hops, Shift};
+pub use hl::HlTarget;
+pub use hmark::Hmark;
+pub use idletimer::Idletimer;
+pub use led::Led;
 pub use log::Log;
 pub use mark::MarkTarget;
 pub use masquerade::Masquerade;
 pub use nat_range::{NatRange, PortRange};
+pub use netmap::Netmap;
 pub use nflog::Nflog;
+pub use nfqueue::Nfqueue;
+pub use rateest::RateestTarget;
 pub use redirect::Redirect;
 pub use reject::Reject;
+pub use secmark::Secmark;
 pub use set::{Mapped, SetTarget};
 pub use snat::Snat;
+pub use snpt::Snpt;
+pub use synproxy::Synproxy;
+pub use tcpmss::TcpmssTarget;
+pub use tcpoptstrip::Tcpoptstrip;
+pub use tee::Tee;
+pub use tos::TosTarget;
 pub use tproxy::Tproxy;
 pub use trace::Trace;
-
-/// What a target does to a packet, as far as an evaluator needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Destination becomes the machine itself, at these ports (none: the port stays).
-    Redirect(Option<PortRange>),
-    /// Destination becomes this.
-    Destination(NatRange),
-    /// Source becomes another; the destination stays.
-    Source,
-    /// The packet is given to a transparent socket on this port (and address), and gets these mark bits.
-    Transparent {
-        /// Port of the socket, 0 for the packet's own.
-        port: u16,
-        /// Address of the socket, unspecified for the receiving interface's.
-        address: IpAddr,
-        /// Mark bits set.
-        mark: u32,
-        /// Mark bits changed.
-        mask: u32,
-    },
-    /// The packet's mark becomes `(mark & !mask) ^ value`; the packet goes on.
-    Mark {
-        /// Bits flipped in.
-        value: u32,
-        /// Bits cleared first.
-        mask: u32,
-    },
-    /// The connection's mark becomes `(mark & !mask) ^ value`; the packet goes on.
-    ConnectionMark {
-        /// Bits flipped in.
-        value: u32,
-        /// Bits cleared first.
-        mask: u32,
-    },
-    /// The connection's mark becomes `(mark & !connection_mask) ^ (packet's & packet_mask)`; the packet goes on.
-    SavedMark {
-        /// Bits of the connection's mark.
-        connection_mask: u32,
-        /// Bits of the packet's mark.
-        packet_mask: u32,
-    },
-    /// The packet's mark becomes `(mark & !packet_mask) ^ (connection's & connection_mask)`; the packet goes on.
-    RestoredMark {
-        /// Bits of the connection's mark.
-        connection_mask: u32,
-        /// Bits of the packet's mark.
-        packet_mask: u32,
-    },
-    /// The packet goes on unchanged, as far as an evaluator can tell.
-    Continue,
-    /// Tracking is switched off for the packet: no translation will happen.
-    Untracked,
-    /// Dropped, or refused with an answer.
-    Stop,
-    /// Not known.
-    Opaque(String),
-}
+pub use ttl::TtlTarget;
+pub use ulog::Ulog;
 
 /// What a target can say beyond its bytes and text.
 trait Targeting: Extension {
@@ -105,13 +95,25 @@ trait Targeting: Extension {
 }
 
 macro_rules! all_targets {
-    ($($known:ident),+ $(,)?) => {
+    ($($known:ident: $kept:ty),+ $(,)?) => {
         /// The target of a rule.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Target {
-            $(#[doc = concat!("`", stringify!($known), "`")] $known($known),)+
+            $(#[doc = concat!("`", stringify!($known), "`")] $known($kept),)+
             /// One that is not understood.
-            Unknown(Unknown),
+            Unknown(Box<Unknown>),
+        }
+
+        $(impl From<$known> for Target {
+            fn from(known: $known) -> Self {
+                Self::$known(known.into())
+            }
+        })+
+
+        impl From<Unknown> for Target {
+            fn from(unknown: Unknown) -> Self {
+                Self::Unknown(unknown.into())
+            }
         }
 
         impl Target {
@@ -119,9 +121,9 @@ macro_rules! all_targets {
             #[must_use]
             pub fn decode(name: &str, revision: u8, data: &[u8], ipv6: bool) -> Self {
                 $(if $known::NAMES.contains(&name) && let Some(known) = $known::decode(revision, data, ipv6) {
-                    return Self::$known(known);
+                    return Self::from(known);
                 })+
-                Self::Unknown(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() })
+                Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() }.into()
             }
 
             /// The options that the target of this name takes; `None` for an unknown one.
@@ -134,7 +136,7 @@ macro_rules! all_targets {
             /// From its options as text; `None` when name or value is not understood.
             #[must_use]
             pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
-                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::$known); })+
+                $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::from); })+
                 None
             }
 
@@ -156,7 +158,7 @@ macro_rules! all_targets {
                         known.save(out);
                     })+
                     Self::Unknown(unknown) => {
-                        out.push_str(if matches!(unknown, Unknown::Text { .. }) { " -j " } else { " " });
+                        out.push_str(if matches!(**unknown, Unknown::Text { .. }) { " -j " } else { " " });
                         out.push_str(&unknown.save("target"));
                     }
                 }
@@ -190,26 +192,56 @@ macro_rules! all_targets {
             pub fn explain(&self) -> String {
                 match self {
                     $(Self::$known(known) => known.explain(),)+
-                    Self::Unknown(unknown @ (Unknown::Bytes { .. } | Unknown::Native { .. })) => unknown.save("target"),
-                    Self::Unknown(unknown) => format!("[unknown target {}]", unknown.save("target")),
+                    Self::Unknown(unknown) => match **unknown {
+                        Unknown::Bytes { .. } | Unknown::Native { .. } => unknown.save("target"),
+                        Unknown::Text { .. } => format!("[unknown target {}]", unknown.save("target")),
+                    },
                 }
             }
         }
     };
 }
 
+// What is larger than a few words stands in a box: a rule set holds very many targets, most of them small.
 all_targets!(
-    ConnmarkTarget,
-    Ct,
-    Dnat,
-    Log,
-    MarkTarget,
-    Masquerade,
-    Nflog,
-    Redirect,
-    Reject,
-    SetTarget,
-    Snat,
-    Tproxy,
-    Trace
+    Audit: Audit,
+    Checksum: Checksum,
+    Classify: Classify,
+    Clusterip: Clusterip,
+    ConnmarkTarget: ConnmarkTarget,
+    Connsecmark: Connsecmark,
+    Ct: Box<Ct>,
+    Dnat: Box<Dnat>,
+    Dnpt: Dnpt,
+    DscpTarget: DscpTarget,
+    EcnTarget: EcnTarget,
+    HlTarget: HlTarget,
+    Hmark: Box<Hmark>,
+    Idletimer: Idletimer,
+    Led: Led,
+    Log: Log,
+    MarkTarget: MarkTarget,
+    Masquerade: Box<Masquerade>,
+    Netmap: Netmap,
+    Nflog: Box<Nflog>,
+    Nfqueue: Nfqueue,
+    RateestTarget: RateestTarget,
+    Redirect: Box<Redirect>,
+    Reject: Reject,
+    Secmark: Secmark,
+    SetTarget: Box<SetTarget>,
+    Snat: Box<Snat>,
+    Snpt: Snpt,
+    Synproxy: Synproxy,
+    TcpmssTarget: TcpmssTarget,
+    Tcpoptstrip: Tcpoptstrip,
+    Tee: Box<Tee>,
+    TosTarget: TosTarget,
+    Tproxy: Tproxy,
+    Trace: Trace,
+    TtlTarget: TtlTarget,
+    Ulog: Box<Ulog>,
 );
+
+const _: () = assert!(size_of::<Target>() <= 40, "a target of every rule is kept");
+const _: () = assert!(size_of::<super::Action>() <= 40, "an action of every rule is kept");

@@ -37,8 +37,10 @@ pub struct NatRange {
     pub addresses: Option<(IpAddr, IpAddr)>,
     /// Ports.
     pub ports: Option<PortRange>,
-    /// `NF_NAT_RANGE_*` bits beyond those two.
+    /// `NF_NAT_RANGE_*` bits beyond those that say which of the others are there.
     pub flags: u32,
+    /// The port that becomes the first one, the next one the second and so on (`--to-destination :1000-2000/5000`).
+    pub base: Option<u16>,
 }
 
 /// `NF_NAT_RANGE_*`.
@@ -47,11 +49,12 @@ const PROTO_SPECIFIED: u32 = 2;
 const RANDOM: u32 = 4;
 const PERSISTENT: u32 = 8;
 const FULLY_RANDOM: u32 = 16;
+const PROTO_OFFSET: u32 = 32;
 
 impl NatRange {
     /// The IPv4 structure: a count (1), then flags, addresses and ports.
     fn decode_v4(data: &[u8]) -> Option<Self> {
-        let layout = Layout(data);
+        let layout = Layout::of(data, 20)?;
         if layout.u32(0)? != 1 {
             return None;
         }
@@ -59,11 +62,21 @@ impl NatRange {
         Self::from_parts(layout.u32(4)?, addresses, (layout.be16(16)?, layout.be16(18)?))
     }
 
-    /// The structure for both families: flags, two addresses of sixteen bytes, ports.
-    fn decode_any(data: &[u8], ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
-        let address = |at| if ipv6 { layout.v6(at) } else { layout.v4(at) };
-        Self::from_parts(layout.u32(0)?, (address(4)?, address(20)?), (layout.be16(36)?, layout.be16(38)?))
+    /// The structure for both families: flags, two addresses of sixteen bytes, ports, and in its second form the base.
+    fn decode_any(data: &[u8], ipv6: bool, second: bool) -> Option<Self> {
+        let layout = Layout::of(data, if second { 42 } else { 40 })?;
+        let address = |at| layout.address(at, ipv6);
+        let flags = layout.u32(0)?;
+        let shifted = second && flags & PROTO_OFFSET != 0;
+        let flags = if shifted { flags & !PROTO_OFFSET } else { flags };
+        let ports = (layout.be16(36)?, layout.be16(38)?);
+        let range = Self::from_parts(flags, (address(4)?, address(20)?), ports)?;
+        match (shifted, range.ports) {
+            (false, _) => Some(range),
+            // A base is written behind a range of ports.
+            (true, Some(ports)) if ports.from != ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
+            (true, _) => None,
+        }
     }
 
     fn from_parts(flags: u32, addresses: (IpAddr, IpAddr), ports: (u16, u16)) -> Option<Self> {
@@ -74,6 +87,7 @@ impl NatRange {
             addresses: (flags & MAP_IPS != 0).then_some(addresses),
             ports: (flags & PROTO_SPECIFIED != 0).then_some(PortRange { from: ports.0, to: ports.1 }),
             flags: flags & !(MAP_IPS | PROTO_SPECIFIED),
+            base: None,
         })
     }
 
@@ -96,20 +110,53 @@ impl NatRange {
             if from.is_ipv6() && self.ports.is_some() { format!("[{range}]") } else { range }
         });
         match self.ports {
-            Some(ports) => format!("{address}:{}", ports.text()),
+            Some(ports) => {
+                format!("{address}:{}{}", ports.text(), self.base.map_or(String::new(), |base| format!("/{base}")))
+            }
             None => address,
         }
     }
 
-    /// `dnat to 10.0.0.1:80 random,persistent`
-    pub(super) fn nft_text(&self, word: &str) -> String {
+    /// The same, and how the choice among several is made.
+    pub(super) fn words(&self) -> String {
+        let ports = self.ports.map(|ports| {
+            let base = self.base.map_or(String::new(), |base| format!(", shifted from {base} on"));
+            match self.addresses {
+                None => format!("port {}{base}", ports.text()),
+                Some(_) => base,
+            }
+        });
+        let plain = Self { base: None, ..*self }.text();
+        let ends = match (self.addresses, ports) {
+            (None, Some(ports)) => ports,
+            (Some(_), Some(base)) => format!("{plain}{base}"),
+            _ => plain,
+        };
+        format!("{ends}{}", self.manner())
+    }
+
+    /// `, at random`
+    pub(super) fn manner(&self) -> String {
+        const MANNERS: [(u32, &str); 3] = [
+            (RANDOM, ", port at random"),
+            (FULLY_RANDOM, ", port fully at random"),
+            (PERSISTENT, ", the same for each client"),
+        ];
+        MANNERS.into_iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, words)| words).collect()
+    }
+
+    /// `dnat to 10.0.0.1:80 random,persistent`; nft has no words for shifted ports.
+    pub(super) fn nft_text(&self, word: &str) -> Option<String> {
+        if self.base.is_some() {
+            return None;
+        }
         let to = self.text();
         let to = if to.is_empty() { to } else { format!(" to {to}") };
         let flags = [(RANDOM, "random"), (FULLY_RANDOM, "fully-random"), (PERSISTENT, "persistent")];
         let flags: Vec<&str> =
             flags.into_iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| name).collect();
         let flags = if flags.is_empty() { String::new() } else { format!(" {}", flags.join(",")) };
-        format!("{word}{to}{flags}")
+        Some(format!("{word}{to}{flags}"))
     }
 
     fn parse_text(text: &str) -> Option<Self> {
@@ -118,7 +165,7 @@ impl NatRange {
         }
         if let Ok(whole) = text.parse::<SocketAddr>() {
             let ports = Some(PortRange { from: whole.port(), to: whole.port() });
-            return Some(Self { addresses: Some((whole.ip(), whole.ip())), ports, flags: 0 });
+            return Some(Self { addresses: Some((whole.ip(), whole.ip())), ports, ..Self::default() });
         }
         let (address, ports) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, rest)) => (address, rest.strip_prefix(':')),
@@ -132,11 +179,14 @@ impl NatRange {
                 Some((from.parse().ok()?, to.parse().ok()?))
             }
         };
-        let ports = match ports {
-            Some(ports) => Some(PortRange::parse(ports)?),
-            None => None,
+        let (ports, base) = match ports.map(|ports| ports.split_once('/').unwrap_or((ports, ""))) {
+            None => (None, None),
+            Some((ports, "")) => (Some(PortRange::parse(ports)?), None),
+            // A base shifts a range of ports.
+            Some((ports, base)) => (Some(PortRange::parse(ports).filter(|it| it.from < it.to)?), base.parse().ok()),
         };
-        Some(Self { addresses, ports, flags: 0 })
+        let parsed = Self { addresses, ports, flags: 0, base };
+        (text.contains('/') == base.is_some()).then_some(parsed)
     }
 
     fn save_flags(&self, out: &mut String) {
@@ -158,8 +208,7 @@ impl NatRange {
     pub(super) fn decode_end(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match revision {
             0 if !ipv6 => Self::decode_v4(data)?.with_an_end(),
-            // Revision 2 has one more field, the base of shifted port ranges; its flag is refused above.
-            1 | 2 => Self::decode_any(data, ipv6)?.with_an_end(),
+            1 | 2 => Self::decode_any(data, ipv6, revision == 2)?.with_an_end(),
             _ => None,
         }
     }
@@ -168,7 +217,7 @@ impl NatRange {
     pub(super) fn decode_ports(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match (revision, ipv6) {
             (0, false) => Self::decode_v4(data)?.without_address(),
-            (0, true) => Self::decode_any(data, true)?.without_address(),
+            (0, true) => Self::decode_any(data, true, false)?.without_address(),
             _ => None,
         }
     }

@@ -35,12 +35,13 @@ impl Extension for Nflog {
     ];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
-        let (length, limited) = (layout.u32(0)?, layout.u16(8)? & COPY_LENGTH != 0);
-        (revision == 0).then(|| {
+        let layout = Layout::of(data, 80)?;
+        let (length, flags) = (layout.u32(0)?, layout.u16(8)?);
+        let limited = flags & COPY_LENGTH != 0;
+        (revision == 0 && flags & !COPY_LENGTH == 0).then(|| {
             Some(Self {
                 group: layout.u16(4)?,
-                prefix: layout.text(12, 64)?,
+                prefix: layout.name(12, 64)?,
                 size: limited.then_some(length),
                 range: (!limited && length != 0).then_some(length),
                 threshold: layout.u16(6)?,
@@ -88,7 +89,21 @@ impl Targeting for Nflog {
     }
 
     fn explain(&self) -> String {
-        format!("logged to group {}", self.group)
+        let mut out = format!("logged to group {}", self.group);
+        // Writing to a String cannot fail.
+        if !self.prefix.is_empty() {
+            write!(out, " as “{}”", self.prefix).ok();
+        }
+        if let Some(size) = self.size {
+            write!(out, ", at most {size} bytes").ok();
+        }
+        if let Some(range) = self.range {
+            write!(out, ", whole (a range of {range} has no effect)").ok();
+        }
+        if self.threshold != 0 {
+            write!(out, ", {} at a time", self.threshold).ok();
+        }
+        out
     }
 
     fn nft(&self) -> Option<String> {

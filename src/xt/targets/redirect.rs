@@ -33,12 +33,12 @@ impl Targeting for Redirect {
 
     fn explain(&self) -> String {
         match self.0.ports {
-            Some(ports) => format!("proxy at {}", ports.text()),
-            None => "this pod itself, same port".to_owned(),
+            Some(ports) => format!("proxy at {}{}", ports.text(), self.0.manner()),
+            None => format!("this pod itself, same port{}", self.0.manner()),
         }
     }
 
     fn nft(&self) -> Option<String> {
-        Some(self.0.nft_text("redirect"))
+        self.0.nft_text("redirect")
     }
 }

@@ -36,18 +36,40 @@ const V6: [&str; 9] = [
     "icmp6-reject-route",
 ];
 
+/// Other names that iptables takes.
+const ALIASES_V4: [(&str, &str); 8] = [
+    ("net-unreach", "icmp-net-unreachable"),
+    ("host-unreach", "icmp-host-unreachable"),
+    ("proto-unreach", "icmp-proto-unreachable"),
+    ("port-unreach", "icmp-port-unreachable"),
+    ("net-prohib", "icmp-net-prohibited"),
+    ("host-prohib", "icmp-host-prohibited"),
+    ("tcp-rst", "tcp-reset"),
+    ("admin-prohib", "icmp-admin-prohibited"),
+];
+const ALIASES_V6: [(&str, &str); 6] = [
+    ("no-route", "icmp6-no-route"),
+    ("adm-prohibited", "icmp6-adm-prohibited"),
+    ("addr-unreach", "icmp6-addr-unreachable"),
+    ("port-unreach", "icmp6-port-unreachable"),
+    ("policy-fail", "icmp6-policy-fail"),
+    ("reject-route", "icmp6-reject-route"),
+];
+
 impl Extension for Reject {
     const NAMES: &'static [&'static str] = &["REJECT"];
     const OPTIONS: &'static [(&'static str, usize)] = &[("--reject-with", 1)];
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        let number = usize::try_from(Layout(data).u32(0)?).ok()?;
+        let number = usize::try_from(Layout::of(data, 4)?.u32(0)?).ok()?;
         let answer = *(if ipv6 { V6 } else { V4 }).get(number)?;
         (revision == 0 && !answer.is_empty()).then_some(Self { answer })
     }
 
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
         let wanted = options.first().map_or(if ipv6 { V6[4] } else { V4[3] }, Given::value);
+        let aliases: &[(&str, &str)] = if ipv6 { &ALIASES_V6 } else { &ALIASES_V4 };
+        let wanted = aliases.iter().find(|(alias, _)| *alias == wanted).map_or(wanted, |(_, name)| name);
         let names = if ipv6 { V6 } else { V4 };
         names.into_iter().find(|name| *name == wanted && !name.is_empty()).map(|answer| Self { answer })
     }

@@ -29,14 +29,14 @@ impl Extension for Snat {
 
 impl Targeting for Snat {
     fn effect(&self) -> Effect {
-        Effect::Source
+        Effect::Source(self.0)
     }
 
     fn explain(&self) -> String {
-        format!("source becomes {}", self.0.text())
+        format!("source becomes {}", self.0.words())
     }
 
     fn nft(&self) -> Option<String> {
-        Some(self.0.nft_text("snat"))
+        self.0.nft_text("snat")
     }
 }

@@ -25,7 +25,7 @@ impl Extension for Tproxy {
     const OPTIONS: &'static [(&'static str, usize)] = &[("--on-port", 1), ("--on-ip", 1), ("--tproxy-mark", 1)];
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        let layout = Layout(data);
+        let layout = Layout::of(data, if revision == 0 { 16 } else { 28 })?;
         let (mask, mark) = (layout.u32(0)?, layout.u32(4)?);
         let (address, port) = match (revision, ipv6) {
             (0, false) => (layout.v4(8)?, layout.be16(12)?),
@@ -41,8 +41,8 @@ impl Extension for Tproxy {
         let mut tproxy = Self { port: 0, address: unspecified, mark: 0, mask: 0 };
         for given in options {
             match given.name {
-                "--on-port" => tproxy.port = given.value().parse().ok()?,
-                "--on-ip" => tproxy.address = given.value().parse().ok()?,
+                "--on-port" => tproxy.port = given.number()?.try_into().ok()?,
+                "--on-ip" => tproxy.address = given.value().parse().ok().filter(|it: &IpAddr| it.is_ipv6() == ipv6)?,
                 _ => (tproxy.mark, tproxy.mask) = given.masked()?,
             }
         }
@@ -64,7 +64,12 @@ impl Targeting for Tproxy {
 
     fn explain(&self) -> String {
         // Bits that are not named stay as they are: without a mask nothing is marked.
-        let mark = if self.mask == 0 { String::new() } else { format!(", mark {:#x}", self.mark) };
-        format!("proxy at {} (transparent){mark}", self.port)
+        let mark = match (self.mark, self.mask) {
+            (0, 0) => String::new(),
+            (mark, u32::MAX) => format!(", mark {mark:#x}"),
+            (mark, mask) => format!(", mark bits {mark:#x}/{mask:#x}"),
+        };
+        let address = if self.address.is_unspecified() { String::new() } else { format!("{} ", self.address) };
+        format!("proxy at {address}{} (transparent){mark}", self.port)
     }
 }

@@ -10,8 +10,8 @@ impl Extension for Trace {
     const NAMES: &'static [&'static str] = &["TRACE"];
     const OPTIONS: &'static [(&'static str, usize)] = &[];
 
-    fn decode(revision: u8, _data: &[u8], _ipv6: bool) -> Option<Self> {
-        (revision == 0).then_some(Self)
+    fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
+        (revision == 0 && data.is_empty()).then_some(Self)
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
