@@ -373,6 +373,8 @@ fn read_table(
         }
         let parts = collect(socket, nf_tables::GET_ELEMENTS, netlink::DUMP, &request, nf_tables::elements)?;
         set.elements = parts.into_iter().flatten().collect();
+        // Who has them can count them.
+        set.count = None;
     }
     // Kernels older than such things do not know the question, and hold none.
     let known = |error: NftReadError| match error {

@@ -38,10 +38,10 @@ fn key_slots(set: &Set) -> Option<Vec<Slot>> {
     Some(Kind::of_key(set.key)?.into_iter().map(|kind| slot(set, KEY_ORDER, kind)).collect())
 }
 
-/// A set's elements in nft's words, one text each; `None` where a value has none.
+/// A set's elements in nft's words, one text each; `None` where a value has none, or they were not read.
 #[must_use]
 pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
-    elements_of(set, None, place)
+    elements_of(set, None, place).filter(|_| !set.unread)
 }
 
 /// The same; the kinds are those of the term that is looked up, where it is known.
@@ -222,14 +222,16 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
     for text in properties(set) {
         line(&text);
     }
-    let mut complete = whole && set.unknown.is_empty() && set.unknown_flags() == 0;
+    let mut complete = whole && !set.unread && set.unknown.is_empty() && set.unknown_flags() == 0;
     if set.unknown_flags() != 0 {
         line(&format!("[ flags 0x{:x} ]", set.unknown_flags()));
     }
     for attribute in &set.unknown {
         line(&attribute.text());
     }
-    if !set.elements.is_empty() {
+    if set.unread {
+        line("[ elements that were not read ]");
+    } else if !set.elements.is_empty() {
         match elements_of(set, type_of_slots(set, place).as_deref(), place) {
             Some(elements) if set.elements.iter().all(|element| element.unknown.is_empty()) => {
                 line(&format!("elements = {{ {} }}", wrapped(set, &elements)))
