@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::Match;
+use crate::packet::{Answer, Condition, Known, Packet};
 use crate::xt::{Action, IpPart, Rule, parse_rule, tokens};
 
 /// A payload that a kernel could hold, more or less: mostly zeros or mostly ones, with a few other bytes.
@@ -124,4 +125,75 @@ fn what_is_understood_reads_back_the_same() {
     }
     let never: Vec<_> = understood.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
     assert!(never.is_empty(), "no payload was understood of {never:?}: the test says nothing of them");
+}
+
+/// The condition of a match written as text, for IPv4.
+fn condition(text: &str) -> Condition {
+    let rules = parse_rule(&tokens(text).expect("words"), false, &|_| false).expect("a rule");
+    rules.into_iter().next().expect("a rule").condition()
+}
+
+#[test]
+fn a_packet_is_asked_what_the_kernel_asks() {
+    let known = Packet {
+        hop_limit: Known::Is(64),
+        length: Known::Is(1500),
+        traffic_class: Known::Is(0xb9),
+        tcp_flags: Known::Is(0x02),
+        icmp_type: Known::Absent,
+        source: Known::Is([10, 0, 0, 5].into()),
+        source_port: Known::Is(1234),
+        destination_port: Known::Is(80),
+        maximum_segment: Known::Absent,
+        source_mac: Known::Absent,
+        ..Packet::default()
+    };
+    let (yes, no, open) = (Answer::Yes, Answer::No, Answer::CannotKnow);
+    for (text, answer) in [
+        ("-m ttl --ttl-eq 64", yes),
+        ("-m ttl --ttl-lt 64", no),
+        ("-m ttl --ttl-gt 63", yes),
+        ("-m ttl --ttl-lt 0", no),
+        ("-m length --length 1501:", no),
+        ("-m length ! --length 1501:", yes),
+        ("-m dscp --dscp-class EF", yes),
+        ("-m dscp ! --dscp 46", no),
+        ("-m tos --tos 0xb9", yes),
+        ("-m ecn --ecn-ip-ect 1", yes),
+        ("-m tcp --tcp-flags SYN,ACK SYN", yes),
+        ("-m tcp ! --syn", no),
+        ("-m tcp --dport 80:90 ! --sport 1", yes),
+        ("-m multiport ! --ports 79,1234", no),
+        ("-m iprange --src-range 10.0.0.1-10.0.0.9", yes),
+        // What the packet has not is found neither equal nor different, unless the kernel says otherwise.
+        ("-m icmp ! --icmp-type 8", no),
+        ("-m mac ! --mac-source 00:00:00:00:00:01", no),
+        ("-m tcpmss ! --mss 5", yes),
+        // What is not known stays so.
+        ("-m cpu --cpu 0", open),
+        ("-m u32 --u32 0=0", open),
+        ("-m conntrack --ctorigdstport 80", open),
+    ] {
+        assert_eq!(condition(text).ask(&known), answer, "{text}");
+    }
+}
+
+#[test]
+fn without_a_connection_only_the_state_can_match() {
+    let untracked = Packet { state: Known::Is(1 << 8), ..Packet::default() };
+    for (text, answer) in [
+        ("-m conntrack --ctstate UNTRACKED", Answer::Yes),
+        ("-m conntrack ! --ctproto tcp", Answer::No),
+        ("-m conntrack --ctdir ORIGINAL", Answer::No),
+        // The kernel looks no further when there is no connection.
+        ("-m conntrack --ctstate UNTRACKED --ctproto tcp", Answer::Yes),
+        ("-m conntrack --ctstate NEW ! --ctproto tcp", Answer::No),
+    ] {
+        assert_eq!(condition(text).ask(&untracked), answer, "{text}");
+    }
+    let mut tracked = Packet { state: Known::Is(1 << 3), ..Packet::default() };
+    tracked.connection.original_destination_port = Known::Is(443);
+    tracked.connection.is_reply = Known::Is(false);
+    assert_eq!(condition("-m conntrack --ctorigdstport 440:450 --ctdir ORIGINAL").ask(&tracked), Answer::Yes);
+    assert_eq!(condition("-m conntrack ! --ctorigdstport 443").ask(&tracked), Answer::No);
 }
