@@ -293,7 +293,7 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
             name=$(printf 'a\\377')
             iptables-{backend} -A INPUT -p tcp -m recent --set --name $name -j DROP
             iptables-{backend} -A INPUT -p tcp -m helper --helper $name -m recent --rcheck --name $name -j DROP
-            iptables-{backend} -t nat -A PREROUTING -p tcp -j NETMAP --to 10.0.0.0/255.0.255.0"
+            iptables-{backend} -t mangle -A OUTPUT -p tcp -j LOG --log-prefix $name"
         ));
         let output = save();
         let note = String::from_utf8_lossy(&output.stderr);
@@ -303,7 +303,7 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         for part in [
             "match recent in PREip filter INPUT",
             "match helper in PREip filter INPUT",
-            "target NETMAP in PREip nat PREROUTING",
+            "target LOG in PREip mangle OUTPUT",
         ] {
             assert_eq!(note.matches(&part.replace("PRE", prefix)).count(), 1, "{note}");
         }

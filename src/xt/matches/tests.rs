@@ -76,6 +76,22 @@ fn is_cut_short(part: &Match) -> bool {
     }
 }
 
+/// Matches that keep a state: `tests/cli/targets.rs` tries payloads of their own sizes.
+const STATEFUL: [&str; 12] = [
+    "cluster",
+    "connbytes",
+    "connlabel",
+    "connlimit",
+    "hashlimit",
+    "helper",
+    "ipvs",
+    "limit",
+    "nfacct",
+    "quota",
+    "rateest",
+    "recent",
+];
+
 #[test]
 fn what_is_understood_reads_back_the_same() {
     let mut understood: BTreeMap<&str, usize> = BTreeMap::new();
@@ -123,7 +139,9 @@ fn what_is_understood_reads_back_the_same() {
         }
         understood.insert(name, count.get());
     }
-    let never: Vec<_> = understood.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    let tried_here = |name: &str| !STATEFUL.contains(&name);
+    let never: Vec<_> =
+        understood.iter().filter(|(name, count)| tried_here(name) && **count == 0).map(|(name, _)| *name).collect();
     assert!(never.is_empty(), "no payload was understood of {never:?}: the test says nothing of them");
 }
 
