@@ -98,7 +98,7 @@ impl<'a> Rulebase<'a> {
         let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
         let ask = |ruleset: &Ruleset, table: &Table, rule: &'a Rule| {
             let reading = reading(ruleset.family, table, rule)?;
-            let condition = reading.condition_by(&sets, ruleset.family);
+            let condition = sets.condition(&reading, ruleset.family);
             Some((reading, condition))
         };
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {

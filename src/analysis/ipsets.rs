@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::model::{Body, IpSet, Rule, Ruleset, Snapshot, Table};
+use super::native::Reading;
+use crate::model::{Body, Family, IpSet, Rule, Ruleset, Snapshot, Table};
 use crate::nft::Expression;
 use crate::packet::{Condition, Device, Field};
 use crate::xt::ipset::Entry;
@@ -45,10 +46,14 @@ impl<'a> IpSets<'a> {
         self.sets.iter().any(|set| set.name == name)
     }
 
-    /// What a rule asks, its sets looked into.
+    /// What a rule in a table of this family asks, its sets looked into.
     #[must_use]
-    pub fn condition(&self, rule: &xt::Rule, ipv6: bool) -> Condition {
-        rule.condition_by(&|set| self.asked(set, ipv6))
+    pub fn condition(&self, reading: &Reading<'_>, family: Family) -> Condition {
+        let condition = reading.rule.condition_by(&|set| self.asked(set, family == Family::Ip6));
+        match reading.ipv6 {
+            None => condition,
+            Some(ipv6) => Condition::All(vec![Condition::Ipv6(ipv6), condition]),
+        }
     }
 
     fn asked(&self, asked: &Set, ipv6: bool) -> Option<Condition> {

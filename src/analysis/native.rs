@@ -8,7 +8,6 @@ mod sets;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::ipsets::IpSets;
 use crate::model::{Body, Family, Rule, Table};
 use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
 use crate::packet::Condition;
@@ -44,13 +43,7 @@ impl Reading<'_> {
     /// What the rule asks of a packet.
     #[must_use]
     pub fn condition(&self) -> Condition {
-        self.condition_by(&IpSets::default(), Family::Inet)
-    }
-
-    /// The same with what is known of ipsets, in a table of this family.
-    #[must_use]
-    pub fn condition_by(&self, sets: &IpSets<'_>, family: Family) -> Condition {
-        match (self.ipv6, sets.condition(&self.rule, family == Family::Ip6)) {
+        match (self.ipv6, self.rule.condition()) {
             (None, condition) => condition,
             (Some(ipv6), condition) => Condition::All(vec![Condition::Ipv6(ipv6), condition]),
         }
