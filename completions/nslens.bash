@@ -421,7 +421,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__rules)
-            opts="-4 -6 -o -n -c -q -v -h --all --sets --ipv4 --ipv6 --backend --table --chain --why --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --all --sets --ipv4 --ipv6 --backend --table --chain --why --cross-check --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -56,9 +56,9 @@ complete -c nslens -n "__fish_nslens_using_subcommand list" -s h -l help -d 'Pri
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -l table -d 'Only tables of this name (repeat it for more)' -r
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -l chain -d 'Only chains of this name (repeat it for more)' -r
-complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide (with rules\' texts), json, yaml, save, nft; dot, mermaid, svg' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l table -d 'Only tables of this name; may be repeated' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l chain -d 'Only chains of this name; may be repeated' -r
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -s o -l output -d 'table, wide, json, yaml, save, nft, dot, mermaid, svg' -r -f -a "table\t''
 wide\t''
 json\t''
 yaml\t''
@@ -81,6 +81,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -l sets -d 'The ele
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 4 -l ipv4 -d 'IPv4 only'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s 6 -l ipv6 -d 'IPv6 only'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l why -d 'Plain words alone, without numbers and counters'
+complete -c nslens -n "__fish_nslens_using_subcommand rules" -l cross-check -d 'Ask the node\'s own iptables-save too, say what differs'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -l no-headers -d 'No line with the columns\' names'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s v -l verbose -d 'Say on stderr what was tried'

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
+use super::ipsets::IpSets;
 use super::join::{Connection, Direction, Way};
 use crate::model::{Backend, Chain, Family, Kind, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
 use crate::syntax::{elements_text, place_of, print_rule, set_types};
@@ -44,7 +45,12 @@ type Place = (Backend, Family, String, String);
 #[must_use]
 pub fn rules(before: &Snapshot, after: &Snapshot) -> Vec<RuleChange> {
     let alike = text_backend(before, after);
-    let (left, right) = (chains(before, alike), chains(after, alike));
+    let (mut left, mut right) = (chains(before, alike), chains(after, alike));
+    let known =
+        |snapshot: &Snapshot, name: &str| snapshot.ipsets.iter().any(|set| set.name == name && set.elements.is_some());
+    let both = |name: &str| known(before, name) && known(after, name);
+    left.extend(ipsets(before, &both));
+    right.extend(ipsets(after, &both));
     let mut places: Vec<&Place> = left.keys().chain(right.keys()).collect();
     places.sort();
     places.dedup();
@@ -119,6 +125,28 @@ fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
     let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
     std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
+}
+
+/// The ipsets of each table's rules, where both sides have read them: a text names them only.
+fn ipsets(snapshot: &Snapshot, known: &dyn Fn(&str) -> bool) -> BTreeMap<Place, (Syntax, Vec<String>)> {
+    let mut found = BTreeMap::new();
+    let fixed = IpSets::of(snapshot);
+    for ruleset in snapshot.rulesets() {
+        for table in &ruleset.tables {
+            let named = table.ipset_names().into_iter().filter(|name| known(name));
+            for set in named.filter_map(|name| snapshot.ipsets.iter().find(|set| set.name == name)) {
+                let place = (ruleset.backend, ruleset.family, table.name.clone(), format!("ipset {}", set.name));
+                let mut lines: Vec<String> =
+                    set.elements.iter().flatten().map(|entry| set.uncounted_text(entry)).collect();
+                // Elements that come and go are state, and a hash has no order.
+                lines.retain(|_| fixed.holds_still(&set.name));
+                lines.sort();
+                lines.insert(0, format!("type {}, flags {}", set.kind, set.flag_words().join(",")));
+                found.insert(place, (Syntax::Nft, lines));
+            }
+        }
+    }
+    found
 }
 
 fn place(ruleset: &Ruleset, table: &Table, chain: &Chain, as_backend: Option<Backend>) -> Place {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::model::{Body, IpSet, Rule, Ruleset, Snapshot};
+use crate::model::{Body, IpSet, Rule, Ruleset, Snapshot, Table};
+use crate::nft::Expression;
 use crate::packet::{Condition, Device, Field};
 use crate::xt::ipset::Entry;
 use crate::xt::matches::Set;
@@ -23,17 +24,25 @@ pub struct IpSets<'a> {
 }
 
 impl<'a> IpSets<'a> {
-    /// Those that were read whole, whose elements do not go by themselves and that no rule changes.
+    /// Those whose elements do not go by themselves and that no rule changes.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
         if snapshot.ipsets.is_empty() {
             return Self::default();
         }
         let tables = snapshot.rulesets().iter().flat_map(|ruleset: &Ruleset| &ruleset.tables);
-        let rules = tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-        let changed: BTreeSet<&str> = rules.flat_map(changes).collect();
+        let rules = tables.flat_map(|table| {
+            table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
+        });
+        let changed: BTreeSet<&str> = rules.flat_map(|(table, rule)| changes(table, rule)).collect();
         let stays = |set: &&IpSet| set.header.timeout.is_none() && !changed.contains(set.name.as_str());
         Self { sets: snapshot.ipsets.iter().filter(stays).collect() }
+    }
+
+    /// The elements of this set do not change by themselves or by a rule.
+    #[must_use]
+    pub fn holds_still(&self, name: &str) -> bool {
+        self.sets.iter().any(|set| set.name == name)
     }
 
     /// What a rule asks, its sets looked into.
@@ -72,10 +81,21 @@ impl<'a> IpSets<'a> {
 }
 
 /// The sets that a rule adds to or deletes from.
-fn changes(rule: &Rule) -> Vec<&str> {
-    let Body::Xt(body) = &rule.body else { return Vec::new() };
-    let xt::Action::Target(xt::Target::SetTarget(target)) = &body.action else { return Vec::new() };
-    [&target.add, &target.delete].into_iter().flatten().map(|key| key.name.as_str()).collect()
+fn changes<'a>(table: &'a Table, rule: &'a Rule) -> Vec<&'a str> {
+    match &rule.body {
+        Body::Xt(body) => {
+            let xt::Action::Target(xt::Target::SetTarget(target)) = &body.action else { return Vec::new() };
+            [&target.add, &target.delete].into_iter().flatten().map(|key| key.name.as_str()).collect()
+        }
+        // In a chain of nft's the target is held by its bytes: whatever set it names may change.
+        Body::Nft(native) => {
+            let held = native.expressions.iter().flat_map(|part| match part {
+                Expression::Target { name, revision, data } => xt::set_indices(true, name, *revision, data),
+                _ => Vec::new(),
+            });
+            held.filter_map(|index| table.ipsets.get(&index)).map(String::as_str).collect()
+        }
+    }
 }
 
 /// Ends of the packet that a type of set looks up; `None` for types that are not followed.

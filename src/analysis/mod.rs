@@ -1,6 +1,7 @@
 //! Pure functions over a snapshot: which chains redirect, what a rule means, what becomes of a packet, which way a connection took,
-//! what differs.
+//! what differs, and whether the node's own programs see the same.
 
+pub mod agreement;
 mod ask;
 pub mod describe;
 pub mod diff;

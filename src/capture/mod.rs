@@ -1,6 +1,7 @@
 //! A workload becomes a snapshot: which readers run, in which namespace, and what failed.
 
 pub mod connections;
+pub mod cross_check;
 pub mod owners;
 mod root_files;
 pub mod rules;

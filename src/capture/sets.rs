@@ -48,10 +48,9 @@ pub(super) fn name(netns: &Netns, rulesets: &mut [Ruleset]) {
 pub(super) fn ipsets(netns: &Netns, rulesets: &[Ruleset], elements: Elements) -> (Vec<IpSet>, Vec<Unread>) {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let asked = rulesets.iter().filter(|_| elements != Elements::None);
-    // Which of them were read already.
-    let mut names: BTreeMap<String, bool> =
-        asked.flat_map(Ruleset::ipset_names).map(|name| (name.to_owned(), false)).collect();
-    if names.is_empty() {
+    let mut seen: BTreeSet<String> = asked.flat_map(Ruleset::ipset_names).map(str::to_owned).collect();
+    let mut waiting: Vec<String> = seen.iter().cloned().collect();
+    if waiting.is_empty() {
         return (found, unread);
     }
     // One of them has just been named by the kernel, so that netlink has nothing to load.
@@ -59,13 +58,11 @@ pub(super) fn ipsets(netns: &Netns, rulesets: &[Ruleset], elements: Elements) ->
         Ok(socket) => socket,
         Err(error) => return (found, vec![not_read("", &error.into())]),
     };
-    while let Some(name) = names.iter().find(|(_, done)| !**done).map(|(name, _)| name.clone()) {
-        names.insert(name.clone(), true);
+    while let Some(name) = waiting.pop() {
         match one(&mut socket, &name, elements) {
             Ok(set) => {
-                for member in set.elements.iter().flatten().filter_map(|entry| entry.set.clone()) {
-                    names.entry(member).or_insert(false);
-                }
+                let members = set.elements.iter().flatten().filter_map(|entry| entry.set.clone());
+                waiting.extend(members.filter(|member| seen.insert(member.clone())));
                 found.push(set);
             }
             // It went away since: the rule did, too.
@@ -165,6 +162,7 @@ impl Reader<'_> {
         if let Some(elements) = few_elements(&mut opened.and_then(|socket: io::Result<_>| socket)?, request)? {
             set.elements = elements;
             set.unread = false;
+            set.count = None;
         }
         Ok(())
     }

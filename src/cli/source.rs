@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::archive::{self, Loaded};
+use crate::capture::cross_check::Namespace;
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
 use crate::target::{
@@ -49,6 +50,14 @@ impl Source<'_> {
     /// # Errors
     /// A [`Failure`] that says what to do.
     pub fn snapshot(&self, asked: Option<&str>) -> Result<Snapshot, Failure> {
+        self.taken(asked).map(|(snapshot, _)| snapshot)
+    }
+
+    /// The same with the namespace that was looked into; none for a file.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says what to do.
+    pub fn taken(&self, asked: Option<&str>) -> Result<(Snapshot, Option<Namespace>), Failure> {
         let asked = asked.ok_or_else(|| {
             Failure::new(Exit::Usage, "which workload? a target is missing")
                 .hint("sudo nslens list names those of this node; a target is pod/NAME, container/NAME, an ID, pid/NUMBER, ip/ADDRESS or a file")
@@ -61,21 +70,21 @@ impl Source<'_> {
                 failure
             }
         })?;
-        let mut snapshot = match query {
-            Query::Stdin => self.text(asked, &[("standard input".to_owned(), standard_input()?)])?,
+        let (mut snapshot, namespace) = match query {
+            Query::Stdin => (self.text(asked, &[("standard input".to_owned(), standard_input()?)])?, None),
             Query::Files(paths) => {
                 let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
-                self.text(asked, &paths.iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?
+                (self.text(asked, &paths.iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?, None)
             }
-            query => self.live(asked, &query)?,
+            query => self.live(asked, &query).map(|(snapshot, namespace)| (snapshot, Some(namespace)))?,
         };
         if let Some(rulesets) = &mut snapshot.rulesets {
             rulesets.retain(|ruleset| self.which.wanted().covers(ruleset));
         }
-        Ok(snapshot)
+        Ok((snapshot, namespace))
     }
 
-    fn live(&self, asked: &str, query: &Query) -> Result<Snapshot, Failure> {
+    fn live(&self, asked: &str, query: &Query) -> Result<(Snapshot, Namespace), Failure> {
         let place = self.place;
         let world = world(&place.asking, query.asks_runtimes())?;
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
@@ -101,7 +110,8 @@ impl Source<'_> {
             self.screen.note(&format!("{tried}; who lives there may be missing"));
         }
         let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
-        Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?)
+        let snapshot = capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?;
+        Ok((snapshot, live.netns))
     }
 
     /// Says which facts no runtime told, unless the user wanted it so.

@@ -35,7 +35,7 @@ pub struct Set {
     pub user_data: Vec<u8>,
     /// What each element has beside its key.
     pub expressions: Vec<Expression>,
-    /// Elements that the kernel counts (since Linux 6.17); of ranges each end may count.
+    /// Elements that the kernel counts (since Linux 6.17) where they were not read; of ranges each end may count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// Its elements were not read: that `elements` is empty says nothing.

@@ -108,9 +108,41 @@ fn is_bare(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
 
     use super::print;
+
+    /// Any value, texts of every kind among them.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[-?:,\\[\\]{}#&*!|>'\"%@` ~a-z0-9.=<\n\t]{0,6}".prop_map(Value::from),
+            prop_oneof![Just("no"), Just("Yes"), Just("1e3"), Just("0x1f"), Just("~"), Just("nan"), Just("2026-11-22")]
+                .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[ -~]{0,5}", inner), 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_of_yaml_gets_the_same_values(value in values()) {
+            let mut document = Map::new();
+            document.insert("value".to_owned(), value);
+            let text = print(&document);
+            let read: Value = yaml_serde::from_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+            prop_assert_eq!(read, Value::Object(document), "{}", text);
+        }
+    }
 
     #[test]
     fn it_looks_as_people_write_it() {

@@ -265,6 +265,12 @@ impl IpSet {
         out.join(" ")
     }
 
+    /// The same without what the element has counted.
+    #[must_use]
+    pub fn uncounted_text(&self, entry: &Entry) -> String {
+        self.entry_text(&Entry { packets: None, bytes: None, ..entry.clone() })
+    }
+
     /// The set as `ipset save` writes it, line by line; the header alone where its elements were not read.
     #[must_use]
     pub fn save(&self) -> String {

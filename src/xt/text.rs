@@ -139,6 +139,7 @@ struct Parser<'a> {
     matches: Vec<Pending>,
     target: Option<Pending>,
     goto: bool,
+    is_chain: &'a dyn Fn(&str) -> bool,
 }
 
 /// Parses the words of a rule behind `-A CHAIN`.
@@ -157,13 +158,14 @@ pub fn parse_rule(tokens: &[Token], ipv6: bool, is_chain: &dyn Fn(&str) -> bool)
         matches: Vec::new(),
         target: None,
         goto: false,
+        is_chain,
     };
     parser.read()?;
     let rules = parser.sources.len().max(1) * parser.destinations.len().max(1);
     if rules > LISTS {
         return Err(TextError::Lists(rules));
     }
-    Ok(parser.finish(is_chain))
+    Ok(parser.finish())
 }
 
 impl Parser<'_> {
@@ -260,6 +262,11 @@ impl Parser<'_> {
             }
         }
         let role = if words.is_empty() { String::new() } else { words.remove(0) };
+        if role == "rule" && words.len() == 2 {
+            let whole = Some(Unknown::rule(&words.concat()));
+            self.target = Some(Pending { whole, ..Pending::default() });
+            return Ok(());
+        }
         let whole = Unknown::from_words(&words).ok_or_else(|| TextError::Stray("[unknown".to_owned()))?;
         let pending = Pending { whole: Some(whole), ..Pending::default() };
         match role.as_str() {
@@ -280,6 +287,10 @@ impl Parser<'_> {
             && let Some(option) = known(Target::options(&target.name))
         {
             return take(&mut self.tokens, target, option, negated);
+        }
+        // What stands behind a target that we do not know is that target's.
+        if self.target.as_ref().is_some_and(|target| !self.goto && target.is_unknown(self.is_chain)) {
+            return self.opaque(token, negated);
         }
         let nearest = self.matches.iter_mut().rev();
         if let Some((pending, option)) = nearest
@@ -319,12 +330,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn finish(self, is_chain: &dyn Fn(&str) -> bool) -> Vec<Rule> {
+    fn finish(self) -> Vec<Rule> {
         let ipv6 = self.ipv6;
         let matches: Vec<Match> = self.matches.into_iter().map(|pending| pending.into_match(ipv6)).collect();
         let action = match self.target {
             None => Action::None,
-            Some(pending) => pending.into_action(self.goto, ipv6, is_chain),
+            Some(pending) => pending.into_action(self.goto, ipv6, self.is_chain),
         };
         let either = |list: Vec<AddressMatch>| -> Vec<Option<AddressMatch>> {
             if list.is_empty() { vec![None] } else { list.into_iter().map(Some).collect() }
@@ -386,7 +397,16 @@ fn resolve(options: &'static [(&'static str, usize)], typed: &str) -> Option<(&'
     beginning.next().copied().filter(|_| beginning.next().is_none())
 }
 
+/// Verdicts, which take no options.
+const VERDICTS: [&str; 4] = ["ACCEPT", "DROP", "QUEUE", "RETURN"];
+
 impl Pending {
+    /// Neither verdict nor chain nor a target that is known here.
+    fn is_unknown(&self, is_chain: &dyn Fn(&str) -> bool) -> bool {
+        let name = self.name.as_str();
+        Target::options(name).is_none() && !VERDICTS.contains(&name) && !is_chain(name)
+    }
+
     fn into_match(self, ipv6: bool) -> Match {
         if let Some(whole) = self.whole {
             return Match::Unknown(Box::new(whole));

@@ -293,3 +293,14 @@ fn the_program_draws_what_it_lists() {
     assert!(noted.err.contains("no redirect rules"), "{}", noted.err);
     assert!(Path::new(&file).is_file());
 }
+
+#[test]
+fn the_picture_in_the_manual_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.svg");
+    let drawn = nslens(&["rules", &fixture("docs/productpage.json"), "-4", "-o", "svg"]).ended(0).out;
+    if std::env::var_os("NSLENS_WRITE_EXAMPLES").is_some() {
+        std::fs::write(&path, &drawn).expect("the picture is written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == drawn, "docs/rules.svg is stale: NSLENS_WRITE_EXAMPLES=1 cargo test --test cli graph");
+}

@@ -65,7 +65,7 @@ fn a_refusal_in_the_words_of_one_family_refuses_that_one_alone() {
         ("ip", "reject with tcp reset", "all TCP"),
         ("ip", "reject", "everything"),
         ("inet", "meta protocol ip drop", "all IPv4"),
-        ("inet", "ip6 nexthdr tcp tcp dport 80-65535 drop", "IPv6 TCP to port 80–65535"),
+        ("inet", "ip6 nexthdr tcp tcp dport 80-65535 drop", "IPv6 TCP to ports 80–65535"),
     ] {
         pod.sh("nft flush ruleset");
         assert!(load(
@@ -132,9 +132,9 @@ fn what_a_rule_does_is_said_with_the_family_that_it_is_for() {
         words(&lab),
         [
             "IPv4 TCP to port 80 → proxy at 15001",
-            "all IPv6 → left alone",
-            "TCP to fd00::/8, to port 80 → left alone",
-            "all IPv4 but TCP → left alone",
+            "all IPv6 → left alone (accepted)",
+            "TCP to fd00::/8, to port 80 → left alone (accepted)",
+            "all IPv4 but TCP → left alone (accepted)",
             "all other IPv4 TCP → proxy at 15002",
         ]
     );
@@ -150,7 +150,7 @@ fn a_transparent_proxy_of_one_family_is_not_said_of_the_other() {
         (
             "meta l4proto tcp tproxy ip to 127.0.0.1:15001 accept",
             &["-4"][..],
-            "all IPv4 TCP → proxy at 15001 (transparent)",
+            "all IPv4 TCP → proxy at 127.0.0.1:15001 (transparent)",
         ),
         ("meta l4proto tcp tproxy ip6 to :15001 accept", &["-6"], "all IPv6 TCP → proxy at 15001 (transparent)"),
         ("meta l4proto tcp tproxy to :15001 accept", &["-4", "-6"], "all TCP → proxy at 15001 (transparent)"),

@@ -6,12 +6,16 @@ mod support;
 
 mod below;
 mod changing;
+mod cross_check;
 mod demo;
+mod effects;
 mod extensions;
 mod families;
 mod flows;
+mod foreign;
 mod interfaces;
 mod listed;
+mod manual;
 mod native;
 mod order;
 mod owners;
@@ -19,6 +23,7 @@ mod permission;
 mod rules;
 mod sets;
 mod sockets;
+mod texts;
 mod untouched;
 mod ways;
 

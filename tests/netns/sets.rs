@@ -57,19 +57,20 @@ fn ipsets_read_as_ipset_saves_them() {
         }
     }
     names.sort_unstable();
-    let theirs = || -> Vec<String> { names.iter().map(|name| lab.sh(&format!("ipset save {name}"))).collect() };
-    // The seconds that are left go on while both look.
-    let (mut ours, mut saved) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        saved = theirs();
-        ours = look(&lab, Elements::All).ipsets;
-        if ours.iter().map(|set| set.save()).eq(saved.iter().cloned()) {
-            break;
+    let ours = || look(&lab, Elements::All).ipsets;
+    assert_eq!(ours().iter().map(|set| set.name.clone()).collect::<Vec<_>>(), names);
+    for (at, name) in names.iter().enumerate() {
+        // The seconds that are left go on while both look.
+        let (mut own, mut theirs) = (ours().remove(at), String::new());
+        for _ in 0..20 {
+            theirs = lab.sh(&format!("ipset save {name}"));
+            own = ours().remove(at);
+            if own.save() == theirs {
+                break;
+            }
         }
-    }
-    assert_eq!(ours.iter().map(|set| set.name.as_str()).collect::<Vec<_>>(), names);
-    for (ours, theirs) in ours.iter().zip(&saved) {
-        assert_eq!(ours.save(), *theirs);
+        assert_eq!(own.save(), theirs);
+        let ours = own;
         let terse = IpSetCount::of(&lab, &ours.name);
         assert_eq!((ours.header.count, ours.header.references), (Some(terse.count), Some(terse.references)));
     }
@@ -218,4 +219,32 @@ fn a_list_of_elements_is_given_up_when_there_are_many() {
         few_elements(&mut socket.expect("a socket"), &request).expect("an answer").map(|found| found.len())
     };
     assert_eq!((ask("few"), ask("many")), (Some(1), None));
+}
+
+#[test]
+fn rules_of_both_backends_and_mixed_chains_look_into_the_sets() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("ipset create a hash:ip; ipset add a 10.7.7.7; ipset create p bitmap:port range 0-99; ipset add p 80
+            iptables-legacy -t nat -A OUTPUT -p tcp -m set --match-set p dst -j REDIRECT --to-ports 15001");
+    let said = |arguments: &[&str]| {
+        let text = printed(&lab, &[&["rules", "-4"], arguments].concat());
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    // Ports that are in a set are as good as named.
+    let text = said(&[]);
+    assert!(text.contains("SETS ipset p · bitmap:port · 1 element"), "{text}");
+    assert!(text.contains("Outbound TCP is redirected only to port 80 (it goes to 15001)"), "{text}");
+    // A hash is looked into on request.
+    lab.sh("iptables-legacy -t nat -I OUTPUT -m set --match-set a dst -j RETURN");
+    assert!(!said(&[]).contains("redirected only to port 80"), "{}", said(&[]));
+    assert!(said(&["--sets"]).contains("Outbound TCP is redirected only to port 80"), "{}", said(&["--sets"]));
+    // A set that a rule changes, be it in a chain of nft's, may hold anything.
+    lab.sh("iptables-nft -A INPUT -j SET --add-set a src; nft add rule ip filter INPUT tcp dport vmap { 80 : drop }");
+    let text = said(&["--sets", "--backend", "all", "--all"]);
+    assert!(text.contains("xt target SET --add-set a src") && !text.contains("only to port 80"), "{text}");
+    let nft = printed(&lab, &["rules", "-o", "nft"]);
+    assert!(nft.contains("counter packets 0 bytes 0 xt target SET --add-set a src\n"), "{nft}");
 }

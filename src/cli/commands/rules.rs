@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::unread_exit;
+use crate::analysis::agreement::{Compared, agreement};
 use crate::analysis::paths::{Chosen, blocks, unreached};
 use crate::analysis::summary::{Summary, summarise};
-use crate::capture::{Parts, rules::Wanted, sets::Elements};
+use crate::capture::cross_check::Namespace;
+use crate::capture::rules::Wanted;
+use crate::capture::sets::Elements;
+use crate::capture::{self, Parts};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -17,7 +22,7 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject};
 use crate::report::rules::{Columns, Form};
-use crate::report::{graph, rules, sentence::sentence, who, wrap::wrap, yaml};
+use crate::report::{cross_check, graph, rules, sentence::sentence, who, wrap::wrap, yaml};
 
 /// Show the redirect rules of a workload, in plain words.
 ///
@@ -38,16 +43,22 @@ pub struct Rules {
     sets: bool,
     #[command(flatten)]
     which: Which,
-    /// Only tables of this name (repeat it for more)
+    /// Only tables of this name; may be repeated
     #[arg(long = "table", value_name = "NAME")]
     tables: Vec<String>,
-    /// Only chains of this name (repeat it for more)
+    /// Only chains of this name; may be repeated
     #[arg(long = "chain", value_name = "NAME")]
     chains: Vec<String>,
     /// Plain words alone, without numbers and counters
     #[arg(long)]
     why: bool,
-    /// table, wide (with rules' texts), json, yaml, save, nft; dot, mermaid, svg
+    /// Ask the node's own iptables-save too, say what differs
+    ///
+    /// They are started inside the namespace and only for tables that exist already; nothing else of nslens starts a program.
+    /// Nothing is written, but they may take the lock of iptables (/run/xtables.lock) while they read.
+    #[arg(long)]
+    cross_check: bool,
+    /// table, wide, json, yaml, save, nft, dot, mermaid, svg
     #[arg(
         short,
         long,
@@ -96,6 +107,9 @@ impl Rules {
             return Err(Failure::new(Exit::Usage, "--chain does not go with this form, which holds whole tables")
                 .hint("--table goes with it; --chain goes with table, wide, dot, mermaid and svg"));
         }
+        if self.cross_check && !matches!(self.output, Output::Table | Output::Wide | Output::Json | Output::Yaml) {
+            return Err(Failure::new(Exit::Usage, "--cross-check goes with the forms table, wide, json and yaml"));
+        }
         Ok(())
     }
 }
@@ -115,8 +129,9 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
+    let (snapshot, namespace) = source.taken(arguments.target.as_deref())?;
     // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.
-    let mut snapshot = ManuallyDrop::new(source.snapshot(arguments.target.as_deref())?);
+    let mut snapshot = ManuallyDrop::new(snapshot);
     has_rules(&snapshot)?;
     exist(&snapshot, arguments)?;
     let raw = matches!(arguments.output, Output::Save | Output::Nft);
@@ -126,6 +141,11 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         rulesets.iter_mut().for_each(|ruleset| ruleset.tables.retain(|table| arguments.chosen().table(&table.name)));
     }
     let sentence = said.as_ref().map_or("", |said| said.text.as_str());
+    let checked = match arguments.cross_check {
+        true => Some(ask_programs(&snapshot, namespace.as_ref(), wanted, screen)?),
+        false => None,
+    };
+    let checked = checked.as_deref();
     match arguments.output {
         Output::Save => {
             if let Some(exit) = save(&snapshot, screen)? {
@@ -137,13 +157,64 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
                 return Ok(exit);
             }
         }
-        Output::Json => screen.stream(|out| rules::write_json(&snapshot, sentence, &Map::new(), out))?,
-        Output::Yaml => screen.print(&yaml::print(&rules::json(&snapshot, sentence)))?,
+        Output::Json => screen.stream(|out| rules::write_json(&snapshot, sentence, &more(checked), out))?,
+        Output::Yaml => {
+            let mut document = rules::json(&snapshot, sentence);
+            document.extend(more(checked));
+            screen.print(&yaml::print(&document))?;
+        }
         Output::Dot | Output::Mermaid | Output::Svg => picture(&snapshot, arguments, said.as_ref(), screen)?,
-        Output::Table | Output::Wide => screen.print(&table(&snapshot, arguments, said.as_ref(), screen))?,
+        Output::Table | Output::Wide => {
+            let mut text = table(&snapshot, arguments, said.as_ref(), screen);
+            text.extend(checked.map(|checked| cross_check::text(checked, screen.paint, screen.width)));
+            screen.print(&text)?;
+        }
     }
     // The command is about the rules, and they are all there; that the sentence may hang on something is said in it.
-    Ok(unread_exit(&snapshot, &[Subject::Rules]))
+    Ok(Exit::of(checked.map(second_opinion).into_iter().flatten().chain([unread_exit(&snapshot, &[Subject::Rules])])))
+}
+
+/// What a document holds beside the rules.
+fn more(checked: Option<&[Compared]>) -> Map<String, Value> {
+    checked.map(|checked| ("cross_check".to_owned(), cross_check::json(checked))).into_iter().collect()
+}
+
+/// What a second opinion comes to.
+fn second_opinion(checked: &[Compared]) -> Vec<Exit> {
+    let exits = checked.iter().flat_map(|compared| {
+        let differs = (!compared.differences.is_empty()).then_some(Exit::Differs);
+        let silent = (!compared.answered).then_some(Exit::CannotTell);
+        differs.into_iter().chain(silent)
+    });
+    exits.collect()
+}
+
+/// What the node's own programs see of the same tables.
+fn ask_programs(
+    snapshot: &Snapshot,
+    namespace: Option<&Namespace>,
+    wanted: capture::rules::Wanted,
+    screen: &Screen,
+) -> Result<Vec<Compared>, Failure> {
+    let Some(namespace) = namespace else {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--cross-check asks programs about a live namespace, and this is a file",
+        ));
+    };
+    let failed = |error: &std::io::Error| Failure::of(Exit::Failed, error).about("cannot enter the namespace again");
+    let printed = capture::cross_check::ask(namespace, snapshot.rulesets()).map_err(|error| failed(&error))?;
+    let compared = agreement(snapshot, &printed);
+    // Rules that changed between both readings differ for no other reason.
+    if compared.iter().any(|compared| !compared.differences.is_empty()) {
+        let (rulesets, _) =
+            capture::rules::read(namespace, Path::new("/proc"), wanted).map_err(|error| failed(&error))?;
+        let after = Snapshot { rulesets: Some(rulesets), ..snapshot.clone() };
+        if agreement(&after, &printed) != compared {
+            screen.note("the rules changed while both looked: run it again");
+        }
+    }
+    Ok(compared)
 }
 
 /// Prints as the save programs do; the exit code where something of it is not in iptables' syntax.
@@ -155,7 +226,8 @@ fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
     if !missing.is_empty() {
         let names = missing.join(", ");
-        screen.note(&format!("not in iptables' syntax, so not printed: chain {names}; see -o json"));
+        screen
+            .note(&format!("not in iptables' syntax, so not printed, and not seen by its tools: {names}; see -o nft"));
     }
     if !bracketed.is_empty() {
         let names = bracketed.join(", ");
@@ -250,14 +322,13 @@ fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     let chains = tables().filter(|table| chosen.table(&table.name)).flat_map(|table| &table.chains);
     let chains: BTreeSet<&str> = chains.map(|chain| chain.name.as_str()).collect();
     for (kind, asked, there) in [("table", &arguments.tables, there), ("chain", &arguments.chains, chains)] {
-        for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
-            let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
-            let names = there.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(failure.hint(match names.as_str() {
-                "" => format!("there is no {kind} at all"),
-                names => format!("there is: {names}"),
-            }));
-        }
+        let Some(name) = asked.iter().find(|name| !there.contains(name.as_str())) else { continue };
+        let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
+        let names = there.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(failure.hint(match names.as_str() {
+            "" => format!("there is no {kind} at all"),
+            names => format!("there is: {names}"),
+        }));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ fn colour(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "#fce4e1",
         Outcome::Enters => "#f1f4f7",
         Outcome::Returns => "#ffffff",
-        Outcome::GoesOn => "#f0eafa",
+        Outcome::GoesOn | Outcome::Handed => "#f0eafa",
         Outcome::Unknown => "#fdf1d3",
     }
 }
@@ -23,8 +23,9 @@ fn colour(outcome: Outcome) -> &'static str {
 #[must_use]
 pub fn dot(graph: &Graph) -> String {
     let mut out = String::from("digraph chains {\n");
-    let label =
-        [graph.title.as_str(), &graph.facts.join(" · "), &graph.sentence].map(html).join("<br align=\"left\"/>");
+    let label = [graph.title.as_str(), &graph.facts.join(" · "), &graph.origin, &graph.sentence]
+        .map(html)
+        .join("<br align=\"left\"/>");
     line(&mut out, "  rankdir=LR; nodesep=0.35; ranksep=0.9;");
     line(&mut out, "  graph [fontname=\"Helvetica\", fontsize=13, labelloc=b, labeljust=l];");
     line(&mut out, "  node [fontname=\"Helvetica\", fontsize=11, shape=plain];");

@@ -177,7 +177,7 @@ pub fn picture(graph: &Graph) -> Picture {
     let sentence = SENTENCE.lines(&graph.sentence, width - 2 * MARGIN, 40);
     picture.legend = bottom + 20 + 20 * lines(&sentence);
     picture.sentence = (bottom + 20, sentence);
-    picture.height = picture.legend + MARGIN + LINE * 2;
+    picture.height = picture.legend + MARGIN + LINE * 3;
     (picture.cards, picture.plates) = (cards, plates);
     picture
 }
@@ -340,7 +340,7 @@ struct Ends {
 
 impl Ends {
     fn of(graph: &Graph) -> Self {
-        let (mut first, mut exits): (HashMap<End, (usize, usize)>, HashMap<usize, Vec<usize>>) = Default::default();
+        let (mut first, mut exits) = (HashMap::new(), HashMap::<usize, Vec<usize>>::new());
         for edge in &graph.edges {
             first.entry(edge.to).or_insert_with(|| {
                 if let End::Exit(exit) = edge.to {

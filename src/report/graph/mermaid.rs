@@ -24,7 +24,8 @@ pub fn mermaid(graph: &Graph) -> String {
     line(&mut out, &format!("title: {}", front(&graph.title)));
     line(&mut out, "---");
     line(&mut out, "flowchart LR");
-    for part in [&graph.facts.join(" · "), &graph.sentence].into_iter().filter(|part| !part.is_empty()) {
+    for part in [&graph.facts.join(" · "), &graph.origin, &graph.sentence].into_iter().filter(|part| !part.is_empty())
+    {
         line(&mut out, &format!("  %% {}", part.replace(['{', '}'], " ")));
     }
     let mut leads: BTreeMap<(usize, usize), Vec<End>> = BTreeMap::new();
@@ -97,7 +98,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "dropped",
         Outcome::Enters => "enters",
         Outcome::Returns => "returns",
-        Outcome::GoesOn => "goeson",
+        Outcome::GoesOn | Outcome::Handed => "goeson",
         Outcome::Unknown => "unknown",
     }
 }

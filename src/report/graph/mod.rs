@@ -9,6 +9,7 @@ mod text;
 mod wires;
 
 use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::analysis::describe::{self, Outcome, Told};
 use crate::analysis::paths::{Block, Chosen, Paths, blocks, goes_for_good, rivals, unreached};
@@ -33,6 +34,8 @@ pub struct Graph {
     pub title: String,
     /// What else is known of them.
     pub facts: Vec<String>,
+    /// Where and when it was read, as far as that is known.
+    pub origin: String,
     /// Where traffic goes, in a sentence.
     pub sentence: String,
     /// The chains, in the order in which a packet meets them, each once.
@@ -122,11 +125,23 @@ pub fn graph(snapshot: &Snapshot, chosen: &Chosen<'_>, sentence: &str) -> Graph 
     Graph {
         title,
         facts: facts.into_iter().chain(unread).collect(),
+        origin: origin(snapshot),
         sentence: escape(sentence).into_owned(),
         chains: builder.nodes,
         exits: builder.exits,
         edges: builder.edges,
     }
+}
+
+/// `node worker-1 · 2026-11-22T18:00:00Z`; nothing for a text, which tells neither.
+fn origin(snapshot: &Snapshot) -> String {
+    /// The end of the year 9999, the last that can be written as a date.
+    const LAST: u64 = 253_402_300_799;
+    if snapshot.taken == 0 || snapshot.taken > LAST {
+        return String::new();
+    }
+    let taken = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(snapshot.taken));
+    format!("node {} · {taken}", escape(&snapshot.node))
 }
 
 #[derive(Default)]
@@ -159,7 +174,9 @@ impl<'a> Builder<'a> {
         if chain.hook.is_some() {
             notes.extend(rivals(block, everyone).iter().filter_map(|other| {
                 let base = other.chains.first()?;
-                Some(format!("same priority as {}: order unknown", place(other, base)))
+                let name =
+                    if base.name == hook(base) { String::new() } else { format!(" · chain {}", escape(&base.name)) };
+                Some(format!("same priority as {}{name}: order unknown", place(other, base)))
             }));
         }
         let paths = self.paths.entry(key.0).or_insert_with(|| Paths::of(block.table));

@@ -44,7 +44,7 @@ pub fn svg(graph: &Graph, version: &str) -> String {
     for (plate, whole) in picture.plates.iter().zip(&graph.exits) {
         out.plate(plate, whole);
     }
-    out.foot(&picture, version);
+    out.foot(&picture, &graph.origin, version);
     out.text
 }
 
@@ -218,7 +218,7 @@ impl Drawing {
         self.push("</g>");
     }
 
-    fn foot(&mut self, picture: &Picture, version: &str) {
+    fn foot(&mut self, picture: &Picture, origin: &str, version: &str) {
         let (mut y, lines) = (picture.sentence.0, &picture.sentence.1);
         for line in lines {
             y += 20;
@@ -227,16 +227,17 @@ impl Drawing {
         let (mut x, y) = (MARGIN, picture.legend + 8);
         for (outcome, words) in LEGEND {
             let width = PILL.width(words) + 16;
-            if x + width > picture.width - MARGIN - 90 {
+            if x + width > picture.width - MARGIN {
                 break;
             }
             let area = Area { x, y, width, height: 19 };
             self.pill(&Pill { area, lines: vec![words.to_owned()] }, outcome);
             x += width + 8;
         }
-        let by = format!("nslens {version}");
-        let (right, base) = (picture.width - MARGIN, y + 13);
-        self.right(right, base, &by);
+        let by = format!("{origin}{}nslens {version}", if origin.is_empty() { "" } else { " · " });
+        let room = picture.width - 2 * MARGIN;
+        let line = SMALL.lines(&by, room, 1).concat();
+        self.right(picture.width - MARGIN, y + 19 + LINE + 2, &line);
         self.text.push_str("</svg>\n");
     }
 }
@@ -257,7 +258,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "dropped",
         Outcome::Enters => "enters",
         Outcome::Returns => "returns",
-        Outcome::GoesOn => "goes-on",
+        Outcome::GoesOn | Outcome::Handed => "goes-on",
         Outcome::Unknown => "unknown",
     }
 }

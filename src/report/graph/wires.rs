@@ -97,7 +97,8 @@ pub(super) fn route(
             busy.push((area.y, area.bottom()));
         }
     }
-    graph.edges.iter().filter_map(|edge| wire(edge, cards, plates, &lane, &busy)).collect()
+    let below = busy.iter().flatten().map(|(_, bottom)| *bottom).max().unwrap_or(0);
+    graph.edges.iter().filter_map(|edge| wire(edge, cards, plates, &lane, &busy, below)).collect()
 }
 
 fn wire(
@@ -106,6 +107,7 @@ fn wire(
     plates: &[Plate],
     lane: &dyn Fn(usize, End) -> i32,
     busy: &[Vec<(i32, i32)>],
+    below: i32,
 ) -> Option<Wire> {
     let from = cards.get(edge.from)?;
     let start = (from.area.right(), from.rows.get(edge.row).map(Line::anchor)?);
@@ -129,21 +131,39 @@ fn wire(
         let number = match edge.to {
             End::Chain(at) | End::Exit(at) => i32::try_from(at % 5).unwrap_or(0) * 3 - 6,
         };
-        let y = crossing(columns, end.1, number);
+        let y = crossing(columns, end.1, number, below);
         vec![start, (out, start.1), (out, y), (into, y), (into, end.1), end]
     };
     Some(Wire { points, for_good: edge.for_good, redirects: edge.redirects, to: edge.to })
 }
 
-/// The height, near the wanted one, at which nothing stands in these columns.
-fn crossing(columns: &[Vec<(i32, i32)>], wanted: i32, offset: i32) -> i32 {
+/// The height, near the wanted one, at which nothing stands in these columns. Across very many of them it is below everything.
+fn crossing(columns: &[Vec<(i32, i32)>], wanted: i32, offset: i32, below: i32) -> i32 {
+    const MANY: usize = 64;
+    /// Room that is kept to a card; half of the least room between two, less what the offset takes.
     const ROOM: i32 = 3;
-    let taken = || columns.iter().flatten();
-    let free = |y: i32| !taken().any(|(top, bottom)| top - ROOM < y && y < bottom + ROOM);
-    if free(wanted) {
-        return wanted;
+    const SIDE: i32 = 11;
+    if columns.len() > MANY {
+        return below + SIDE + offset;
     }
-    // Half of what is left between cards, a little aside for each end.
-    let beside = taken().flat_map(|(top, bottom)| [top - 11 + offset, bottom + 11 + offset]);
-    beside.filter(|y| free(*y)).min_by_key(|y| (y - wanted).abs()).unwrap_or(wanted)
+    let mut taken: Vec<(i32, i32)> = columns.iter().flatten().map(|(top, end)| (top - ROOM, end + ROOM)).collect();
+    taken.sort_unstable();
+    // From gap to gap: where the last one ended that reached farthest down, and where the next begins.
+    let (mut best, mut end) = (None::<i32>, i32::MIN);
+    for (top, bottom) in taken.into_iter().chain([(i32::MAX, i32::MAX)]) {
+        if top > end {
+            let (first, last) = (end.saturating_add(1), top.saturating_sub(1));
+            let inner = (first.saturating_add(SIDE - ROOM), last.saturating_sub(SIDE - ROOM));
+            let y = match (first..=last).contains(&wanted) {
+                true => wanted,
+                false if inner.0 <= inner.1 => (wanted.clamp(inner.0, inner.1) + offset).clamp(first, last),
+                false => first + (last - first) / 2,
+            };
+            if best.is_none_or(|best| (y - wanted).abs() < (best - wanted).abs()) {
+                best = Some(y);
+            }
+        }
+        end = end.max(bottom);
+    }
+    best.unwrap_or(wanted)
 }

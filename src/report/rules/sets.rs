@@ -21,7 +21,8 @@ struct Shown {
     count: Option<usize>,
 }
 
-/// A block that names the sets: those that the shown tables ask, or all where all is shown; `elements`: with what is in them.
+/// A block that names the sets: those that the shown tables ask, or all where all is shown; `elements`: with what is in them. Empty
+/// where there are none.
 #[must_use]
 pub fn sets(snapshot: &Snapshot, form: Form, elements: bool) -> String {
     let shown = shown(snapshot, form.chosen.whole() || elements, form.columns == Columns::All);
@@ -129,7 +130,7 @@ fn native(family: Family, table: &Table, set: &NativeSet) -> Value {
         "options": null,
         "read": !set.unread,
         "count": if set.unread { set.count.map(u64::from) } else { Some(set.elements.len() as u64) },
-        "elements": if set.unread { None } else { elements_text(set, &place) },
+        "elements": elements_text(set, &place),
         "comment": set.comment(),
     })
 }

@@ -199,6 +199,10 @@ fn rule(
             line(out, &format!("{:indent$}  {part}", "", indent = indent));
         }
     }
+    if chain.is_foreign(rule) {
+        let note = "(a rule of nft's own: iptables tools do not show it)";
+        line(out, &format!("{:indent$}  {}", "", form.paint.text(Label::Warning, note)));
+    }
     if form.columns == Columns::All && text != words {
         for part in wrap(&text, width + 2) {
             line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
@@ -208,14 +212,12 @@ fn rule(
 
 /// A blank at which no line is broken.
 const NO_BREAK: char = '\u{a0}';
-/// What happens is kept on one line with its arrow, unless it is longer than this.
-const TOGETHER: usize = 40;
 
 /// Keeps what happens together with its arrow on one line, if it fits there.
 fn unbroken(told: &Told, width: usize) -> String {
     let (who, what) = (escape(&told.who), escape(&told.what));
-    let whole = what.chars().count() <= TOGETHER.min(width.saturating_sub(1));
-    let what = if whole { what.replace(' ', "\u{a0}") } else { what.into_owned() };
+    let together = what.chars().count() + 2 <= width;
+    let what = if together { what.replace(' ', "\u{a0}") } else { what.into_owned() };
     format!("{who} →{NO_BREAK}{what}")
 }
 

@@ -1,4 +1,4 @@
-//! `-m addrtype`: what the routing tables call an address (`struct xt_addrtype_info_v1`).
+//! `-m addrtype`: what the routing tables call an address (`struct xt_addrtype_info`, of revision 1 `struct xt_addrtype_info_v1`).
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
@@ -68,9 +68,15 @@ impl Extension for Addrtype {
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
         let layout = Layout(data);
-        let (source, destination, flags) = (layout.u16(0)?, layout.u16(2)?, layout.u32(4)?);
-        let known = (source | destination) >> NAMES.len() == 0 && flags & !0xf == 0;
-        (revision == 1 && known).then(|| Self {
+        let (source, destination) = (layout.u16(0)?, layout.u16(2)?);
+        let flags = match revision {
+            // The older revision has a number for each negation, and knows no devices.
+            0 => u32::from(layout.u32(4)? != 0) | u32::from(layout.u32(8)? != 0) << 1,
+            1 => layout.u32(4)?,
+            _ => return None,
+        };
+        let known = source | destination != 0 && (source | destination) >> NAMES.len() == 0 && flags & !0xf == 0;
+        known.then(|| Self {
             source: Types::new(flags & 1 != 0, source),
             destination: Types::new(flags & 2 != 0, destination),
             limit_input: flags & 4 != 0,
@@ -92,6 +98,13 @@ impl Extension for Addrtype {
     }
 
     fn save(&self, out: &mut String) {
+        out.push_str(&self.text());
+    }
+}
+
+impl Addrtype {
+    fn text(&self) -> String {
+        let mut out = String::new();
         for (option, types) in [("--src-type", self.source), ("--dst-type", self.destination)] {
             if let Some(types) = types {
                 out.push_str(if types.negated { " ! " } else { " " });
@@ -102,17 +115,21 @@ impl Extension for Addrtype {
         }
         out.push_str(if self.limit_input { " --limit-iface-in" } else { "" });
         out.push_str(if self.limit_output { " --limit-iface-out" } else { "" });
+        out
     }
 }
 
 impl Matching for Addrtype {
     fn condition(&self) -> Condition {
         if self.limit_input || self.limit_output {
-            return Condition::Opaque("address types by interface".into());
+            return Condition::Opaque(format!("address types by device{}", self.text()));
         }
         let of = |types: Types, destination| match types.bits {
             LOCAL => Condition::Local { destination }.negated_if(types.negated),
-            _ => Condition::Opaque("address types".into()),
+            _ => {
+                let end = if destination { "destination" } else { "source" };
+                Condition::Opaque(format!("a {end} of type {}", types.text())).negated_if(types.negated)
+            }
         };
         let ends = [(self.source, false), (self.destination, true)];
         Condition::All(ends.into_iter().filter_map(|(types, end)| Some(of(types?, end))).collect())
@@ -122,7 +139,18 @@ impl Matching for Addrtype {
         for (end, types) in [("from", self.source), ("to", self.destination)] {
             if let Some(types) = types {
                 let (not, kind) = (if types.negated { "not " } else { "" }, types.text().to_lowercase());
-                words.also(format!("{not}{end} a {} address", kind.replace(',', " or ")));
+                let device = match (self.limit_input, self.limit_output) {
+                    (false, false) => "",
+                    (true, false) => " of the device it came in by",
+                    (false, true) => " of the device it leaves by",
+                    (true, true) => " of the devices it crosses",
+                };
+                let article = if kind.starts_with("un") && !kind.starts_with("uni") || kind.starts_with("any") {
+                    "an"
+                } else {
+                    "a"
+                };
+                words.also(format!("{not}{end} {article} {} address{device}", kind.replace(',', " or ")));
             }
         }
     }

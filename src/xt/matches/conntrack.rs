@@ -189,7 +189,8 @@ impl Extension for Conntrack {
             || (test(STATUS).is_some() && status & !known_statuses != 0)
             // The short form asks for states and nothing else.
             || (tests & STATE_ALIAS != 0 && tests != STATE_ALIAS | STATE)
-            || tests & !(STATE_ALIAS | (STATE_ALIAS - 1)) != 0;
+            || tests & !(STATE_ALIAS | (STATE_ALIAS - 1)) != 0
+            || tests == 0;
         if wrong {
             return None;
         }

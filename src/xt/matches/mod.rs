@@ -62,6 +62,9 @@ mod ttl;
 mod u32;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use super::extension::{Extension, Given, Unknown};
 use super::words::Words;
 use crate::packet::Condition;
@@ -165,6 +168,12 @@ macro_rules! all_matches {
                     return Self::$known(known.into());
                 })+
                 Self::Unknown(Box::new(Unknown::Bytes { name: name.to_owned(), revision, data: data.to_vec() }))
+            }
+
+            /// The names of all that are known here.
+            #[cfg(test)]
+            fn names() -> Vec<&'static str> {
+                [$($known::NAMES),+].concat()
             }
 
             /// The options that the match of this name takes; `None` for an unknown one.

@@ -100,12 +100,13 @@ impl Extension for Multiport {
 impl Matching for Multiport {
     fn condition(&self) -> Condition {
         let within = |field| self.ports.iter().map(move |&(from, to)| Condition::Range(field, from.into(), to.into()));
+        let first = if self.side == Side::Source { Field::SourcePort } else { Field::DestinationPort };
         let any: Vec<Condition> = match self.side {
             Side::Source => within(Field::SourcePort).collect(),
             Side::Destination => within(Field::DestinationPort).collect(),
             Side::Either => within(Field::SourcePort).chain(within(Field::DestinationPort)).collect(),
         };
-        Condition::Any(any).negated_if(self.negated)
+        Condition::Any(any).negated_where_present(first, self.negated)
     }
 
     fn explain(&self, words: &mut Words) {

@@ -46,7 +46,9 @@ impl Ids {
     fn parse(given: &Given) -> Option<Self> {
         // Saved rules say 106-108, input may say 106:108. Names are not looked up: they mean something else in the pod.
         let (from, to) = given.value().split_once(['-', ':']).unwrap_or((given.value(), given.value()));
-        let ends = parse_number(from).zip(parse_number(to));
+        // The one that is the same everywhere.
+        let id = |text: &str| if text == "root" { Some(0) } else { parse_number(text) };
+        let ends = id(from).zip(id(to));
         ends.map(|(from, to)| Self { negated: given.negated, from, to })
     }
 
@@ -114,7 +116,7 @@ impl Matching for Owner {
         all.extend(self.socket_exists.map(|negated| Condition::Owned.negated_if(negated)));
         all.extend(self.uid.map(|ids| ids.condition(Field::Uid)));
         all.extend(self.gid.map(|ids| match self.supplementary {
-            true => Condition::Opaque("supplementary groups".into()),
+            true => Condition::Opaque(format!("a group of the owner is {}", ids.text('-'))).negated_if(ids.negated),
             false => ids.condition(Field::Gid),
         }));
         Condition::All(all)
@@ -128,7 +130,8 @@ impl Matching for Owner {
             words.who(ids.negated, &format!("UID {}", ids.text('–')));
         }
         if let Some(ids) = self.gid {
-            words.who(ids.negated, &format!("GID {}", ids.text('–')));
+            let groups = if self.supplementary { " or with it as a further group" } else { "" };
+            words.who(ids.negated, &format!("GID {}{groups}", ids.text('–')));
         }
     }
 

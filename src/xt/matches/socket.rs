@@ -45,13 +45,25 @@ impl Extension for Socket {
     }
 }
 
+impl Socket {
+    /// Which socket it takes.
+    fn kind(&self) -> &'static str {
+        match (self.transparent, self.no_wildcard) {
+            (false, false) => "a socket not bound to any address",
+            (true, false) => "a transparent socket not bound to any address",
+            (false, true) => "a socket",
+            (true, true) => "a transparent socket",
+        }
+    }
+}
+
 impl Matching for Socket {
     fn condition(&self) -> Condition {
-        Condition::Opaque("a socket exists for the packet".into())
+        Condition::Opaque(format!("{} for the packet", self.kind()))
     }
 
     fn explain(&self, words: &mut Words) {
-        let kind = if self.transparent { "transparent " } else { "" };
-        words.also(format!("for which a {kind}socket exists"));
+        let mark = if self.restore_mark { " whose mark it takes" } else { "" };
+        words.also(format!("for which {} exists{mark}", self.kind()));
     }
 }

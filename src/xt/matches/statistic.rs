@@ -86,14 +86,20 @@ impl Extension for Statistic {
 
 impl Matching for Statistic {
     fn condition(&self) -> Condition {
-        Condition::Opaque("a share of the packets".into())
+        Condition::Opaque("a share of the packets".into()).negated_if(self.negated)
     }
 
     fn explain(&self, words: &mut Words) {
         words.also(match (self.pick, self.negated) {
             (Pick::Random(share), negated) => {
-                let share = f64::from(share) / WHOLE * 100.0;
-                format!("for {:.1} % of packets at random", if negated { 100.0 - share } else { share })
+                let percent = f64::from(if negated { (1 << 31) - share } else { share }) / WHOLE * 100.0;
+                // Exact only as far as it takes to tell shares apart.
+                let digits = (1..10).find(|digits| {
+                    let shown: f64 = format!("{percent:.digits$}").parse().unwrap_or_default();
+                    (shown / 100.0 * WHOLE).round() == (percent / 100.0 * WHOLE).round()
+                });
+                let digits = digits.unwrap_or(10);
+                format!("for {percent:.digits$} % of packets at random{}", if negated { " (the others)" } else { "" })
             }
             (Pick::Nth { every, packet }, negated) => {
                 format!("for {} packet {packet} of every {every}", if negated { "all but" } else { "only" })
