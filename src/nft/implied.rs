@@ -176,10 +176,11 @@ impl Reader<'_> {
         if both && kind != EITHER {
             self.drop_asked(NETWORK);
         }
-        if !both && kind == RESET {
-            if let Some(which) = self.asks(TRANSPORT) {
-                self.drop_asked(which);
-            }
+        if !both
+            && kind == RESET
+            && let Some(which) = self.asks(TRANSPORT)
+        {
+            self.drop_asked(which);
         }
         Statement::Reject { kind, code, ipv6: self.headers.is_ipv6(), both }
     }

@@ -78,7 +78,8 @@ fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &m
     if let Some(comment) = &table.comment {
         head.push_str(&format!("\tcomment \"{comment}\"\n"));
     }
-    if !(flags.is_empty() && strange.is_empty()) && !blocks.is_empty() {
+    let plain = flags.is_empty() && strange.is_empty();
+    if !plain && !blocks.is_empty() {
         head.push('\n');
     }
     if !strange.is_empty() {

@@ -263,7 +263,12 @@ fn hook(attribute: &Attribute<'_>, extra: &mut Vec<UnknownAttribute>) -> Result<
         match part.kind {
             1 => number = part.be32(),
             2 => priority = part.be32().map(u32::cast_signed),
-            3 if devices.is_empty() => devices.push(part.text()),
+            3 => {
+                let name = part.text();
+                if !devices.contains(&name) {
+                    devices.push(name);
+                }
+            }
             4 => {
                 for device in part.nested() {
                     let name = device?.text();
