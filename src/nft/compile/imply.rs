@@ -29,6 +29,10 @@ impl Draft<'_, '_> {
     }
 
     fn header(&mut self, field: &Field) -> Result<(), Fault> {
+        // Several kinds of message have other fields there; nft asks for the kind, and reads that back in more ways than one.
+        if field.message.is_some() {
+            return Err(format!("{} {} hangs on the type of message", field.header, field.name));
+        }
         match (field.base, field.header) {
             (LINK, "vlan") => {
                 self.ethernet();

@@ -34,8 +34,10 @@ fn elements(text: &str) -> impl Iterator<Item = (usize, &str)> {
         if rest.is_empty() || rest.starts_with(']') {
             return None;
         }
-        at = start + end_of_value(rest);
-        Some((start, text.get(start..at)?))
+        let length = end_of_value(rest);
+        at = start + length;
+        // A stray bracket is no value, and nothing comes after it.
+        text.get(start..at).filter(|_| length > 0).map(|value| (start, value))
     })
 }
 

@@ -424,7 +424,7 @@ impl Parser<'_> {
             "numgen" => return Err(self.unexpected("inc or random")),
             _ => None,
         };
-        let of = if word == "jhash" { Some(self.value()?) } else { None };
+        let of = if word == "jhash" { Some(self.deeper(Self::value)?) } else { None };
         self.expect_word("mod")?;
         let modulus = self.number("a modulus")?;
         let (mut seed, mut offset) = (None, 0);
