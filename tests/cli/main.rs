@@ -21,5 +21,6 @@ mod sentence;
 mod sets;
 mod snapshot;
 mod streams;
+mod targets;
 mod usage;
 mod words;

@@ -73,6 +73,26 @@ fn load(lab: &Lab, program: &str, lines: &[&Line]) -> Vec<bool> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line == "1").collect()
 }
 
+/// What nslens makes of the rules that were loaded as they were typed, in the order of [`bodies`]; nothing where the shell changes them
+/// or iptables does.
+fn as_typed(lines: &[&Line], taken: &[bool], family: Family) -> Vec<(String, String, Option<Body>)> {
+    let taken = lines.iter().zip(taken).filter(|(_, taken)| **taken).map(|(line, _)| line);
+    let mut found: Vec<_> = taken
+        .map(|line| {
+            let chain = line.rule.split(' ').next().unwrap_or_default().to_owned();
+            let plain = !line.families.starts_with('~') && !line.rule.contains(['$', '\'']);
+            let body = plain.then(|| {
+                let text = format!("*{}\n:X - [0:0]\n:Y - [0:0]\n:Z - [0:0]\n-A {}\nCOMMIT\n", line.table, line.rule);
+                let said = parse_save(&text, family).unwrap_or_else(|error| panic!("{}: {error}", line.rule));
+                bodies(&said).into_iter().next().expect("a rule").2
+            });
+            (line.table.clone(), chain, body)
+        })
+        .collect();
+    found.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    found
+}
+
 /// Table, chain and number of the rules of which the save program leaves something out.
 fn cut_short(lines: &[&Line], taken: &[bool]) -> BTreeSet<(String, String, usize)> {
     let (mut numbers, mut found) = (BTreeMap::new(), BTreeSet::new());
@@ -170,6 +190,7 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
     }
     let taken = load(&lab, &program, &lines);
     let cut = cut_short(&lines, &taken);
+    let typed = as_typed(&lines, &taken, family);
     let mut taken = taken.into_iter();
     let theirs = lab.sh(&format!("{program}-save 2>/dev/null"));
     let what = format!("{} by {program}", rules.name);
@@ -214,6 +235,15 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
         Vec::new()
     });
     let (held, said) = (bodies(&held), bodies(&said));
+    if held.len() == typed.len() {
+        for (held, typed) in held.iter().zip(&typed) {
+            if typed.2.as_ref().is_some_and(|body| *body != held.2) {
+                differences.push(format!("{what}, as typed\n  kernel: {held:?}\n  typed:  {typed:?}"));
+            }
+        }
+    } else {
+        differences.push(format!("{what}: {} rules held, {} loaded", held.len(), typed.len()));
+    }
     let mut numbers = BTreeMap::new();
     for (held, said) in held.iter().zip(&said) {
         let number = numbers.entry((held.0.clone(), held.1.clone())).or_insert(0);

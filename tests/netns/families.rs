@@ -150,7 +150,7 @@ fn a_transparent_proxy_of_one_family_is_not_said_of_the_other() {
         (
             "meta l4proto tcp tproxy ip to 127.0.0.1:15001 accept",
             &["-4"][..],
-            "all IPv4 TCP → proxy at 15001 (transparent)",
+            "all IPv4 TCP → proxy at 127.0.0.1:15001 (transparent)",
         ),
         ("meta l4proto tcp tproxy ip6 to :15001 accept", &["-6"], "all IPv6 TCP → proxy at 15001 (transparent)"),
         ("meta l4proto tcp tproxy to :15001 accept", &["-4", "-6"], "all TCP → proxy at 15001 (transparent)"),

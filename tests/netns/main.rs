@@ -7,6 +7,7 @@ mod support;
 mod below;
 mod cross_check;
 mod demo;
+mod effects;
 mod extensions;
 mod families;
 mod flows;

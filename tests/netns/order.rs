@@ -35,7 +35,7 @@ fn serve(lab: &Lab, end: &str, name: &'static str) {
     });
 }
 
-fn dial(lab: &Lab, end: &str) -> String {
+pub(crate) fn dial(lab: &Lab, end: &str) -> String {
     let end: SocketAddr = end.parse().expect("an end");
     let answer = lab.netns().enter(|| {
         let mut stream = TcpStream::connect_timeout(&end, Duration::from_millis(600)).ok()?;
@@ -55,7 +55,7 @@ fn loaded(rules: &str) -> (Lab, Lab, Summary) {
 }
 
 /// The same, with what was read of it.
-fn taken(rules: &str) -> (Lab, Lab, Snapshot) {
+pub(crate) fn taken(rules: &str) -> (Lab, Lab, Snapshot) {
     let (pod, world) = Lab::pod_and_world();
     pod.sh(rules);
     serve(&pod, "0.0.0.0:15001", "15001");
@@ -71,10 +71,16 @@ fn taken(rules: &str) -> (Lab, Lab, Snapshot) {
 }
 
 /// What is said of outbound connections is what becomes of one.
-fn outbound(rules: &str, becomes: &str) {
+pub(crate) fn outbound(rules: &str, becomes: &str) {
     let (pod, _world, summary) = loaded(rules);
     let found = (dial(&pod, "10.0.0.5:80"), said(&summary.outbound.fate));
     assert_eq!(found, (becomes.to_owned(), becomes.to_owned()), "(what becomes of it, what is said) with\n{rules}");
+}
+
+/// What is said alone.
+pub(crate) fn saying(rules: &str, inbound: bool) -> String {
+    let summary = loaded(rules).2;
+    said(if inbound { &summary.inbound.fate } else { &summary.outbound.fate })
 }
 
 /// The same of inbound ones.

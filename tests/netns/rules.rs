@@ -287,13 +287,13 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         };
         lab.sh(&format!("iptables-{backend} -A INPUT -p tcp --dport 80 -m limit --limit 3/min -j DROP"));
         let output = save();
-        // `limit` is an expression of nf_tables, and a payload of the legacy tables.
-        assert_eq!(output.status.success(), restored(&output.stdout), "{backend}");
+        assert!(output.status.success() && restored(&output.stdout), "{backend}");
         lab.sh(&format!(
             "iptables-{backend} -F
-            iptables-{backend} -A INPUT -p tcp -m length --length 5:6 -j DROP
-            iptables-{backend} -A INPUT -p tcp -m ttl --ttl-eq 5 -m length --length 7 -j DROP
-            iptables-{backend} -t mangle -A OUTPUT -p tcp -j TTL --ttl-set 5"
+            name=$(printf 'a\\377')
+            iptables-{backend} -A INPUT -p tcp -m recent --set --name $name -j DROP
+            iptables-{backend} -A INPUT -p tcp -m helper --helper $name -m recent --rcheck --name $name -j DROP
+            iptables-{backend} -t nat -A PREROUTING -p tcp -j NETMAP --to 10.0.0.0/255.0.255.0"
         ));
         let output = save();
         let note = String::from_utf8_lossy(&output.stderr);
@@ -301,9 +301,9 @@ fn what_is_not_understood_is_said_where_the_text_could_not_be_restored() {
         assert!(!restored(&output.stdout), "{backend}: {}", String::from_utf8_lossy(&output.stdout));
         let prefix = if backend == "legacy" { "legacy " } else { "" };
         for part in [
-            "match length in PREip filter INPUT",
-            "match ttl in PREip filter INPUT",
-            "target TTL in PREip mangle OUTPUT",
+            "match recent in PREip filter INPUT",
+            "match helper in PREip filter INPUT",
+            "target NETMAP in PREip nat PREROUTING",
         ] {
             assert_eq!(note.matches(&part.replace("PRE", prefix)).count(), 1, "{note}");
         }

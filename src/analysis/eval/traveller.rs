@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::paths::{is_nat, standing};
-use super::{End, Target};
+use super::{End, Target, headers};
 use crate::model::{Chain, Hook, RuleRef};
 use crate::packet::{Known, Packet};
 use crate::xt::targets::Shift;
@@ -165,6 +165,7 @@ impl Traveller {
         self.packet.input = Known::Is(LOOPBACK.to_owned());
         self.packet.output = Known::Absent;
         (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
+        (self.packet.input_group, self.packet.output_group) = (Known::Unknown, Known::Absent);
         self.be_tracked();
     }
 
@@ -194,6 +195,10 @@ impl Traveller {
             }
             Effect::Destination(range) => {
                 self.redirect(own, name(), self.chosen_ports(&range));
+                // Shifted ports hang on the packet's own: what is told is for others, too.
+                if let Some((_, to)) = self.redirected.as_mut().filter(|_| range.base.is_some()) {
+                    to.port = None;
+                }
                 if let Some((first, last)) = range.addresses {
                     let address = Some(first).filter(|_| first == last);
                     self.send_to(address);
@@ -213,6 +218,7 @@ impl Traveller {
             // A source translation, too, is the last word of its table.
             Effect::Source(_) | Effect::OutgoingSource(_) => {
                 self.source_bound = true;
+                self.translated_anew();
                 Outcome::Leaves
             }
             Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
@@ -226,6 +232,7 @@ impl Traveller {
             }
             Effect::Network { .. } => {
                 self.source_bound = true;
+                self.translated_anew();
                 Outcome::Leaves
             }
             Effect::Prefix { destination: true, .. } => {
@@ -257,13 +264,15 @@ impl Traveller {
                 }
                 Outcome::Stays
             }
-            Effect::Hops(_)
+            effect @ (Effect::Hops(_)
             | Effect::TrafficClass { .. }
-            | Effect::TcpHeader
-            | Effect::SegmentSize(_)
-            | Effect::Class(_)
-            | Effect::Copied(_)
-            | Effect::Continue => Outcome::Stays,
+            | Effect::Congestion { .. }
+            | Effect::TcpOptions(_)
+            | Effect::SegmentSize(_)) => {
+                headers::change(&mut self.packet, &effect);
+                Outcome::Stays
+            }
+            Effect::Class(_) | Effect::Copied(_) | Effect::Continue => Outcome::Stays,
             Effect::Queue { .. } => {
                 Outcome::Ends(End::Undecided { because: format!("rule {} asks a program", name()) })
             }
@@ -330,6 +339,7 @@ impl Traveller {
             _ => Known::Unknown,
         };
         packet.destination_local = Known::Is(true);
+        (packet.output_group, packet.realm) = (Known::Unknown, Known::Unknown);
         let port = ports.and_then(one);
         if ports.is_some() {
             packet.destination_port = Known::from_option(port);
@@ -339,6 +349,15 @@ impl Traveller {
             *state |= DESTINATION_TRANSLATED;
         }
         self.redirected = Some((by, Target { port, address: None }));
+        self.translated_anew();
+    }
+
+    /// What conntrack holds of the replies changes with a translation.
+    fn translated_anew(&mut self) {
+        let connection = &mut self.packet.connection;
+        (connection.reply_source, connection.reply_destination) = (Known::Unknown, Known::Unknown);
+        (connection.reply_source_port, connection.reply_destination_port) = (Known::Unknown, Known::Unknown);
+        connection.status = Known::Unknown;
     }
 
     /// The ports among which the packet gets one: where they are shifted, and its own is known, just one.

@@ -43,7 +43,9 @@ impl Extension for Osf {
             }
         };
         let genre = layout.text(0, MOST)?;
-        let known = flags & !(GENRE | TTL | LOG | INVERT) == 0 && genre.len() < MOST;
+        let known = flags & !(GENRE | TTL | LOG | INVERT) == 0
+            && genre.len() < MOST
+            && !genre.contains(char::REPLACEMENT_CHARACTER);
         (revision == 0 && known).then_some(Self {
             negated: flags & INVERT != 0,
             genre,

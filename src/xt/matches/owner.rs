@@ -46,7 +46,9 @@ impl Ids {
     fn parse(given: &Given) -> Option<Self> {
         // Saved rules say 106-108, input may say 106:108. Names are not looked up: they mean something else in the pod.
         let (from, to) = given.value().split_once(['-', ':']).unwrap_or((given.value(), given.value()));
-        let ends = parse_number(from).zip(parse_number(to));
+        // The one that is the same everywhere.
+        let id = |text: &str| if text == "root" { Some(0) } else { parse_number(text) };
+        let ends = id(from).zip(id(to));
         ends.map(|(from, to)| Self { negated: given.negated, from, to })
     }
 

@@ -38,8 +38,8 @@ pub struct Recent {
     pub same_ttl: bool,
     /// The list (hostile).
     pub name: String,
-    /// The bits that count; `None` where none were given.
-    pub mask: Option<IpAddr>,
+    /// The bits that count.
+    pub mask: IpAddr,
     /// The destination's address rather than the source's.
     pub destination: bool,
 }
@@ -53,6 +53,11 @@ const TASKS: [(u8, Task, &str); 4] = [
 ];
 const SAME_TTL: u8 = 16;
 const REAP: u8 = 32;
+
+/// The mask under which the whole address counts.
+fn whole(ipv6: bool) -> IpAddr {
+    if ipv6 { IpAddr::from([255; 16]) } else { IpAddr::from([255; 4]) }
+}
 
 /// A count as the save program writes it: as a signed number.
 fn parse_count(text: &str) -> Option<u32> {
@@ -92,7 +97,8 @@ impl Extension for Recent {
             hits: layout.u32(4)?,
             same_ttl: check & SAME_TTL != 0,
             name: layout.name(10, 200)?,
-            mask: if revision == 1 { Some(layout.address(212, ipv6)?) } else { None },
+            // Before revision 1 all of them did.
+            mask: if revision == 1 { layout.address(212, ipv6)? } else { whole(ipv6) },
             destination: side == 1,
         };
         (check >> 6 == 0 && inverted <= 1 && side <= 1 && !recent.name.is_empty()).then_some(recent)
@@ -103,8 +109,8 @@ impl Extension for Recent {
         let (task, chosen) = TASKS.iter().find_map(|(_, task, option)| Some((*task, given(option)?)))?;
         let count = |name: &str| given(name).map_or(Some(0), |given| parse_count(given.value()));
         let mask = match given("--mask") {
-            Some(mask) => Some(mask.value().parse().ok().filter(|mask: &IpAddr| mask.is_ipv6() == ipv6)?),
-            None => None,
+            Some(mask) => mask.value().parse().ok().filter(|mask: &IpAddr| mask.is_ipv6() == ipv6)?,
+            None => whole(ipv6),
         };
         Some(Self {
             negated: chosen.negated,
@@ -132,9 +138,7 @@ impl Extension for Recent {
         }
         out.push_str(if self.same_ttl { " --rttl" } else { "" });
         write!(out, " --name {}", word(&self.name)).ok();
-        if let Some(mask) = self.mask {
-            write!(out, " --mask {}", address_text(mask)).ok();
-        }
+        write!(out, " --mask {}", address_text(self.mask)).ok();
         out.push_str(if self.destination { " --rdest" } else { " --rsource" });
     }
 }
@@ -146,11 +150,9 @@ impl Matching for Recent {
 
     fn explain(&self, words: &mut Words) {
         let end = if self.destination { "destination" } else { "source" };
-        let mask = match self.mask {
-            Some(mask) if mask != IpAddr::from([255; 4]) && mask != IpAddr::from([255; 16]) => {
-                format!(" (mask {})", address_text(mask))
-            }
-            _ => String::new(),
+        let mask = match self.mask == whole(self.mask.is_ipv6()) {
+            true => String::new(),
+            false => format!(" (mask {})", address_text(self.mask)),
         };
         let (name, not) = (&self.name, if self.negated { "not " } else { "" });
         let mut out = match self.task {

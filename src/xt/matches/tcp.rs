@@ -100,12 +100,12 @@ fn flag_names(bits: u8) -> String {
 }
 
 fn flag_bits(text: &str) -> Option<u8> {
-    match text {
-        "NONE" => return Some(0),
-        "ALL" => return Some(0x3f),
-        _ => {}
-    }
-    text.split(',').try_fold(0, |bits, name| Some(bits | FLAGS.iter().find(|(_, known)| *known == name)?.0))
+    let bit = |name: &str| match name.to_ascii_uppercase().as_str() {
+        "NONE" => Some(0),
+        "ALL" => Some(0x3f),
+        name => FLAGS.iter().find(|(_, known)| *known == name).map(|(bit, _)| *bit),
+    };
+    text.split(',').try_fold(0, |bits, name| Some(bits | bit(name)?))
 }
 
 impl Extension for Tcp {
@@ -145,9 +145,10 @@ impl Extension for Tcp {
                 "--tcp-flags" => {
                     let bits = |index: usize| given.values.get(index).and_then(|text| flag_bits(text));
                     let (mask, set) = bits(0).zip(bits(1))?;
-                    tcp.flags = Some((given.negated, mask, set));
+                    // The kernel holds nothing for a test that asks nothing.
+                    tcp.flags = (mask != 0 || given.negated).then_some((given.negated, mask, set));
                 }
-                _ => tcp.option = Some((given.negated, given.value().parse().ok()?)),
+                _ => tcp.option = Some((given.negated, u8::try_from(given.number()?).ok()?)),
             }
         }
         Some(tcp)

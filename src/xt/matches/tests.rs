@@ -30,6 +30,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 /// Where bytes must stand for a payload to mean anything, for the matches that chance alone seldom meets.
 fn seeded(name: &str, data: &mut Vec<u8>) {
     let places: &[(usize, &[u8])] = match name {
+        "bpf" => &[(0, &[0, 0, 1, 0]), (16, &[0])],
         "multiport" => &[(0, &[1, 2]), (31, &[0; 17])],
         "policy" => &[(304, &[1, 0, 1, 0])],
         "string" => &[(4, b"bm\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), (20, b"ab c"), (148, &[4])],

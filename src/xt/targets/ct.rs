@@ -37,7 +37,8 @@ pub struct Ct {
     pub zone: Option<Zone>,
     /// `--helper`; empty for none (hostile).
     pub helper: String,
-    /// `--timeout`: the policy's name; empty for none (hostile).
+    /// `--timeout`: the policy's name; empty for none (hostile). Kernels hand back its first four bytes only, as they give back no
+    /// more of the structure than its first version had.
     pub timeout: String,
     /// `--ctevents`: only these are told, one bit each; 0 for all.
     pub events: u32,
@@ -241,7 +242,7 @@ impl Targeting for Ct {
     }
 
     fn nft(&self) -> Option<String> {
-        (self.untracked && *self == Self { untracked: true, short: self.short, ..Self::default() })
-            .then(|| "notrack".to_owned())
+        // Nothing else counts for what is not tracked.
+        self.untracked.then(|| "notrack".to_owned())
     }
 }

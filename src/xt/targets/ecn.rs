@@ -21,6 +21,10 @@ const SET_IP: u8 = 1;
 const SET_ECE: u8 = 0x10;
 const SET_CWR: u8 = 0x20;
 
+/// The flags' bits in the TCP header.
+const ECE: u8 = 0x40;
+const CWR: u8 = 0x80;
+
 impl EcnTarget {
     fn removes(self) -> bool {
         self == Self { ece: Some(false), cwr: Some(false), codepoint: None }
@@ -74,10 +78,11 @@ impl Extension for EcnTarget {
 
 impl Targeting for EcnTarget {
     fn effect(&self) -> Effect {
-        match self.codepoint {
-            Some(value) => Effect::TrafficClass { value, mask: 3 },
-            None => Effect::TcpHeader,
-        }
+        let flags = |wanted: bool| {
+            let of = |flag: Option<bool>, bit| if flag == Some(wanted) { bit } else { 0 };
+            of(self.ece, ECE) | of(self.cwr, CWR)
+        };
+        Effect::Congestion { codepoint: self.codepoint, set: flags(true), cleared: flags(false) }
     }
 
     fn explain(&self) -> String {

@@ -91,8 +91,17 @@ pub enum Effect {
         /// Bits cleared first.
         mask: u8,
     },
-    /// The TCP header changes (options, ECN flags); the packet goes on.
-    TcpHeader,
+    /// Bits of explicit congestion notification change; the packet goes on.
+    Congestion {
+        /// The two bits of the IP header.
+        codepoint: Option<u8>,
+        /// TCP flags (ECE 0x40, CWR 0x80) that become set.
+        set: u8,
+        /// TCP flags that become clear.
+        cleared: u8,
+    },
+    /// TCP options of these numbers, one bit each, are overwritten; the packet goes on.
+    TcpOptions([u32; 8]),
     /// The maximum segment size that a SYN names is lowered to this, `None` for what the path takes; the packet goes on.
     SegmentSize(Option<u16>),
     /// The packet's class of queueing (`skb->priority`, major in the upper half); the packet goes on.

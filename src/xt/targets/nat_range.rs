@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Given;
 use crate::xt::bytes::Layout;
 use crate::xt::ip::{address_text, put_number};
+use crate::xt::services::port;
 
 /// Ports, ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl PortRange {
 
     fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
-        Some(Self { from: from.parse().ok()?, to: to.parse().ok()? })
+        Some(Self { from: port(from)?, to: port(to)? })
     }
 }
 
@@ -74,7 +75,7 @@ impl NatRange {
         match (shifted, range.ports) {
             (false, _) => Some(range),
             // A base is written behind a range of ports.
-            (true, Some(ports)) if ports.from != ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
+            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
             (true, _) => None,
         }
     }
@@ -183,7 +184,7 @@ impl NatRange {
             None => (None, None),
             Some((ports, "")) => (Some(PortRange::parse(ports)?), None),
             // A base shifts a range of ports.
-            Some((ports, base)) => (Some(PortRange::parse(ports).filter(|it| it.from < it.to)?), base.parse().ok()),
+            Some((ports, base)) => (Some(PortRange::parse(ports).filter(|it| it.from < it.to)?), port(base)),
         };
         let parsed = Self { addresses, ports, flags: 0, base };
         (text.contains('/') == base.is_some()).then_some(parsed)

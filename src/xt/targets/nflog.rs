@@ -56,7 +56,7 @@ impl Extension for Nflog {
                 "--nflog-group" => nflog.group = given.value().parse().ok()?,
                 "--nflog-prefix" => nflog.prefix = given.value().to_owned(),
                 "--nflog-size" => nflog.size = Some(given.number()?),
-                "--nflog-range" => nflog.range = Some(given.number()?),
+                "--nflog-range" => nflog.range = Some(given.number()?).filter(|range| *range != 0),
                 _ => nflog.threshold = given.value().parse().ok()?,
             }
         }

@@ -63,7 +63,9 @@ impl Extension for RateestTarget {
         // The kernel counts intervals from −2 on.
         let interval = layout.u8(16)?.wrapping_add(2);
         let averaging = layout.u8(17)?;
-        let known = interval <= LONGEST && (1..AVERAGING).contains(&averaging);
+        // iptables counts microseconds in 32 bits.
+        let sayable = |shift: u8| SHORTEST.checked_shl(shift.into()).is_some_and(|time| time <= u32::MAX.into());
+        let known = interval <= LONGEST && (1..AVERAGING).contains(&averaging) && sayable(interval + averaging);
         (revision == 0 && known).then(|| Some(Self { name: layout.name(0, 16)?, interval, averaging }))?
     }
 
@@ -71,7 +73,7 @@ impl Extension for RateestTarget {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let name = given("--rateest-name")?.value().to_owned();
         let wanted = parse_time(given("--rateest-interval")?.value())?;
-        let average = parse_time(given("--rateest-ewmalog")?.value())?;
+        let average = parse_time(given("--rateest-ewmalog")?.value()).filter(|time| *time <= f64::from(u32::MAX))?;
         // The shortest interval that is long enough, and the longest average that is not too long.
         let length = |interval: u8| 250_000.0 * f64::from(1_u32 << interval);
         let interval = (0..=LONGEST).find(|interval| wanted <= length(*interval))?;

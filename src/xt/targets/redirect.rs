@@ -11,7 +11,8 @@ pub struct Redirect(
 
 impl Extension for Redirect {
     const NAMES: &'static [&'static str] = &["REDIRECT"];
-    const OPTIONS: &'static [(&'static str, usize)] = &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0)];
+    const OPTIONS: &'static [(&'static str, usize)] =
+        &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         NatRange::decode_ports(revision, data, ipv6).map(Self)

@@ -60,7 +60,7 @@ impl Extension for Tcpoptstrip {
 
 impl Targeting for Tcpoptstrip {
     fn effect(&self) -> Effect {
-        if *self == Self::default() { Effect::Continue } else { Effect::TcpHeader }
+        Effect::TcpOptions(self.bits)
     }
 
     fn explain(&self) -> String {

@@ -1,7 +1,7 @@
 //! `TPROXY`: gives the packet to a transparent socket, untranslated (`struct xt_tproxy_target_info`, `_v1`).
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
@@ -69,7 +69,10 @@ impl Targeting for Tproxy {
             (mark, u32::MAX) => format!(", mark {mark:#x}"),
             (mark, mask) => format!(", mark bits {mark:#x}/{mask:#x}"),
         };
-        let address = if self.address.is_unspecified() { String::new() } else { format!("{} ", self.address) };
-        format!("proxy at {address}{} (transparent){mark}", self.port)
+        let place = match self.address.is_unspecified() {
+            true => self.port.to_string(),
+            false => SocketAddr::new(self.address, self.port).to_string(),
+        };
+        format!("proxy at {place} (transparent){mark}")
     }
 }
