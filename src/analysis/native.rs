@@ -2,6 +2,7 @@
 //!
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
+mod answers;
 mod sets;
 
 use std::borrow::Cow;
@@ -147,7 +148,9 @@ impl Translator<'_> {
                 once(&mut self.tproxy, Tproxy { port, address, mark: 0, mask: 0 })?;
             }
             Statement::Reject { kind, code, ipv6, .. } => {
-                let answer = answer(*kind, *code, *ipv6)?;
+                const UNREACHABLE: u32 = 0;
+                let ipv6 = if *kind == UNREACHABLE { (*ipv6)? } else { false };
+                let answer = answers::answer(*kind, *code, ipv6)?;
                 self.act(Action::Target(Target::Reject(Reject { answer })))?;
             }
             _ => return None,
@@ -465,25 +468,6 @@ const L4PROTO: u32 = 16;
 const CT_STATE: u32 = 0;
 const CT_MARK: u32 = 3;
 const CT_ZONE: u32 = 17;
-
-/// iptables' name of an answer (`NFT_REJECT_*`; codes of ICMP, ICMPv6, and of both).
-fn answer(kind: u32, code: u8, ipv6: bool) -> Option<&'static str> {
-    Some(match (kind, ipv6, code) {
-        (1, ..) => "tcp-reset",
-        (0, false, 0) | (2, _, 0) => "icmp-net-unreachable",
-        (0, false, 1) | (2, _, 2) => "icmp-host-unreachable",
-        (0, false, 2) => "icmp-proto-unreachable",
-        (0, false, 3) | (2, _, 1) => "icmp-port-unreachable",
-        (0, false, 9) => "icmp-net-prohibited",
-        (0, false, 10) => "icmp-host-prohibited",
-        (0, false, 13) | (2, _, 3) => "icmp-admin-prohibited",
-        (0, true, 0) => "icmp6-no-route",
-        (0, true, 1) => "icmp6-adm-prohibited",
-        (0, true, 3) => "icmp6-addr-unreachable",
-        (0, true, 4) => "icmp6-port-unreachable",
-        _ => return None,
-    })
-}
 
 /// The bits that a mark gets, and those that are cleared before: `(mark & !cleared) ^ bits`.
 fn changed_bits(what: &Term, to: &Term) -> Option<(u32, u32)> {

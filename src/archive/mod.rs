@@ -9,7 +9,8 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
-use crate::syntax::{SaveError, left_out, parse_save};
+use crate::syntax::{NftRead, SaveError, SaveRead, TextFault, left_out, parse_nft, parse_nft_json, read_save};
+use crate::wire::nf_table::in_its_language;
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
@@ -50,9 +51,12 @@ pub enum ArchiveError {
     /// A snapshot that is damaged or cut.
     #[error("the snapshot is damaged or cut short: {0}")]
     Damaged(String),
-    /// nft text, which this version does not read.
-    #[error("it is nft's text, which this nslens does not read yet; give it a snapshot or iptables-save text")]
-    NftText,
+    /// nft's text without a table that is understood.
+    #[error("it is not understood as nft's text: {0}")]
+    Nft(TextFault),
+    /// nft's text without a table.
+    #[error("it is nft's text or JSON, and no table stands in it")]
+    NoTable,
     /// Saved rules that are not understood.
     #[error("it is not understood as iptables-save text: {0}")]
     Save(#[from] SaveError),
@@ -83,11 +87,18 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         return Err(ArchiveError::Empty);
     }
     if start.starts_with('{') {
+        if is_nft_json(start) {
+            let NftRead { rulesets, faults } = parse_nft_json(text);
+            return nft_rules(rulesets, &faults);
+        }
         return v1::read(text).map(|snapshot| Loaded::Snapshot(Box::new(snapshot)));
     }
-    if start.starts_with("table ") {
-        return Err(ArchiveError::NftText);
+    if is_nft(start) {
+        let NftRead { rulesets, faults } = parse_nft(text);
+        return nft_rules(rulesets, &faults);
     }
+    let SaveRead { rulesets, faults } = read_save(text, family)?;
+    let faults = faults.iter().map(|fault| (format!("line {}, column {}", fault.line, fault.column), &fault.what));
     let unread = left_out(text).into_iter().map(|table| Unread {
         source: format!("table {table}"),
         error: "the save program left it out as incompatible".to_owned(),
@@ -95,7 +106,53 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         subject: Subject::Rules,
         cause: Cause::Unsupported,
     });
-    Ok(Loaded::Rules(parse_save(text, family)?, unread.collect()))
+    Ok(Loaded::Rules(rulesets, unread.chain(not_understood(faults)).collect()))
+}
+
+/// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
+fn is_nft(text: &str) -> bool {
+    const WORDS: [&str; 8] = ["table", "add", "create", "insert", "flush", "define", "include", "destroy"];
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next().unwrap_or_default();
+    first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))
+}
+
+/// Whether a document begins as `nft -j list ruleset` prints it.
+fn is_nft_json(text: &str) -> bool {
+    text.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with("\"nftables\""))
+}
+
+/// nft's tables, and what of them is not understood.
+fn nft_rules(mut rulesets: Vec<Ruleset>, faults: &[TextFault]) -> Result<Loaded, ArchiveError> {
+    if rulesets.is_empty() {
+        return Err(faults.first().map_or(ArchiveError::NoTable, |fault| ArchiveError::Nft(fault.clone())));
+    }
+    for ruleset in &mut rulesets {
+        for table in &mut ruleset.tables {
+            in_its_language(ruleset.family, table);
+        }
+    }
+    let faults = faults.iter().map(|fault| (format!("line {}, column {}", fault.line, fault.column), &fault.what));
+    Ok(Loaded::Rules(rulesets, not_understood(faults)))
+}
+
+/// Places of a text that are not understood; of very many the first.
+fn not_understood<'a>(faults: impl ExactSizeIterator<Item = (String, &'a String)>) -> Vec<Unread> {
+    /// Nobody reads more.
+    const MOST: usize = 20;
+    let all = faults.len();
+    let unread = |source: String, error: String| Unread {
+        source,
+        error,
+        means: "what stands there is kept as text".to_owned(),
+        subject: Subject::Rules,
+        cause: Cause::Unsupported,
+    };
+    let mut found: Vec<Unread> = faults.take(MOST).map(|(place, what)| unread(place, what.clone())).collect();
+    if let Some(more) = all.checked_sub(MOST).filter(|more| *more > 0) {
+        found.push(unread(format!("{more} more places"), "they are not understood either".to_owned()));
+    }
+    found
 }
 
 /// Writes a snapshot, compressed if wanted.

@@ -346,22 +346,15 @@ fn read_chain(
     wanted: Wanted,
 ) -> Result<Chain, NftReadError> {
     let request = nf_tables::rules_of(chain.family, &chain.table, &chain.name);
-    let mut read = |kept: Kept| -> Result<Option<Chain>, NftReadError> {
-        let mut reader = ChainReader::new(family, &chain.table, chain, kept);
-        let mut failure = None;
-        socket.request(nf_tables::GET_RULE, netlink::DUMP, &request, |message| {
-            if let Err(error) = reader.read(message.payload) {
-                failure = Some(error);
-            }
-        })?;
-        failure.map_or(Ok(reader.finish()), |error| Err(error.into()))
-    };
-    if !wanted.expressions
-        && let Some(chain) = read(Kept::Reading)?
-    {
-        return Ok(chain);
-    }
-    read(Kept::Expressions)?.ok_or(NftReadError::Moving)
+    let kept = if wanted.expressions { Kept::Expressions } else { Kept::Reading };
+    let mut reader = ChainReader::new(family, &chain.table, chain, kept);
+    let mut failure = None;
+    socket.request(nf_tables::GET_RULE, netlink::DUMP, &request, |message| {
+        if let Err(error) = reader.read(message.payload) {
+            failure = Some(error);
+        }
+    })?;
+    failure.map_or(Ok(reader.finish()), |error| Err(error.into()))
 }
 
 fn read_table(

@@ -212,7 +212,7 @@ impl From<ArchiveError> for Failure {
             ArchiveError::Save(_) | ArchiveError::NotText | ArchiveError::Empty | ArchiveError::ForeignJson(_) => {
                 failure.hint("give a file of `nslens snapshot`, or what iptables-save or ip6tables-save prints")
             }
-            ArchiveError::NftText | ArchiveError::TooLarge => failure,
+            ArchiveError::Nft(_) | ArchiveError::NoTable | ArchiveError::TooLarge => failure,
         }
     }
 }

@@ -240,6 +240,12 @@ impl Table {
 }
 
 impl Chain {
+    /// A rule among those of iptables that iptables cannot express: its tools do not see it, or see another (K18).
+    #[must_use]
+    pub fn is_foreign(&self, rule: &Rule) -> bool {
+        self.syntax == Syntax::Iptables && matches!(rule.body, Body::Nft(_))
+    }
+
     /// A chain that only jumps reach, without rules.
     #[must_use]
     pub fn user(name: impl Into<String>) -> Self {

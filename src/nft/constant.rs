@@ -274,6 +274,11 @@ fn names(kind: Kind) -> Names {
     }
 }
 
+/// The value that a word stands for among the names of a kind.
+pub(super) fn named(kind: Kind, word: &str) -> Option<u128> {
+    names(kind).iter().find(|(_, name)| *name == word).map(|(value, _)| *value)
+}
+
 /// The bits of a value that may have several, each by its name, the lowest first.
 pub(super) fn flags(kind: Kind, value: u128) -> Option<Vec<String>> {
     if kind == Kind::CtLabel {

@@ -428,6 +428,8 @@ impl Expression {
             Self::Match { name, revision, data } => format!("[ xt match {name} rev {revision} 0x{} ]", hex(data)),
             Self::Target { name, revision, data } => format!("[ xt target {name} rev {revision} 0x{} ]", hex(data)),
             Self::Log { group, prefix, .. } => format!("[ log prefix {prefix:?} group {} ]", group.unwrap_or(0)),
+            // A part of a text has no bytes.
+            Self::Unknown { name, data } if data.is_empty() => format!("[ {name} ]"),
             Self::Unknown { name, data } => format!("[ {name} 0x{} ]", hex(data)),
             other => format!("[ {} ]", debug(other)),
         }

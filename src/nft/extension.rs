@@ -52,6 +52,8 @@ options! {
         "sid[1]" 64 128 Ipv6, "sid[2]" 192 128 Ipv6, "sid[3]" 320 128 Ipv6, "sid[4]" 448 128 Ipv6,
         "sid[5]" 576 128 Ipv6, "sid[6]" 704 128 Ipv6, "sid[7]" 832 128 Ipv6, "sid[8]" 960 128 Ipv6,
     }
+    IPV6 43 "rt0" { "reserved" 32 32 Integer, "addr[1]" 64 128 Ipv6 }
+    IPV6 43 "rt2" { "reserved" 32 32 Integer, "addr" 64 128 Ipv6 }
     IPV6 44 "frag" {
         "nexthdr" 0 8 Protocol, "reserved" 8 8 Integer, "frag-off" 16 13 Integer, "reserved2" 29 2 Integer,
         "more-fragments" 31 1 Integer, "id" 32 32 Integer,
@@ -124,6 +126,28 @@ options! {
     }
 }
 
+/// A field by nft's numbers: of the header, option or chunk, and of the field in it. The fields stand above in nft's order.
+pub(super) fn numbered(of: u32, header: u32, field: usize) -> Option<&'static OptionField> {
+    // Extension headers have numbers of nft's own (`enum exthdr_desc_id`), and their fields are counted from 1.
+    let headers = ["", "hbh", "rt", "rt0", "rt2", "srh", "frag", "dst", "mh"];
+    // The later pairs of SACK count as options of their own, whose fields begin behind kind and length.
+    let pairs = ["sack1", "sack2", "sack3"];
+    if of == IPV4 {
+        let name = ["", "type", "length", "value", "ptr", "addr"].get(field)?;
+        return FIELDS.iter().find(|known| (known.of, u32::from(known.number), known.name) == (of, header, *name));
+    }
+    let pair = header.checked_sub(256).and_then(|pair| pairs.get(pair as usize)).filter(|_| of == TCP);
+    if let Some(pair) = pair {
+        return FIELDS.iter().filter(|known| known.header == *pair).nth(field.checked_sub(2)?);
+    }
+    let word = match of {
+        IPV6 => headers.get(usize::try_from(header).ok()?).copied()?,
+        _ => HEADERS.iter().find(|(known, number, _)| (*known, u32::from(*number)) == (of, header))?.2,
+    };
+    let index = if of == IPV6 { field.checked_sub(1)? } else { field };
+    FIELDS.iter().filter(|known| (known.of, known.header) == (of, word)).nth(index)
+}
+
 impl HeaderOption {
     fn field_at(self, offset: u32, bits: u32) -> Option<&'static OptionField> {
         FIELDS
@@ -194,4 +218,16 @@ impl OptionField {
             _ => format!("{header} {name}"),
         }
     }
+}
+
+/// The field of an option, an extension header or a chunk by nft's words.
+#[must_use]
+pub(super) fn option_field(of: u32, header: &str, name: &str) -> Option<&'static OptionField> {
+    FIELDS.iter().find(|field| field.of == of && field.header == header && field.name == name)
+}
+
+/// The number of an option, an extension header or a chunk by nft's word.
+#[must_use]
+pub(super) fn option_number(of: u32, header: &str) -> Option<u8> {
+    HEADERS.iter().find(|(kind, _, name)| *kind == of && *name == header).map(|(_, number, _)| *number)
 }

@@ -56,8 +56,8 @@ fields! {
     }
     "arp" NETWORK {
         "htype" 0 16 Integer, "ptype" 16 16 EtherType, "hlen" 32 8 Integer, "plen" 40 8 Integer,
-        "operation" 48 16 ArpOperation, "saddr ether" 64 48 Ether, "daddr ether" 144 48 Ether,
-        "saddr ip" 112 32 Ipv4, "daddr ip" 192 32 Ipv4,
+        "operation" 48 16 ArpOperation, "saddr ether" 64 48 Ether, "saddr ip" 112 32 Ipv4,
+        "daddr ether" 144 48 Ether, "daddr ip" 192 32 Ipv4,
     }
     "tcp" TRANSPORT {
         "sport" 0 16 Port, "dport" 16 16 Port, "sequence" 32 32 Integer, "ackseq" 64 32 Integer, "doff" 96 4 Integer,
@@ -191,6 +191,8 @@ impl Protocol {
 /// The field of a header by nft's own number of it, from 1. The fields stand above in nft's order.
 #[must_use]
 pub(super) fn numbered(header: &str, number: usize) -> Option<&'static Field> {
+    // Number 3 of VLAN was another word for the second.
+    let number = if header == "vlan" && number > 3 { number - 1 } else { number };
     FIELDS.iter().filter(|field| field.header == header).nth(number.checked_sub(1)?)
 }
 
@@ -198,4 +200,46 @@ pub(super) fn numbered(header: &str, number: usize) -> Option<&'static Field> {
 #[must_use]
 pub(super) fn port(offset: u32, bits: u32) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.header == "th" && field.offset == offset && field.bits == bits)
+}
+
+/// The field of this name.
+#[must_use]
+pub fn named(header: &str, name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.header == header && field.name == name)
+}
+
+/// nft's own number of a field within its header, from 1.
+#[must_use]
+pub(super) fn number_of(field: &Field) -> Option<usize> {
+    let mut fields = FIELDS.iter().filter(|other| other.header == field.header);
+    fields.position(|other| other.name == field.name).map(|place| place + 1)
+}
+
+/// The number of the protocol that a transport header belongs to.
+#[must_use]
+pub(super) fn protocol_of(header: &str) -> Option<u8> {
+    let known = BY_PROTOCOL.iter().find(|(_, name)| *name == header);
+    known.and_then(|(number, _)| u8::try_from(*number).ok())
+}
+
+/// nft's numbers of headers (`enum proto_desc_id`).
+const DESCRIPTIONS: [(u32, &str); 12] = [
+    (4, "icmp"),
+    (6, "udp"),
+    (7, "udplite"),
+    (8, "tcp"),
+    (10, "sctp"),
+    (11, "th"),
+    (12, "ip"),
+    (13, "ip6"),
+    (14, "icmpv6"),
+    (15, "arp"),
+    (16, "vlan"),
+    (17, "ether"),
+];
+
+/// nft's number of a header.
+#[must_use]
+pub(super) fn description(header: &str) -> Option<u32> {
+    DESCRIPTIONS.iter().find(|(_, name)| *name == header).map(|(number, _)| *number)
 }

@@ -74,8 +74,12 @@ impl Headers {
     }
 
     /// The network header is that of IPv6.
-    pub(super) fn is_ipv6(&self) -> bool {
-        self.network() == Some("ip6")
+    pub(super) fn is_ipv6(&self) -> Option<bool> {
+        match self.network() {
+            Some("ip6") => Some(true),
+            Some("ip") => Some(false),
+            _ => None,
+        }
     }
 
     /// nft's word for the network header.

@@ -83,6 +83,28 @@ impl Kind {
         ALL.get(usize::try_from(number).ok()?).map(|(kind, ..)| *kind).filter(|kind| *kind != Self::Hexadecimal)
     }
 
+    /// From nft's word. Where two have the same, the first, which is the one that sets are declared with.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        ALL.iter().find(|(_, known, ..)| *known == word && !word.is_empty()).map(|(kind, ..)| *kind)
+    }
+
+    /// nft's number of it.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        let place = ALL.iter().position(|(kind, ..)| *kind == self);
+        match self {
+            Self::Hexadecimal => Self::Integer.number(),
+            _ => place.and_then(|place| u32::try_from(place).ok()).unwrap_or_default(),
+        }
+    }
+
+    /// The number of a key put together from these kinds.
+    #[must_use]
+    pub fn key_of(kinds: &[Self]) -> u32 {
+        kinds.iter().fold(0, |number: u32, kind| number.wrapping_shl(6) | kind.number())
+    }
+
     /// The kinds that a set's key is put together from: six bits each (`concat_type` of nft).
     #[must_use]
     pub fn of_key(mut number: u32) -> Option<Vec<Self>> {
@@ -143,4 +165,17 @@ pub(super) fn number(bytes: &[u8], order: Order) -> Option<u128> {
         padded.get_mut(start..)?.reverse();
     }
     Some(u128::from_be_bytes(padded))
+}
+
+/// A number in so many bytes; `None` where it needs more.
+#[must_use]
+pub(super) fn bytes_of(value: u128, length: usize, order: Order) -> Option<Vec<u8>> {
+    let start = 16_usize.checked_sub(length)?;
+    let all = value.to_be_bytes();
+    let (rest, bytes) = all.split_at_checked(start)?;
+    let mut bytes = bytes.to_vec();
+    if order == Order::Host && cfg!(target_endian = "little") {
+        bytes.reverse();
+    }
+    rest.iter().all(|byte| *byte == 0).then_some(bytes)
 }

@@ -2,6 +2,7 @@
 //!
 //! Rules of iptables-nft are read as iptables rules in `wire`. What is not understood stays as name and bytes.
 
+mod compile;
 mod constant;
 mod expression;
 mod extension;
@@ -12,6 +13,7 @@ mod header;
 mod implied;
 mod kind;
 mod load;
+mod noted;
 mod object_text;
 mod print;
 mod reading;
@@ -25,23 +27,45 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
+pub use compile::{
+    Answer, Compiled, Compiler, Item, ItemData, Part, RuleTree, SetTree, Value, Written, duration, number_of,
+    option_named, set as compile_set,
+};
 pub use expression::Expression;
 pub use extension::OptionField;
 pub use extra::{Extra, UnknownAttribute};
 pub use family::Family;
-pub use header::Field;
+pub use header::{Field, named as field_named};
 pub use kind::{Kind, Order};
 pub use load::{HeaderOption, Load, Span};
-pub use object_text::{flow_table_text, object_text};
+pub use object_text::{all_timeouts, flow_table_text, object_text, timeout_number};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;
 pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
 pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
-pub use term::{Slot, Term};
+pub use term::{Slot, Term, ct_named, meta_named};
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};
+
+/// The code of an ICMP answer by its kind (`icmp`, `icmpv6`, `icmpx`) and nft's word.
+#[must_use]
+pub fn icmp_code(kind: &str, name: &str) -> Option<u8> {
+    let kind = match kind {
+        "icmp" => Kind::IcmpCode,
+        "icmpv6" => Kind::Icmpv6Code,
+        "icmpx" => Kind::IcmpxCode,
+        _ => return None,
+    };
+    u8::try_from(constant::named(kind, name).or_else(|| number_of(name))?).ok()
+}
+
+/// A comment as nft notes it beside rules, chains, elements and objects.
+#[must_use]
+pub fn comment_note(comment: &str) -> Vec<u8> {
+    compile::comment_note(comment)
+}
 
 /// The first register, which most rules use alone.
 fn first() -> u32 {

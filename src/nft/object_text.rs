@@ -72,7 +72,14 @@ fn lines_of(expression: &Expression) -> Option<Vec<String>> {
             format!("size {size}"),
             format!("l3proto {}", family_word(*family)?),
         ]),
-        Expression::Synproxy { mss, scale, flags } => synproxy_parts(*mss, *scale, *flags),
+        Expression::Synproxy { mss, scale, flags } => {
+            let mut parts = synproxy_parts(*mss, *scale, *flags)?;
+            // nft leaves the place of the second word.
+            if let Some(last) = parts.last_mut().filter(|last| *last == "timestamp") {
+                last.push(' ');
+            }
+            Some(parts)
+        }
         Expression::Secmark(context) => one(format!("\"{context}\"")),
         _ => None,
     }
@@ -152,4 +159,18 @@ pub fn flow_table_text(table: &FlowTable, priority: &dyn Fn(i32) -> String) -> (
     lines.extend(table.unknown.iter().map(super::UnknownAttribute::text));
     let body: String = lines.iter().map(|line| format!("\t\t{line}\n")).collect();
     (format!("\tflowtable {} {{\n{body}\t}}\n", table.name), whole)
+}
+
+/// The number of a state of a connection by nft's word.
+#[must_use]
+pub fn timeout_number(protocol: u8, word: &str) -> Option<u16> {
+    (1..=11).find(|state| timeout_state(protocol, *state).is_some_and(|(known, _)| known == word))
+}
+
+/// Seconds for each state of a connection where these are changed; the others are as usual.
+#[must_use]
+pub fn all_timeouts(protocol: u8, changed: &[(u16, u32)]) -> Vec<(u16, u32)> {
+    let states = (1..=11).filter_map(|state| timeout_state(protocol, state).map(|(_, usual)| (state, usual)));
+    let given = |state: u16| changed.iter().find(|(known, _)| *known == state).map(|(_, seconds)| *seconds);
+    states.map(|(state, usual)| (state, given(state).unwrap_or(usual))).collect()
 }

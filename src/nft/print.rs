@@ -217,9 +217,8 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
 fn flags_text(kind: Kind, value: u128, sign: &str) -> Option<String> {
     let names = constant::flags(kind, value);
     Some(match names {
-        Some(names) if matches!(sign, "" | "==" | "!=") && (names.len() == 1 || kind != Kind::TcpFlag) => {
-            names.join(" | ")
-        }
+        Some(names) if kind == Kind::TcpFlag && names.len() == 1 => names.concat(),
+        Some(names) if kind != Kind::TcpFlag && matches!(sign, "" | "==" | "!=") => names.join(" | "),
         _ if kind == Kind::CtLabel => return None,
         _ => format!("0x{value:x}"),
     })
@@ -273,10 +272,12 @@ fn nat_flags(flags: u32) -> Option<String> {
     (flags & !known == 0).then_some(text)
 }
 
-fn reject(kind: u32, code: u8, ipv6: bool, both: bool) -> Option<String> {
+fn reject(kind: u32, code: u8, ipv6: Option<bool>, both: bool) -> Option<String> {
     let (word, names, usual) = match (kind, ipv6) {
-        (0, false) => ("icmp", Kind::IcmpCode, 3),
-        (0, true) => ("icmpv6", Kind::Icmpv6Code, 4),
+        (0, Some(false)) => ("icmp", Kind::IcmpCode, 3),
+        // Code and family are left out where nobody asked for a family.
+        (0, None) => return Some("reject".to_owned()),
+        (0, Some(true)) => ("icmpv6", Kind::Icmpv6Code, 4),
         (1, _) => return Some("reject with tcp reset".to_owned()),
         (2, _) => ("icmpx", Kind::IcmpxCode, 1),
         _ => return None,

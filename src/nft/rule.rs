@@ -43,8 +43,9 @@ impl Rule {
         self.expressions.iter().any(|expression| match expression {
             Expression::Redirect { .. } | Expression::Tproxy { .. } => true,
             Expression::Nat { kind, .. } => *kind == DESTINATION,
-            Expression::Unknown { name, data } => match name.as_str() {
-                "redir" | "tproxy" => true,
+            // A part of a text that is not understood begins with its word.
+            Expression::Unknown { name, data } => match name.split(' ').next().unwrap_or_default() {
+                "redir" | "tproxy" | "redirect" | "dnat" => true,
                 "nat" => nat_kind(data) == Some(DESTINATION),
                 _ => false,
             },

@@ -4,7 +4,7 @@ use super::constant;
 use super::kind::{Kind, Order, number};
 use super::print::{plain, stateless};
 use super::user_data::{note, number_of};
-use super::{Data, Element, Load, Place, Set, Slot, Term, header};
+use super::{Data, Element, Place, Set, Slot, Term};
 
 /// `NFTNL_UDATA_SET_*`
 const KEY_ORDER: u8 = 0;
@@ -12,6 +12,12 @@ const DATA_ORDER: u8 = 1;
 const MERGE: u8 = 2;
 const KEY_TYPE_OF: u8 = 3;
 const DATA_TYPE_OF: u8 = 4;
+const DATA_RANGES: u8 = 6;
+
+/// A map whose keys lead to ranges, which nft never declares by `typeof`.
+fn leads_to_ranges(set: &Set) -> bool {
+    number_of(&set.user_data, DATA_RANGES).is_some_and(|ranges| ranges != 0)
+}
 
 /// The order that nft noted for a kind which has none of its own.
 fn noted_order(set: &Set, which: u8, kind: Kind) -> Order {
@@ -248,7 +254,7 @@ pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String
     let joined = |number: u32| -> Option<String> {
         Some(Kind::of_key(number)?.into_iter().map(Kind::word).collect::<Vec<_>>().join(" . "))
     };
-    let noted = |which| type_of(set, which).and_then(|term| term.text(place));
+    let noted = |which| type_of(set, which).filter(|_| !leads_to_ranges(set)).and_then(|term| term.text(place));
     let key = noted(KEY_TYPE_OF).or_else(|| joined(set.key));
     let data = match (set.object, set.data.filter(|_| set.is_map())) {
         (Some(object), _) => super::object_text::object_word(object).map(str::to_owned),
@@ -261,9 +267,11 @@ pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String
 
 /// `type ipv4_addr . inet_service : verdict`
 fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
-    let word = if type_of(set, KEY_TYPE_OF).is_some() { "typeof" } else { "type" };
+    let ranges = leads_to_ranges(set);
+    let word = if !ranges && type_of(set, KEY_TYPE_OF).is_some() { "typeof" } else { "type" };
     let (key, data) = set_types(set, place);
-    let data = if set.is_map() { format!(" : {}", data?) } else { String::new() };
+    let data =
+        if set.is_map() { format!(" : {}{}", if ranges { "interval " } else { "" }, data?) } else { String::new() };
     Some(format!("{word} {}{data}", key?))
 }
 
@@ -283,7 +291,8 @@ fn properties(set: &Set) -> Vec<String> {
     if said {
         lines.push(format!("flags {}", flags.join(",")));
     }
-    lines.extend(set.expressions.iter().map(|part| stateless(part).unwrap_or_else(|| part.text())));
+    let counted = set.expressions.iter().map(|part| stateless(part).unwrap_or_else(|| part.text()));
+    lines.extend((!set.expressions.is_empty()).then(|| counted.collect::<Vec<_>>().join(" ")));
     if number_of(&set.user_data, MERGE).is_some_and(|merge| merge != 0) {
         lines.push("auto-merge".to_owned());
     }
@@ -326,49 +335,9 @@ fn wrapped(set: &Set, elements: &[String]) -> String {
 
 /// What a set was declared after (`typeof ip saddr`), as nft noted it.
 fn type_of(set: &Set, which: u8) -> Option<Term> {
-    noted_term(note(&set.user_data, which)?)
+    super::noted::noted_term(note(&set.user_data, which)?)
 }
 
 fn type_of_slots(set: &Set, place: &Place<'_>) -> Option<Vec<Slot>> {
     type_of(set, KEY_TYPE_OF).map(|term| term.slots(place))
-}
-
-/// An expression that nft noted: its number (`enum expr_types`), and its properties.
-fn noted_term(noted: &[u8]) -> Option<Term> {
-    const PAYLOAD: u32 = 7;
-    const META: u32 = 9;
-    const CT: u32 = 12;
-    const CONCATENATION: u32 = 13;
-    let (kind, data) = (number_of(noted, 0)?, note(noted, 1)?);
-    Some(match kind {
-        META => Term::Meta(number_of(data, 0)?),
-        CT => {
-            let direction = number_of(data, 1).and_then(|direction| u8::try_from(direction).ok());
-            Term::Load(Load::Ct { key: number_of(data, 0)?, direction: direction.filter(|direction| *direction < 2) })
-        }
-        PAYLOAD => {
-            // `enum proto_desc_id`
-            let header = match number_of(data, 0)? {
-                4 => "icmp",
-                6 => "udp",
-                7 => "udplite",
-                8 => "tcp",
-                10 => "sctp",
-                11 => "th",
-                12 => "ip",
-                13 => "ip6",
-                14 => "icmpv6",
-                15 => "arp",
-                16 => "vlan",
-                17 => "ether",
-                _ => return None,
-            };
-            Term::Field(header::numbered(header, usize::try_from(number_of(data, 1)?).ok()?)?)
-        }
-        CONCATENATION => {
-            let parts: Option<Vec<Term>> = (0..16).map_while(|index| note(data, index)).map(noted_term).collect();
-            Term::Concat(parts.filter(|parts| !parts.is_empty())?)
-        }
-        _ => return None,
-    })
 }

@@ -91,8 +91,8 @@ pub enum Statement {
         kind: u32,
         /// Code.
         code: u8,
-        /// The answer is one of ICMPv6.
-        ipv6: bool,
+        /// The answer is one of ICMPv6; `None` where the packet's own family decides.
+        ipv6: Option<bool>,
         /// The table sees both families: the kind of answer is always written.
         both: bool,
     },

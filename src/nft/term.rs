@@ -126,6 +126,18 @@ fn ct(key: u32) -> Option<(&'static str, Kind, Order)> {
     CT.get(usize::try_from(key).ok()?).copied().filter(|(word, ..)| !word.is_empty())
 }
 
+/// The key of a property of the packet.
+#[must_use]
+pub fn meta_named(word: &str) -> Option<u32> {
+    META.iter().position(|(known, ..)| *known == word).and_then(|place| u32::try_from(place).ok())
+}
+
+/// The key of a property of the connection.
+#[must_use]
+pub fn ct_named(word: &str) -> Option<u32> {
+    CT.iter().position(|(known, ..)| *known == word && !word.is_empty()).and_then(|place| u32::try_from(place).ok())
+}
+
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 

@@ -2,12 +2,18 @@
 
 mod builtin;
 mod nft;
+mod nft_json;
 mod nft_rule;
+mod nft_tables;
+mod nft_text;
 mod parse;
 mod print;
 
 pub use crate::nft::{elements_text, set_types};
 pub use nft::{NftText, print_nft};
+pub use nft_json::parse_nft_json;
 pub use nft_rule::{place_of, print_native};
-pub use parse::{SaveError, left_out, parse_body, parse_save};
+pub use nft_tables::{NftRead, TextFault};
+pub use nft_text::parse_nft;
+pub use parse::{SaveError, SaveRead, left_out, parse_body, parse_save, read_save};
 pub use print::{print_rule, print_save, write_save};

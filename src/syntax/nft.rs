@@ -65,14 +65,24 @@ fn print_table(family: Family, table: &Table, devices: &[(u32, String)], out: &m
         blocks.push(text);
     }
     let mut head = format!("table {} {} {{\n", family.word(), table.name);
-    if table.dormant {
-        head.push_str("\tflags dormant\n");
+    const OWNER: u32 = 2;
+    const PERSIST: u32 = 4;
+    let owner = (table.extra.flags & OWNER != 0).then_some("owner");
+    let persist = (table.extra.flags & PERSIST != 0).then_some("persist");
+    let flags: Vec<&str> = table.dormant.then_some("dormant").into_iter().chain(owner).chain(persist).collect();
+    if !flags.is_empty() {
+        head.push_str(&format!("\tflags {}\n", flags.join(",")));
     }
+    let strange = table.extra.texts(OWNER | PERSIST);
+    head.extend(strange.iter().map(|text| format!("\t{text}\n")));
     if let Some(comment) = &table.comment {
         head.push_str(&format!("\tcomment \"{comment}\"\n"));
     }
-    if table.dormant && !blocks.is_empty() {
+    if !(flags.is_empty() && strange.is_empty()) && !blocks.is_empty() {
         head.push('\n');
+    }
+    if !strange.is_empty() {
+        out.missing.push(format!("{} {} table {}", family.word(), table.name, table.name));
     }
     out.text.push_str(&head);
     out.text.push_str(&blocks.join("\n"));
@@ -102,7 +112,15 @@ fn print_chain(chain: &Chain, place: &Place<'_>) -> (String, bool) {
         let priority = priority_text(place.family, hook, priority);
         line(&format!("type {kind} hook {}{devices} priority {priority};{policy}", hook.word()));
     }
-    let mut all = true;
+    const OFFLOAD: u32 = 2;
+    // A chain that is bound to one rule has no name of its own.
+    const BINDING: u32 = 4;
+    if chain.extra.flags & OFFLOAD != 0 {
+        line("flags offload;");
+    }
+    let strange = chain.extra.texts(OFFLOAD | BINDING);
+    strange.iter().for_each(|text| line(text));
+    let mut all = strange.is_empty();
     for rule in &chain.rules {
         let (text, whole) = print_listed(rule, place);
         all &= whole;
@@ -115,7 +133,26 @@ fn print_chain(chain: &Chain, place: &Place<'_>) -> (String, bool) {
 /// `filter`, `dstnat - 10`, `-100`: nft names what lies within ten of a usual priority of the hook.
 fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
     const REACH: u32 = 10;
-    let usual: &[(&str, i32, Option<Hook>)] = match family {
+    let near = usual_priorities(family)
+        .iter()
+        .find(|(_, value, only)| priority.abs_diff(*value) <= REACH && only.is_none_or(|only| only == hook));
+    match near.map(|(name, value, _)| (name, priority - value)) {
+        None => priority.to_string(),
+        Some((name, 0)) => (*name).to_string(),
+        Some((name, more)) if more > 0 => format!("{name} + {more}"),
+        Some((name, less)) => format!("{name} - {}", -less),
+    }
+}
+
+/// The priority that a name stands for.
+pub(super) fn named_priority(family: Family, name: &str) -> Option<i32> {
+    // Newer versions know each name at every hook where it has a meaning.
+    usual_priorities(family).iter().find(|(known, ..)| *known == name).map(|(_, value, _)| *value)
+}
+
+/// The names of priorities, and the hook where a name is known at one only.
+fn usual_priorities(family: Family) -> &'static [(&'static str, i32, Option<Hook>)] {
+    match family {
         Family::Bridge => &[
             ("dstnat", -300, Some(Hook::Prerouting)),
             ("filter", -200, None),
@@ -131,14 +168,5 @@ fn priority_text(family: Family, hook: Hook, priority: i32) -> String {
             ("security", 50, None),
             ("srcnat", 100, Some(Hook::Postrouting)),
         ],
-    };
-    let near = usual
-        .iter()
-        .find(|(_, value, only)| priority.abs_diff(*value) <= REACH && only.is_none_or(|only| only == hook));
-    match near.map(|(name, value, _)| (name, priority - value)) {
-        None => priority.to_string(),
-        Some((name, 0)) => (*name).to_string(),
-        Some((name, more)) if more > 0 => format!("{name} + {more}"),
-        Some((name, less)) => format!("{name} - {}", -less),
     }
 }

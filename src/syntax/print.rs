@@ -150,10 +150,14 @@ fn print_table(family: Family, listed: &Listed<'_>, out: &mut Pieces<'_>) -> io:
     }
     for chain in chains.iter().filter(expressible) {
         let name = word(&chain.name);
-        for rule in &chain.rules {
+        for (index, rule) in chain.rules.iter().enumerate() {
             match &rule.body {
                 Body::Xt(rule) => rule.save_to(&name, &mut out.text),
-                Body::Nft(_) => out.text.push_str(&print_rule(family, table, chain, rule)),
+                Body::Nft(_) => {
+                    let text = print_rule(family, table, chain, rule);
+                    let (number, text) = (index + 1, text.escape_debug());
+                    write!(out.text, "# Rule {number} of {name}, which iptables cannot express: {text}").ok();
+                }
             }
             out.line()?;
         }

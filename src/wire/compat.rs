@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::nft::{Comparison, Expression, Rule, Verdict};
-use crate::xt::matches::{Mark, Ports, Tcp, Udp};
+use crate::xt::matches::{Comparison as HopsComparison, Hl, Hops, Icmp, Mark, Pkttype, Ports, Tcp, Ttl, Udp};
 use crate::xt::targets::{Nflog, Trace};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
@@ -15,10 +15,13 @@ const FIRST: u32 = 1;
 
 /// `NFT_META_*` keys that iptables-nft uses.
 const MARK: u32 = 3;
+const INPUT_INDEX: u32 = 4;
+const OUTPUT_INDEX: u32 = 5;
 const INPUT: u32 = 6;
 const OUTPUT: u32 = 7;
 const TRACE: u32 = 12;
 const L4PROTO: u32 = 16;
+const PACKET_TYPE: u32 = 19;
 
 /// What stands in the register.
 #[derive(Debug, Clone)]
@@ -47,13 +50,22 @@ struct Reader {
     action: Action,
     /// The register into which a one was loaded, to be used next.
     one: Option<u32>,
+    /// A range of ports that has begun, and may end in the next comparison: protocol, offset, first port.
+    begun: Option<(u8, u32, u16)>,
 }
 
 /// The iptables rule, with its counters; `None` when the expressions are none that iptables-nft writes.
 #[must_use]
 pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u64)>)> {
-    let mut reader =
-        Reader { ipv6, loaded: None, ip: IpPart::default(), matches: Vec::new(), action: Action::None, one: None };
+    let mut reader = Reader {
+        ipv6,
+        loaded: None,
+        ip: IpPart::default(),
+        matches: Vec::new(),
+        action: Action::None,
+        one: None,
+        begun: None,
+    };
     let mut counters = None;
     for expression in &rule.expressions {
         if let Expression::Counter { packets, bytes } = expression {
@@ -78,6 +90,7 @@ pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u
 
 impl Reader {
     fn read(&mut self, expression: &Expression) -> Option<()> {
+        let begun = self.begun.take();
         match expression {
             Expression::Meta { key, register: FIRST } => {
                 self.loaded = Some(Loaded { source: Source::Meta(*key), mask: None })
@@ -93,14 +106,31 @@ impl Reader {
                 }
                 loaded.mask = Some(mask.clone());
             }
+            Expression::Cmp { comparison, value, register: FIRST } if self.asks_hops() => {
+                self.hops(*comparison, value)?
+            }
             Expression::Cmp { comparison: Comparison::Eq, value, register: FIRST } => {
                 self.test(&Test::Equal { negated: false, value })?;
             }
             Expression::Cmp { comparison: Comparison::Neq, value, register: FIRST } => {
                 self.test(&Test::Equal { negated: true, value })?;
             }
+            // nft writes a range as two comparisons, one behind the other.
+            Expression::Cmp { comparison: Comparison::Lte, value, register: FIRST } if self.loaded.is_none() => {
+                let (protocol, offset, from) = begun?;
+                let to = u16::from_be_bytes(value.as_slice().try_into().ok()?);
+                *self.place_of_ports(protocol, offset)? = None;
+                self.ports(protocol, offset, Ports { negated: false, from, to })?;
+            }
             Expression::Cmp { comparison, value, register: FIRST } => {
                 let (from, to) = open_range(*comparison, value)?;
+                if *comparison == Comparison::Gte
+                    && let Some(Loaded { source: Source::Payload { base: 2, offset, length: 2 }, mask: None }) =
+                        self.loaded
+                {
+                    let protocol = self.ip.protocol.map(|protocol| protocol.number);
+                    self.begun = protocol.map(|protocol| (protocol, offset, u16::from_be_bytes(from)));
+                }
                 self.test(&Test::Within { negated: false, from: &from, to: &to })?;
             }
             Expression::Range { negated, from, to, register: FIRST } => {
@@ -165,6 +195,12 @@ impl Reader {
         match key {
             INPUT if mask.is_none() => once(&mut self.ip.input, device(value, negated)?)?,
             OUTPUT if mask.is_none() => once(&mut self.ip.output, device(value, negated)?)?,
+            INPUT_INDEX if mask.is_none() => once(&mut self.ip.input, loopback(value, negated)?)?,
+            OUTPUT_INDEX if mask.is_none() => once(&mut self.ip.output, loopback(value, negated)?)?,
+            PACKET_TYPE if mask.is_none() => {
+                let [kind @ 0..=3] = value else { return None };
+                self.matches.push(Match::Pkttype(Pkttype { negated, kind: *kind }));
+            }
             L4PROTO if mask.is_none() => once(&mut self.ip.protocol, protocol(negated, value)?)?,
             MARK => {
                 let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_ne_bytes);
@@ -203,6 +239,10 @@ impl Reader {
         if mask.is_some() {
             return None;
         }
+        if protocol == if self.ipv6 { 58 } else { 1 } {
+            let Test::Equal { negated, value } = test else { return None };
+            return self.message(offset, *negated, value);
+        }
         let port = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         let ports = match test {
             // Two whole ports are compared in one go.
@@ -226,8 +266,51 @@ impl Reader {
         self.ports(protocol, offset, ports)
     }
 
-    /// A test of the port at this offset of the transport header.
-    fn ports(&mut self, protocol: u8, offset: u32, ports: Ports) -> Option<()> {
+    /// Type and code of an ICMP message, which are one match.
+    fn message(&mut self, offset: u32, negated: bool, value: &[u8]) -> Option<()> {
+        let of_type = |kind: u8, codes: (u8, u8)| Icmp { ipv6: self.ipv6, negated, kind, codes };
+        let made = match (offset, value) {
+            (0, [kind]) => of_type(*kind, (0, u8::MAX)),
+            (0, [kind, code]) => of_type(*kind, (*code, *code)),
+            (1, [code]) if !negated => {
+                return match self.matches.last_mut() {
+                    Some(Match::Icmp(icmp)) if !icmp.negated && icmp.codes == (0, u8::MAX) => {
+                        icmp.codes = (*code, *code);
+                        Some(())
+                    }
+                    _ => None,
+                };
+            }
+            _ => return None,
+        };
+        self.matches.push(Match::Icmp(made));
+        Some(())
+    }
+
+    /// What is loaded is the TTL or the hop limit.
+    fn asks_hops(&self) -> bool {
+        let offset = if self.ipv6 { 7 } else { 8 };
+        let wanted = Source::Payload { base: 1, offset, length: 1 };
+        self.loaded.as_ref().is_some_and(|loaded| loaded.source == wanted && loaded.mask.is_none())
+    }
+
+    fn hops(&mut self, comparison: Comparison, value: &[u8]) -> Option<()> {
+        self.loaded = None;
+        let comparison = match comparison {
+            Comparison::Eq => HopsComparison::Equal,
+            Comparison::Neq => HopsComparison::Unequal,
+            Comparison::Lt => HopsComparison::Less,
+            Comparison::Gt => HopsComparison::Greater,
+            Comparison::Lte | Comparison::Gte => return None,
+        };
+        let [value] = value else { return None };
+        let hops = Hops { comparison, value: *value };
+        self.matches.push(if self.ipv6 { Match::Hl(Hl(hops)) } else { Match::Ttl(Ttl(hops)) });
+        Some(())
+    }
+
+    /// Where the test of the port at this offset of the transport header is kept.
+    fn place_of_ports(&mut self, protocol: u8, offset: u32) -> Option<&mut Option<Ports>> {
         let (source, destination) = match protocol {
             6 => {
                 let tcp = self.tcp();
@@ -240,10 +323,17 @@ impl Reader {
             _ => return None,
         };
         match offset {
-            0 => once(source, ports),
-            2 => once(destination, ports),
+            0 => Some(source),
+            2 => Some(destination),
             _ => None,
         }
+    }
+
+    fn ports(&mut self, protocol: u8, offset: u32, ports: Ports) -> Option<()> {
+        let place = self.place_of_ports(protocol, offset)?;
+        // Every port: iptables writes the test, and its save program leaves it out again.
+        let every = ports == Ports { negated: false, from: 0, to: u16::MAX };
+        if every { Some(()) } else { once(place, ports) }
     }
 
     /// The rule's TCP match: several expressions make one.
@@ -298,6 +388,12 @@ fn protocol(negated: bool, value: &[u8]) -> Option<ProtocolMatch> {
 fn chain_name(name: &str) -> Option<String> {
     let verdict = matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE");
     (!verdict && Target::options(name).is_none()).then(|| name.to_owned())
+}
+
+/// The first device of every namespace, by its number; the name of another is not known here.
+fn loopback(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
+    let one = value.try_into().ok().map(u32::from_ne_bytes) == Some(1);
+    one.then(|| Box::new(DeviceMatch { negated, name: "lo".to_owned(), prefix: false }))
 }
 
 /// A device name: whole when its closing zero is compared too, else a beginning.

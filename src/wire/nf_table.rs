@@ -8,7 +8,7 @@ use crate::nft;
 /// The table of this name from its chains and their rules; sets and objects come from messages of their own.
 #[must_use]
 pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage, Vec<RuleMessage>)>) -> Table {
-    let chains = chains.into_iter().filter_map(|(message, rules)| {
+    let chains = chains.into_iter().map(|(message, rules)| {
         let mut reader = ChainReader::new(family, &table.name, message, Kept::Expressions);
         rules.into_iter().for_each(|rule| reader.push(rule.handle, rule.rule));
         reader.finish()
@@ -19,6 +19,19 @@ pub fn assemble(family: Family, table: &TableMessage, chains: Vec<(&ChainMessage
 /// The table of this name from its chains in the kernel's order.
 #[must_use]
 pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
+    Table {
+        name: table.name.clone(),
+        handle: table.handle,
+        comment: nft::comment_of(&table.user_data, 0),
+        dormant: table.dormant,
+        extra: table.extra.clone(),
+        chains: ordered(chains),
+        ..Table::default()
+    }
+}
+
+/// Base chains first.
+fn ordered(chains: Vec<Chain>) -> Vec<Chain> {
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|chain| chain.hook.is_some());
     if found_is_iptables(&base, &user) {
         // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
@@ -26,15 +39,16 @@ pub fn of_chains(table: &TableMessage, chains: Vec<Chain>) -> Table {
         user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
     base.extend(user);
-    Table {
-        name: table.name.clone(),
-        handle: table.handle,
-        comment: nft::comment_of(&table.user_data, 0),
-        dormant: table.dormant,
-        extra: table.extra.clone(),
-        chains: base,
-        ..Table::default()
+    base
+}
+
+/// Reads the rules of a table as iptables rules wherever iptables-nft may have written them, chain by chain, and puts the chains in
+/// order: base chains first.
+pub fn in_its_language(family: Family, table: &mut Table) {
+    for chain in &mut table.chains {
+        speak(family, &table.name, chain);
     }
+    table.chains = ordered(std::mem::take(&mut table.chains));
 }
 
 fn found_is_iptables(base: &[Chain], user: &[Chain]) -> bool {
@@ -55,16 +69,16 @@ pub enum Kept {
 
 /// Reads a chain rule by rule.
 ///
-/// A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+/// A chain is one of iptables where it stands as such and any of its rules is (or it has none). A rule in it that iptables cannot
+/// express stays nft's own: iptables-nft calls the whole table incompatible then, or shows the rule as another (K18).
 #[derive(Debug)]
 pub struct ChainReader<'a> {
     message: &'a ChainMessage,
     family: Family,
     hook: Option<Hook>,
     kept: Kept,
-    syntax: Syntax,
-    /// Rules that were read as iptables' own, and of which too little was kept.
-    lost: bool,
+    /// iptables-nft could have made the chain.
+    possible: bool,
     rules: Vec<Rule>,
 }
 
@@ -80,8 +94,7 @@ impl<'a> ChainReader<'a> {
             })
         });
         let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in;
-        let syntax = if possible { Syntax::Iptables } else { Syntax::Nft };
-        Self { message, family, hook, kept, syntax, lost: false, rules: Vec::new() }
+        Self { message, family, hook, kept, possible, rules: Vec::new() }
     }
 
     /// The chain's next rule, from its message.
@@ -89,17 +102,14 @@ impl<'a> ChainReader<'a> {
     /// # Errors
     /// [`NftablesError`].
     pub fn read(&mut self, message: &[u8]) -> Result<(), NftablesError> {
-        if !self.lost {
-            let (handle, rule) = rule_body(message)?;
-            self.push(handle, rule);
-        }
+        let (handle, rule) = rule_body(message)?;
+        self.push(handle, rule);
         Ok(())
     }
 
     fn push(&mut self, handle: u64, rule: nft::Rule) {
-        let reading = if self.syntax == Syntax::Iptables { to_xt(&rule, self.family == Family::Ip6) } else { None };
+        let reading = if self.possible { to_xt(&rule, self.family == Family::Ip6) } else { None };
         let Some((reading, counters)) = reading else {
-            self.turn_native();
             return self.rules.push(native(handle, Box::new(rule)));
         };
         self.rules.push(Rule {
@@ -110,26 +120,13 @@ impl<'a> ChainReader<'a> {
         });
     }
 
-    /// The chain turns out to be none of iptables', and so do the rules before.
-    fn turn_native(&mut self) {
-        if self.syntax == Syntax::Nft {
-            return;
-        }
-        self.syntax = Syntax::Nft;
-        for rule in &mut self.rules {
-            match rule.native.take() {
-                Some(expressions) => *rule = native(rule.handle.unwrap_or_default(), expressions),
-                None => self.lost = true,
-            }
-        }
-    }
-
-    /// The chain; `None` when it is to be read again with [`Kept::Expressions`], since it turned out to be nft's after the
-    /// expressions of its first rules were let go.
+    /// The chain.
     #[must_use]
-    pub fn finish(self) -> Option<Chain> {
-        let Self { message, hook, syntax, rules, .. } = self;
-        (!self.lost).then(|| Chain {
+    pub fn finish(self) -> Chain {
+        let Self { message, hook, rules, .. } = self;
+        let any = rules.is_empty() || rules.iter().any(|rule| matches!(rule.body, Body::Xt(_)));
+        let syntax = if self.possible && any { Syntax::Iptables } else { Syntax::Nft };
+        Chain {
             name: message.name.clone(),
             syntax,
             kind: message.kind.clone(),
@@ -142,13 +139,38 @@ impl<'a> ChainReader<'a> {
             comment: nft::comment_of(&message.user_data, 0),
             extra: message.extra.clone(),
             rules,
-        })
+        }
     }
 }
 
 /// A rule in nf_tables' own language.
 fn native(handle: u64, rule: Box<nft::Rule>) -> Rule {
     Rule { counters: native_counters(&rule), handle: Some(handle), body: Body::Nft(rule), native: None }
+}
+
+/// A chain is written in one language: a single rule that iptables cannot express makes it nft's.
+fn speak(family: Family, table: &str, chain: &mut Chain) {
+    // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
+    let built_in = chain.priority.is_none_or(|priority| {
+        chain
+            .hook
+            .is_some_and(|hook| hook.word().to_uppercase() == chain.name && hook.table_priority(table) == priority)
+    });
+    if !(matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in) {
+        return;
+    }
+    let reading = |rule: &Rule| match &rule.body {
+        Body::Nft(native) => to_xt(native, family == Family::Ip6),
+        Body::Xt(_) => None,
+    };
+    let Some(readings) = chain.rules.iter().map(reading).collect::<Option<Vec<_>>>() else { return };
+    chain.syntax = Syntax::Iptables;
+    for (rule, (reading, counters)) in chain.rules.iter_mut().zip(readings) {
+        rule.counters = counters.map(|(packets, bytes)| Counters { packets, bytes });
+        if let Body::Nft(native) = std::mem::replace(&mut rule.body, Body::Xt(Box::new(reading))) {
+            rule.native = Some(native);
+        }
+    }
 }
 
 fn native_counters(rule: &nft::Rule) -> Option<Counters> {

@@ -105,6 +105,7 @@ impl Unknown {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
+            Self::Bytes { name, .. } if name.is_empty() => "text",
             Self::Bytes { name, .. } | Self::Text { name, .. } => name,
             Self::Native { text, .. } => text,
         }
@@ -114,6 +115,7 @@ impl Unknown {
     #[must_use]
     pub fn describe(&self, role: &str) -> String {
         match self {
+            Self::Bytes { name, .. } if name.is_empty() => "text that is not understood".to_owned(),
             Self::Bytes { name, revision, .. } => format!("{role} {name} revision {revision}"),
             Self::Text { name, .. } => format!("{role} {name}"),
             Self::Native { text, .. } => format!("{role} {text}"),
@@ -124,6 +126,9 @@ impl Unknown {
     #[must_use]
     pub fn save(&self, role: &str) -> String {
         match self {
+            Self::Bytes { name, data, .. } if name.is_empty() => {
+                format!("[unknown rule {} ]", quote(&String::from_utf8_lossy(data)))
+            }
             Self::Bytes { name, revision, data } => {
                 format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
             }
@@ -137,6 +142,12 @@ impl Unknown {
                 text
             }
         }
+    }
+
+    /// The text of a rule that is not understood: no kernel knows a name without letters.
+    #[must_use]
+    pub fn rule(text: &str) -> Self {
+        Self::Bytes { name: String::new(), revision: 0, data: text.as_bytes().to_vec() }
     }
 
     /// From the words between the brackets that [`Unknown::save`] writes, `unknown ROLE` left off.

@@ -262,6 +262,11 @@ impl Parser<'_> {
             }
         }
         let role = if words.is_empty() { String::new() } else { words.remove(0) };
+        if role == "rule" && words.len() == 2 {
+            let whole = Some(Unknown::rule(&words.concat()));
+            self.target = Some(Pending { whole, ..Pending::default() });
+            return Ok(());
+        }
         let whole = Unknown::from_words(&words).ok_or_else(|| TextError::Stray("[unknown".to_owned()))?;
         let pending = Pending { whole: Some(whole), ..Pending::default() };
         match role.as_str() {

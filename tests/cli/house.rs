@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("capture", &["target", "wire", "sys", "model"]),
     ("target", &["sys", "model"]),
     ("enter", &["sys", "model"]),
-    ("archive", &["syntax", "model"]),
+    ("archive", &["syntax", "wire", "model"]),
     ("analysis", &["syntax", "xt", "nft", "model", "packet"]),
     ("report", &["analysis", "syntax", "model"]),
     ("demo", &["sys", "wire", "model"]),

@@ -11,8 +11,10 @@ mod effects;
 mod extensions;
 mod families;
 mod flows;
+mod foreign;
 mod interfaces;
 mod listed;
+mod manual;
 mod native;
 mod order;
 mod owners;
@@ -20,6 +22,7 @@ mod permission;
 mod rules;
 mod sets;
 mod sockets;
+mod texts;
 mod untouched;
 mod ways;
 

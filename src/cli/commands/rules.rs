@@ -226,7 +226,8 @@ fn save(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     let (missing, bracketed) = (rules::missing(snapshot), rules::bracketed(snapshot));
     if !missing.is_empty() {
         let names = missing.join(", ");
-        screen.note(&format!("not in iptables' syntax, so not printed: chain {names}; see -o json"));
+        screen
+            .note(&format!("not in iptables' syntax, so not printed, and not seen by its tools: {names}; see -o nft"));
     }
     if !bracketed.is_empty() {
         let names = bracketed.join(", ");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::analysis::describe;
 use crate::analysis::paths::Paths;
-use crate::model::{Body, Chain, Family, NativeExpression, Rule, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Family, NativeExpression, Rule, Ruleset, Snapshot, Syntax, Table};
 use crate::report::document;
 use crate::syntax::print_rule;
 
@@ -131,13 +131,17 @@ struct RuleEntry<'a> {
 impl Serialize for RuleEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { of: ChainEntry { family, table, paths, chain }, index, rule } = *self;
-        let mut map = serializer.serialize_map(Some(7))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("number", &(index + 1))?;
         map.serialize_entry("text", &print_rule(family, table, chain, rule))?;
         map.serialize_entry("packets", &rule.counters.map(|counters| counters.packets))?;
         map.serialize_entry("bytes", &rule.counters.map(|counters| counters.bytes))?;
         map.serialize_entry("means", &describe::means(family, table, paths, chain, index))?;
         map.serialize_entry("unknown", &describe::unknown(rule))?;
+        // The rule of a chain of iptables that iptables cannot express.
+        if chain.is_foreign(rule) {
+            map.serialize_entry("syntax", &Syntax::Nft)?;
+        }
         match &rule.body {
             Body::Xt(rule) => map.serialize_entry("rule", &rule.parts())?,
             Body::Nft(rule) => map.serialize_entry("rule", &Expressions { expressions: &rule.expressions })?,

@@ -40,7 +40,8 @@ fn escape_text(line: &str) -> String {
     format!("{}{}", "\t".repeat(line.len() - rest.len()), escape(rest))
 }
 
-/// Chains of iptables' own tables that iptables' syntax cannot express, and that are therefore missing in the text.
+/// Chains of iptables' own tables, and rules in its chains, that iptables' syntax cannot express, and that are therefore missing
+/// in the text: `chain ip nat mine`, `rule 3 of ip filter INPUT`.
 #[must_use]
 pub fn missing(snapshot: &Snapshot) -> Vec<String> {
     const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
@@ -48,7 +49,14 @@ pub fn missing(snapshot: &Snapshot) -> Vec<String> {
     for ruleset in snapshot.rulesets().iter().filter(|ruleset| matches!(ruleset.family, Family::Ip | Family::Ip6)) {
         for table in ruleset.tables.iter().filter(|table| TABLES.contains(&table.name.as_str())) {
             let native = table.chains.iter().filter(|chain| chain.syntax == Syntax::Nft);
-            missing.extend(native.map(|chain| format!("{} {} {}", ruleset.family.word(), table.name, chain.name)));
+            missing
+                .extend(native.map(|chain| format!("chain {} {} {}", ruleset.family.word(), table.name, chain.name)));
+            for chain in &table.chains {
+                let foreign = chain.rules.iter().enumerate().filter(|(_, rule)| chain.is_foreign(rule));
+                missing.extend(foreign.map(|(index, _)| {
+                    format!("rule {} of {} {} {}", index + 1, ruleset.family.word(), table.name, chain.name)
+                }));
+            }
         }
     }
     missing

@@ -199,6 +199,10 @@ fn rule(
             line(out, &format!("{:indent$}  {part}", "", indent = indent));
         }
     }
+    if chain.is_foreign(rule) {
+        let note = "(a rule of nft's own: iptables tools do not show it)";
+        line(out, &format!("{:indent$}  {}", "", form.paint.text(Label::Warning, note)));
+    }
     if form.columns == Columns::All && text != words {
         for part in wrap(&text, width + 2) {
             line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));

@@ -145,7 +145,12 @@ impl Matching for Addrtype {
                     (false, true) => " of the device it leaves by",
                     (true, true) => " of the devices it crosses",
                 };
-                words.also(format!("{not}{end} a {} address{device}", kind.replace(',', " or ")));
+                let article = if kind.starts_with("un") && !kind.starts_with("uni") || kind.starts_with("any") {
+                    "an"
+                } else {
+                    "a"
+                };
+                words.also(format!("{not}{end} {article} {} address{device}", kind.replace(',', " or ")));
             }
         }
     }

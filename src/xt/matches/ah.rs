@@ -1,6 +1,6 @@
 //! `-m ah`: the authentication header (`struct ipt_ah`; of IPv6 `struct ip6t_ah`, which asks for more).
 
-use super::span::{bang, not, unequal};
+use super::span::{bang, other, unequal};
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
@@ -85,7 +85,7 @@ impl Matching for Ah {
             words.also(spi.words("AH SPI"));
         }
         if let Some((negated, length)) = self.length {
-            words.also(format!("{}with an authentication header of {length} bytes", not(negated)));
+            words.also(format!("with an authentication header of {}{length} bytes", other(negated)));
         }
         if self.reserved {
             words.also("with AH's reserved field zero");

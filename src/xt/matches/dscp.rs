@@ -1,6 +1,6 @@
 //! `-m dscp`: the class of service (`struct xt_dscp_info`; classes as in RFC 2474, 2597 and 3246).
 
-use super::span::{bang, not, unequal};
+use super::span::{bang, other, unequal};
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
@@ -67,7 +67,7 @@ impl Matching for Dscp {
     }
 
     fn explain(&self, words: &mut Words) {
-        words.also(format!("{}with DSCP {:#x}", not(self.negated), self.value));
+        words.also(format!("with DSCP {}{:#x}", other(self.negated), self.value));
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::span::{bang, not, unequal};
+use super::span::{bang, other, unequal};
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
@@ -91,7 +91,7 @@ impl Matching for Ecn {
         }
         if let Some((negated, bits)) = self.codepoint {
             let name = ["not-ECT", "ECT(1)", "ECT(0)", "CE"].get(usize::from(bits)).copied().unwrap_or_default();
-            words.also(format!("{}with ECN {name}", not(negated)));
+            words.also(format!("with ECN {}{name}", other(negated)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::span::{bang, not};
+use super::span::{bang, other};
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::xt::bytes::Layout;
 
@@ -111,7 +111,7 @@ impl Matching for Frag {
             words.also(id.words("fragment ID"));
         }
         if let Some((negated, length)) = self.length {
-            words.also(format!("{}with a fragment header of {length} bytes", not(negated)));
+            words.also(format!("with a fragment header of {}{length} bytes", other(negated)));
         }
         if self.reserved {
             words.also("with the fragment header's reserved fields zero");

@@ -209,7 +209,7 @@ impl Matching for Icmp {
         }
         let (first, last) = (self.codes.0.into(), self.codes.1.into());
         let mut all = vec![Condition::equals(Field::IcmpType, self.kind)];
-        all.extend((self.codes != EVERY_CODE).then(|| Condition::Range(Field::IcmpCode, first, last)));
+        all.extend((self.codes != EVERY_CODE).then_some(Condition::Range(Field::IcmpCode, first, last)));
         Condition::All(all).negated_where_present(Field::IcmpType, self.negated)
     }
 

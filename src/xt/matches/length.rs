@@ -37,7 +37,7 @@ impl Matching for Length {
 
     fn explain(&self, words: &mut Words) {
         let Span { negated, .. } = self.0;
-        words.also(format!("{}of {} bytes", super::span::not(negated), self.0.text('–')));
+        words.also(format!("of {}{} bytes", super::span::other(negated), self.0.text('–')));
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {

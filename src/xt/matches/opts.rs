@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::span::{bang, not, unequal};
+use super::span::{bang, other, unequal};
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
 use crate::xt::extension::parse_number;
@@ -96,7 +96,7 @@ impl OptionsHeader {
             write!(phrase, " of types {}", self.list().replace(',', ", ")).ok();
         }
         if let Some((negated, length)) = self.length {
-            write!(phrase, " in a header {}of {length} bytes", not(negated)).ok();
+            write!(phrase, " in a header of {}{length} bytes", other(negated)).ok();
         }
         words.also(phrase);
     }

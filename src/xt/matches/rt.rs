@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::span::{bang, not, unequal};
+use super::span::{bang, other, unequal};
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::xt::bytes::Layout;
 use crate::xt::ip::address_text;
@@ -120,14 +120,14 @@ impl Matching for Rt {
 
     fn explain(&self, words: &mut Words) {
         words.also(match self.kind {
-            Some((negated, kind)) => format!("with a routing header {}of type {kind}", not(negated)),
+            Some((negated, kind)) => format!("with a routing header of type {}{kind}", other(negated)),
             None => "with a routing header".to_owned(),
         });
         if let Some(left) = self.segments_left {
-            words.also(format!("{}with {} segments left", not(left.negated), left.text('–')));
+            words.also(format!("with {}{} segments left", other(left.negated), left.text('–')));
         }
         if let Some((negated, length)) = self.length {
-            words.also(format!("{}with a routing header of {length} bytes", not(negated)));
+            words.also(format!("with a routing header of {}{length} bytes", other(negated)));
         }
         if self.reserved {
             words.also("with the routing header's reserved field zero");

@@ -27,6 +27,11 @@ pub(super) fn not(negated: bool) -> &'static str {
     if negated { "not " } else { "" }
 }
 
+/// What stands before a value that is not the one.
+pub(super) fn other(negated: bool) -> &'static str {
+    if negated { "other than " } else { "" }
+}
+
 /// What stands before a negated value in nft's words.
 pub(super) fn unequal(negated: bool) -> &'static str {
     if negated { "!= " } else { "" }
@@ -71,9 +76,9 @@ impl Span {
         format!("{what} {}{}", unequal(self.negated), self.text('-'))
     }
 
-    /// `not with TTL 5–9`
+    /// `with MSS other than 5–9`
     pub(super) fn words(self, what: &str) -> String {
-        format!("{}with {what} {}", not(self.negated), self.text('–'))
+        format!("with {what} {}{}", other(self.negated), self.text('–'))
     }
 
     pub(super) fn condition(self, field: Field) -> Condition {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::span::{bang, not};
+use super::span::bang;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::{hex, unhex};
 use crate::xt::bytes::Layout;
@@ -146,7 +146,7 @@ impl Matching for Search {
 
     fn explain(&self, words: &mut Words) {
         let kind = if self.is_text() { "the text" } else { "the bytes" };
-        let mut phrase = format!("{}with {kind} {}", not(self.negated), self.text());
+        let mut phrase = format!("{} {kind} {}", if self.negated { "without" } else { "with" }, self.text());
         phrase.push_str(if self.ignore_case { " in any case" } else { "" });
         match (self.from, self.to) {
             (0, u16::MAX) => {}

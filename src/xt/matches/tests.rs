@@ -102,7 +102,7 @@ fn what_is_understood_reads_back_the_same() {
             let rules = parse_rule(&line, ipv6, &|_| false);
             let rules = rules.map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
             let again: Vec<Match> = rules.into_iter().flat_map(|rule| rule.matches).collect();
-            prop_assert_eq!(&again, &[part.clone()], "{}", text);
+            prop_assert_eq!(&again, std::slice::from_ref(&part), "{}", text);
             // The short form says what the long one says, and a comment says nothing.
             let plain = text.replace("-m state --state", "-m conntrack --ctstate").replace("! --state", "! --ctstate");
             // Ports are said alike of every protocol, which the rule names.

@@ -150,7 +150,7 @@ impl Extension for Time {
         let mut found = ALWAYS;
         let week_day = |name: &str| {
             let known = |day: &&str| name.get(..2).is_some_and(|two| day.get(..2) == Some(two));
-            let index = WEEK.iter().position(|day| known(day))?;
+            let index = WEEK.iter().position(known)?;
             u32::try_from(index + 1).ok()
         };
         for given in options {

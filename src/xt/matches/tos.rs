@@ -1,6 +1,6 @@
 //! `-m tos`: the TOS byte, or the traffic class of IPv6 (`struct xt_tos_match_info`; of revision 0 `struct ipt_tos_info`).
 
-use super::span::{bang, not};
+use super::span::{bang, other};
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
@@ -70,6 +70,6 @@ impl Matching for Tos {
 
     fn explain(&self, words: &mut Words) {
         let mask = if self.mask == 0xff { String::new() } else { format!("/{:#x}", self.mask) };
-        words.also(format!("{}with TOS {:#x}{mask}", not(self.negated), self.value));
+        words.also(format!("with TOS {}{:#x}{mask}", other(self.negated), self.value));
     }
 }

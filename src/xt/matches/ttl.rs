@@ -91,7 +91,7 @@ impl Hops {
         let value = self.value;
         words.also(match self.comparison {
             Comparison::Equal => format!("with {name} {value}"),
-            Comparison::Unequal => format!("not with {name} {value}"),
+            Comparison::Unequal => format!("with {name} other than {value}"),
             Comparison::Less => format!("with {name} below {value}"),
             Comparison::Greater => format!("with {name} above {value}"),
         });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::span::{bang, not};
+use super::span::bang;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
 use crate::xt::extension::parse_number;
@@ -166,6 +166,6 @@ impl Matching for U32 {
     }
 
     fn explain(&self, words: &mut Words) {
-        words.also(format!("{}with bytes at {}", not(self.negated), self.text()));
+        words.also(format!("{} bytes at {}", if self.negated { "without" } else { "with" }, self.text()));
     }
 }

@@ -1,0 +1,213 @@
+//! Tables of nft put together from what was read of them, in text or in JSON: the same model as the kernel's own.
+
+use std::collections::HashMap;
+
+use crate::model::{Backend, Body, Chain, Counters, Family, Rule, Ruleset, Syntax, Table};
+use crate::nft::{self, Compiler, Expression, FlowTable, Object, RuleTree, Set, SetTree, compile_set};
+
+/// A table among those that were read.
+pub(super) type Place = usize;
+
+/// What nft's text or JSON held.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NftRead {
+    /// One for each family in it.
+    pub rulesets: Vec<Ruleset>,
+    /// What of it is not understood.
+    pub faults: Vec<TextFault>,
+}
+
+/// A place in a text that is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {what}")]
+pub struct TextFault {
+    /// Counted from 1.
+    pub line: usize,
+    /// Characters, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// So many places are named; nobody reads more.
+const MOST_FAULTS: usize = 1000;
+
+#[derive(Debug)]
+struct Draft {
+    family: Family,
+    table: Table,
+    /// Where each chain stands.
+    places: HashMap<String, usize>,
+    /// The rules of each chain.
+    rules: Vec<Vec<RuleTree>>,
+    /// Sets, and where each stands in the text.
+    sets: Vec<(SetTree, usize)>,
+    /// Where each set stands among them.
+    set_places: HashMap<String, usize>,
+}
+
+/// Tables while they are read.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    tables: Vec<Draft>,
+    places: HashMap<(Family, String), Place>,
+}
+
+impl Tables {
+    pub(super) fn clear(&mut self) {
+        self.tables.clear();
+        self.places.clear();
+    }
+
+    /// The table of this name, made where there is none yet.
+    pub(super) fn table(&mut self, family: Family, name: &str) -> Place {
+        *self.places.entry((family, name.to_owned())).or_insert_with(|| {
+            // As in the kernel, later tables have larger handles.
+            let handle = u64::try_from(self.tables.len() + 1).ok();
+            let table = Table { name: name.to_owned(), handle, ..Table::default() };
+            let (places, set_places) = (HashMap::new(), HashMap::new());
+            self.tables.push(Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places });
+            self.tables.len() - 1
+        })
+    }
+
+    fn draft(&mut self, place: Place) -> Option<&mut Draft> {
+        self.tables.get_mut(place)
+    }
+
+    pub(super) fn set_comment(&mut self, place: Place, comment: String) {
+        if let Some(draft) = self.draft(place) {
+            draft.table.comment = Some(comment);
+        }
+    }
+
+    pub(super) fn set_dormant(&mut self, place: Place) {
+        if let Some(draft) = self.draft(place) {
+            draft.table.dormant = true;
+        }
+    }
+
+    /// The chain of this name, made where there is none yet.
+    pub(super) fn chain(&mut self, place: Place, name: &str) -> usize {
+        let Some(draft) = self.draft(place) else { return 0 };
+        if let Some(known) = draft.places.get(name) {
+            return *known;
+        }
+        let at = draft.rules.len();
+        draft.places.insert(name.to_owned(), at);
+        draft.rules.push(Vec::new());
+        let handle = u64::try_from(at + 1).ok();
+        draft.table.chains.push(Chain { syntax: Syntax::Nft, handle, ..Chain::user(name) });
+        at
+    }
+
+    pub(super) fn chain_mut(&mut self, place: Place, chain: usize) -> Option<&mut Chain> {
+        self.draft(place)?.table.chains.get_mut(chain)
+    }
+
+    pub(super) fn rule(&mut self, place: Place, chain: usize, rule: RuleTree, first: bool) {
+        if let Some(rules) = self.draft(place).and_then(|draft| draft.rules.get_mut(chain)) {
+            if first { rules.insert(0, rule) } else { rules.push(rule) }
+        }
+    }
+
+    pub(super) fn add_set(&mut self, place: Place, set: SetTree, at: usize) {
+        if let Some(known) = self.set(place, &set.name) {
+            known.elements.extend(set.elements);
+        } else if let Some(draft) = self.draft(place) {
+            draft.set_places.insert(set.name.clone(), draft.sets.len());
+            draft.sets.push((set, at));
+        }
+    }
+
+    pub(super) fn set(&mut self, place: Place, name: &str) -> Option<&mut SetTree> {
+        let draft = self.draft(place)?;
+        let at = *draft.set_places.get(name)?;
+        draft.sets.get_mut(at).map(|(set, _)| set)
+    }
+
+    pub(super) fn add_object(&mut self, place: Place, object: Object) {
+        if let Some(draft) = self.draft(place) {
+            draft.table.objects.push(object);
+        }
+    }
+
+    pub(super) fn add_flow_table(&mut self, place: Place, table: FlowTable) {
+        if let Some(draft) = self.draft(place) {
+            draft.table.flow_tables.push(table);
+        }
+    }
+
+    /// The rule sets, and what of their text is not understood: places in bytes.
+    pub(super) fn finish(self, text: &str, mut faults: Vec<(usize, String)>) -> NftRead {
+        let mut rulesets: Vec<Ruleset> = Vec::new();
+        for draft in self.tables {
+            let family = draft.family;
+            let table = draft.finish(&mut faults);
+            match rulesets.iter_mut().find(|ruleset| ruleset.family == family) {
+                Some(ruleset) => ruleset.tables.push(table),
+                None => rulesets.push(Ruleset { backend: Backend::Nft, family, tables: vec![table] }),
+            }
+        }
+        rulesets.sort_by_key(|ruleset| ruleset.family);
+        faults.sort_by_key(|(at, _)| *at);
+        NftRead { rulesets, faults: placed(text, faults) }
+    }
+}
+
+/// Faults by line and column.
+pub(super) fn placed(text: &str, faults: Vec<(usize, String)>) -> Vec<TextFault> {
+    let (mut line, mut start) = (1, 0);
+    let mut found = Vec::new();
+    for (at, what) in faults.into_iter().take(MOST_FAULTS) {
+        let passed = text.get(start..at).unwrap_or_default();
+        line += passed.bytes().filter(|byte| *byte == b'\n').count();
+        start += passed.rfind('\n').map_or(0, |last| last + 1);
+        let column = text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+        found.push(TextFault { line, column, what });
+    }
+    found
+}
+
+impl Draft {
+    fn finish(self, faults: &mut Vec<(usize, String)>) -> Table {
+        let Self { family, mut table, rules, sets, .. } = self;
+        let mut known = HashMap::new();
+        let mut order = Vec::new();
+        for (tree, at) in sets {
+            order.push(tree.name.clone());
+            let set = compile_set(&tree, family, &[]).unwrap_or_else(|fault| {
+                faults.push((at, fault));
+                Set { name: tree.name.clone(), ..Set::default() }
+            });
+            known.insert(tree.name, set);
+        }
+        let mut compiler = Compiler { family, sets: &known, anonymous: Vec::new(), devices: &[] };
+        for (chain, trees) in table.chains.iter_mut().zip(rules) {
+            for tree in trees {
+                let compiled = compiler.rule(&tree);
+                // Where the text itself was not understood that has been said.
+                faults.extend(compiled.faults.into_iter().filter(|(at, _)| !said(&tree, *at)));
+                let counters = counters(&compiled.rule);
+                let body = Body::Nft(Box::new(compiled.rule));
+                chain.rules.push(Rule { counters, handle: None, body, native: None });
+            }
+        }
+        let anonymous = compiler.anonymous;
+        table.sets = order.into_iter().filter_map(|name| known.remove(&name)).chain(anonymous).collect();
+        // Base chains come first, as from the kernel.
+        table.chains.sort_by_key(|chain| chain.hook.is_none());
+        table
+    }
+}
+
+fn said(tree: &RuleTree, at: usize) -> bool {
+    tree.parts.iter().any(|part| part.at == at && matches!(part.part, nft::Part::Unknown(_)))
+}
+
+fn counters(rule: &nft::Rule) -> Option<Counters> {
+    rule.expressions.iter().find_map(|expression| match expression {
+        Expression::Counter { packets, bytes } => Some(Counters { packets: *packets, bytes: *bytes }),
+        _ => None,
+    })
+}

@@ -1,0 +1,396 @@
+//! Tables with what stands in them, and the commands that add to them one by one.
+
+use super::lexer::Kind;
+use super::parser::{Fault, Parser};
+use crate::model::{Chain, Family, Hook, Policy, Syntax};
+use crate::nft::{Item, Object, SetTree, Value};
+use crate::syntax::nft_tables::{Place, Tables};
+
+/// The families by nft's words.
+pub(in crate::syntax) fn family(word: &str) -> Option<Family> {
+    const ALL: [Family; 6] = [Family::Ip, Family::Ip6, Family::Inet, Family::Arp, Family::Bridge, Family::Netdev];
+    ALL.into_iter().find(|family| family.word() == word)
+}
+
+/// `NFPROTO_*`
+pub(in crate::syntax) fn family_number(family: Family) -> u16 {
+    match family {
+        Family::Inet => 1,
+        Family::Ip => 2,
+        Family::Arp => 3,
+        Family::Netdev => 5,
+        Family::Bridge => 7,
+        Family::Ip6 => 10,
+    }
+}
+
+/// The hooks by their words.
+pub(in crate::syntax) fn hook(word: &str) -> Option<Hook> {
+    const ALL: [Hook; 7] =
+        [Hook::Ingress, Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting, Hook::Egress];
+    ALL.into_iter().find(|hook| hook.word() == word)
+}
+
+impl Parser<'_> {
+    /// All of a text.
+    pub(super) fn tables(&mut self, out: &mut Tables) {
+        loop {
+            self.ends();
+            let token = self.peek();
+            if token.kind == Kind::End {
+                return;
+            }
+            if let Err(fault) = self.command(out) {
+                self.faults.push(fault);
+                self.pass_over(token.at);
+                if self.at_sign("}") {
+                    self.next();
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, out: &mut Tables) -> Result<(), Fault> {
+        let token = self.peek();
+        match token.text {
+            "table" => {
+                self.next();
+                self.table(out)
+            }
+            "define" | "redefine" => {
+                self.next();
+                let name = self.name("a name")?;
+                self.expect_sign("=")?;
+                let value = self.right()?;
+                self.defined.insert(name, value);
+                Ok(())
+            }
+            "flush" if self.second().text == "ruleset" => {
+                self.pass_over(token.at);
+                out.clear();
+                Ok(())
+            }
+            "add" | "create" | "insert" => {
+                self.next();
+                self.add(out, token.text == "insert")
+            }
+            "include" => Err(self.fault("other files are not read")),
+            _ => Err(self.unexpected("a table")),
+        }
+    }
+
+    /// `[family] name`
+    fn named_table(&mut self, out: &mut Tables) -> Result<Place, Fault> {
+        let known = family(self.peek().text).filter(|_| self.second().kind == Kind::Word);
+        if known.is_some() {
+            self.next();
+        }
+        self.family = known.unwrap_or(Family::Ip);
+        let name = self.name("the name of a table")?;
+        Ok(out.table(self.family, name))
+    }
+
+    fn add(&mut self, out: &mut Tables, first: bool) -> Result<(), Fault> {
+        let what = self.name("what is added")?;
+        let what = if what == "ct" { format!("ct {}", self.name("what is added")?) } else { what.to_owned() };
+        let place = self.named_table(out)?;
+        match what.as_str() {
+            "table" => {
+                if self.at_sign("{") {
+                    self.table_body(place, out)?;
+                }
+                Ok(())
+            }
+            "chain" => {
+                let name = self.name("the name of a chain")?;
+                let chain = out.chain(place, name);
+                if self.at_sign("{") { self.chain_body(place, chain, out) } else { Ok(()) }
+            }
+            "rule" => {
+                let name = self.name("the name of a chain")?;
+                let chain = out.chain(place, name);
+                for word in ["position", "handle", "index"] {
+                    if self.word(word) {
+                        self.next();
+                    }
+                }
+                let rule = self.rule();
+                out.rule(place, chain, rule, first);
+                Ok(())
+            }
+            "element" => {
+                let name = self.name("the name of a set")?.to_owned();
+                let fault = self.fault(format!("there is no set {name}"));
+                let elements = self.elements()?;
+                let set = out.set(place, &name).ok_or(fault)?;
+                set.elements.extend(elements);
+                Ok(())
+            }
+            other => self.member(other, place, out),
+        }
+    }
+
+    fn table(&mut self, out: &mut Tables) -> Result<(), Fault> {
+        let place = self.named_table(out)?;
+        if self.is_over() {
+            return Ok(());
+        }
+        self.table_body(place, out)
+    }
+
+    fn table_body(&mut self, place: Place, out: &mut Tables) -> Result<(), Fault> {
+        self.expect_sign("{")?;
+        loop {
+            self.ends();
+            if self.sign("}") {
+                return Ok(());
+            }
+            let token = self.peek();
+            if token.kind == Kind::End {
+                return Err(self.fault("the text ends within a table: it was cut"));
+            }
+            if let Err(fault) = self.table_line(place, out) {
+                self.faults.push(fault);
+                self.pass_over(token.at);
+            }
+        }
+    }
+
+    fn table_line(&mut self, place: Place, out: &mut Tables) -> Result<(), Fault> {
+        let word = self.name("a chain, a set or an object")?;
+        match word {
+            "comment" => {
+                let comment = self.text("a comment")?.to_owned();
+                out.set_comment(place, comment);
+                Ok(())
+            }
+            "flags" => {
+                let flag = self.name("a flag")?;
+                if flag != "dormant" {
+                    return Err(self.fault(format!("flag {flag:?} of a table is not known")));
+                }
+                out.set_dormant(place);
+                Ok(())
+            }
+            "chain" => {
+                let name = self.name("the name of a chain")?;
+                let chain = out.chain(place, name);
+                self.chain_body(place, chain, out)
+            }
+            "ct" => {
+                let what = format!("ct {}", self.name("what it is")?);
+                self.member(&what, place, out)
+            }
+            other => self.member(other, place, out),
+        }
+    }
+
+    /// A set, an object or a flow table.
+    fn member(&mut self, what: &str, place: Place, out: &mut Tables) -> Result<(), Fault> {
+        let at = self.peek().at;
+        let name = self.name("a name")?.to_owned();
+        let kind = match what {
+            "set" | "map" => {
+                let set = self.declared(name, what == "map")?;
+                out.add_set(place, set, at);
+                return Ok(());
+            }
+            "flowtable" => {
+                let table = self.flow_table(name)?;
+                out.add_flow_table(place, table);
+                return Ok(());
+            }
+            "counter" => 1,
+            "quota" => 2,
+            "ct helper" => 3,
+            "limit" => 4,
+            "ct timeout" => 7,
+            "secmark" => 8,
+            "ct expectation" => 9,
+            "synproxy" => 10,
+            _ => return Err(self.fault(format!("{what:?} is nothing that is known in a table"))),
+        };
+        let (expression, comment) = self.object_body(kind)?;
+        let mut user_data = Vec::new();
+        if let Some(comment) = comment {
+            user_data = crate::nft::comment_note(&comment);
+        }
+        out.add_object(place, Object { name, handle: None, kind, expression, user_data, unknown: Vec::new() });
+        Ok(())
+    }
+
+    /// The elements between brackets.
+    pub(super) fn elements(&mut self) -> Result<Vec<Item>, Fault> {
+        match self.set()? {
+            Value::Set(items) => Ok(items),
+            _ => Err(self.unexpected("elements")),
+        }
+    }
+
+    fn declared(&mut self, name: String, map: bool) -> Result<SetTree, Fault> {
+        let mut set = SetTree { name, map, ..SetTree::default() };
+        self.expect_sign("{")?;
+        loop {
+            self.ends();
+            if self.sign("}") {
+                return Ok(set);
+            }
+            if let Some(expression) = self.stateful()? {
+                set.expressions.push(expression);
+                continue;
+            }
+            match self.name("a property of the set")? {
+                "type" => {
+                    set.key = self.kinds()?;
+                    if self.sign(":") {
+                        set.data = self.kinds()?;
+                    }
+                }
+                "typeof" => {
+                    set.key_of = Some(self.value()?);
+                    if self.sign(":") {
+                        self.data_like(&mut set)?;
+                    }
+                }
+                "flags" => loop {
+                    set.flags.push(self.name("a flag")?.to_owned());
+                    if !self.sign(",") {
+                        break;
+                    }
+                },
+                "auto-merge" => set.merge = true,
+                "timeout" => set.timeout = Some(self.time()?),
+                "gc-interval" => set.collection = Some(self.time()?),
+                "size" => set.size = Some(self.number("a number")?),
+                "policy" => set.memory = self.name("a policy")? == "memory",
+                "comment" => set.comment = Some(self.text("a comment")?.to_owned()),
+                "elements" => {
+                    self.expect_sign("=")?;
+                    set.elements.extend(self.elements()?);
+                }
+                other => return Err(self.fault(format!("{other:?} is no property of a set that is known"))),
+            }
+        }
+    }
+
+    /// What a map declared by `typeof` leads to.
+    fn data_like(&mut self, set: &mut SetTree) -> Result<(), Fault> {
+        if matches!(self.second().kind, Kind::Line | Kind::Semicolon) {
+            set.data = self.kinds()?;
+            return Ok(());
+        }
+        let like = self.value()?;
+        set.data = vec!["typeof".to_owned()];
+        set.data_of = Some(like);
+        Ok(())
+    }
+
+    /// `ipv4_addr . inet_service`, `ct helper`
+    fn kinds(&mut self) -> Result<Vec<String>, Fault> {
+        let mut kinds = Vec::new();
+        loop {
+            let mut word = self.name("a type")?.to_owned();
+            if word == "ct" {
+                word = format!("ct {}", self.name("a type")?);
+            }
+            kinds.push(word);
+            if !self.sign(".") {
+                return Ok(kinds);
+            }
+        }
+    }
+
+    fn chain_body(&mut self, place: Place, chain: usize, out: &mut Tables) -> Result<(), Fault> {
+        self.expect_sign("{")?;
+        loop {
+            self.ends();
+            if self.sign("}") {
+                return Ok(());
+            }
+            let token = self.peek();
+            let second = self.second();
+            match token.text {
+                _ if token.kind == Kind::End => {
+                    return Err(self.fault("the text ends within a chain: it was cut"));
+                }
+                "type" => {
+                    if let Err(fault) = self.hooked(out.chain_mut(place, chain)) {
+                        self.faults.push(fault);
+                        self.pass_over(token.at);
+                    }
+                }
+                "policy" => {
+                    self.next();
+                    let policy = match self.name("accept or drop")? {
+                        "drop" => Policy::Drop,
+                        _ => Policy::Accept,
+                    };
+                    if let Some(chain) = out.chain_mut(place, chain) {
+                        chain.policy = Some(policy);
+                    }
+                }
+                "comment" if second.kind == Kind::Text => {
+                    self.next();
+                    let comment = self.next().text.to_owned();
+                    if let Some(chain) = out.chain_mut(place, chain) {
+                        chain.comment = Some(comment);
+                    }
+                }
+                _ => {
+                    let rule = self.rule();
+                    out.rule(place, chain, rule, false);
+                }
+            }
+        }
+    }
+
+    /// `type filter hook input device "lo" priority filter + 5`
+    fn hooked(&mut self, chain: Option<&mut Chain>) -> Result<(), Fault> {
+        self.next();
+        let kind = self.name("a type of chain")?.to_owned();
+        self.expect_word("hook")?;
+        let word = self.name("a hook")?;
+        let hook = hook(word).ok_or_else(|| self.fault(format!("hook {word:?} is not known")))?;
+        let mut devices = Vec::new();
+        if self.word("device") {
+            devices.push(self.name("a device")?.to_owned());
+        } else if self.word("devices") {
+            self.expect_sign("=")?;
+            devices = self.devices()?;
+        }
+        self.expect_word("priority")?;
+        let priority = self.priority()?;
+        if let Some(chain) = chain {
+            chain.syntax = Syntax::Nft;
+            (chain.kind, chain.hook, chain.priority) = (Some(kind), Some(hook), Some(priority));
+            chain.policy = chain.policy.or(Some(Policy::Accept));
+            chain.devices = devices;
+        }
+        Ok(())
+    }
+
+    /// `-100`, `filter`, `filter + 5`, `dstnat-1`
+    pub(super) fn priority(&mut self) -> Result<i32, Fault> {
+        let negative = self.sign("-");
+        let token = self.peek();
+        if crate::nft::number_of(token.text).is_some() || negative {
+            let number: i32 = self.number("a priority")?;
+            return Ok(if negative { -number } else { number });
+        }
+        let mut word = self.name("a priority")?;
+        let mut offset = 0;
+        if let Some((name, less)) = word.split_once('-') {
+            word = name;
+            offset = -less.parse::<i32>().map_err(|_| self.fault("a priority is expected"))?;
+        }
+        let base = crate::syntax::nft::named_priority(self.family, word);
+        let base = base.ok_or_else(|| self.fault(format!("priority {word:?} is not known")))?;
+        for (sign, factor) in [("+", 1), ("-", -1)] {
+            if self.sign(sign) {
+                let number: i32 = self.number("a number")?;
+                offset = number.saturating_mul(factor);
+            }
+        }
+        Ok(base.saturating_add(offset))
+    }
+}
