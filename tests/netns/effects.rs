@@ -67,7 +67,7 @@ fn through(rules: &str) -> (bool, bool) {
         tcp_flags: Known::Is(2),
         ..Packet::default()
     };
-    let end = Rulebase::of(snapshot.rulesets()).through(&[Hook::Output], &packet, false);
+    let end = Rulebase::of(&snapshot).through(&[Hook::Output], &packet, false);
     (dial(&pod, "10.0.0.5:80") != "dropped", matches!(end, End::Redirected { .. }))
 }
 
