@@ -32,7 +32,7 @@ const OTHERS: [&str; 6] = [
 /// Under which names the program is called in an example.
 const CALLED: [&str; 3] = ["nslens", "./target/release/nslens", "~/.cargo/bin/nslens"];
 /// Other programs that may feed it in a line that is run.
-const FEEDERS: [&str; 3] = ["cat", "cut", "head"];
+const FEEDERS: [&str; 4] = ["cat", "cut", "head", "printf"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -46,7 +46,7 @@ fn json_of_nft_is_told_from_a_snapshot() {
         {"redirect": {"port": 15001}}]}}]}"#;
     let run = with_input(&["rules", "-", "-o", "nft"], json.as_bytes()).ended(0);
     assert!(run.out.contains("\t\ttcp dport 80 redirect to :15001\n"), "{}", run.out);
-    let cut = with_input(&["rules", "-"], json[..json.len() - 20].as_bytes()).ended(5);
+    let cut = with_input(&["rules", "-"], &json.as_bytes()[..json.len() - 20]).ended(5);
     assert!(cut.out.contains("could not read line 3"), "{}", cut.out);
 }
 
