@@ -6,5 +6,7 @@
 mod parsers;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    parsers::nft_text(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        parsers::nft_text(text);
+    }
 });
