@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::part::{limit, plain, written};
+use super::part::{limit, plain, synproxy, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};
@@ -170,18 +170,7 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
             (7, Expression::Timeouts { family: of, protocol, seconds: all_timeouts(protocol, &seconds) })
         }
         "secmark" => (8, Expression::Secmark(text(json, "context")?.to_owned())),
-        "synproxy" => {
-            let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-            let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-            for word in texts(json.get("flags")) {
-                flags |= match word {
-                    "sack-perm" => 4,
-                    "timestamp" => 8,
-                    other => return Err(format!("flag {other:?} is not known")),
-                };
-            }
-            (10, Expression::Synproxy { mss, scale, flags })
-        }
+        "synproxy" => (10, synproxy(json)?),
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })
 }
