@@ -140,7 +140,7 @@ impl Parser<'_> {
         if self.sign("$") {
             let fault = self.fault("this name is not defined");
             let name = self.name("a name")?;
-            return self.defined.get(name).cloned().ok_or(fault);
+            return self.defined.get(name).map(|(value, _)| value.clone()).ok_or(fault);
         }
         if self.sign("@") {
             let name = self.name("a name")?;
