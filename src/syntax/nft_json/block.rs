@@ -170,18 +170,21 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
             (7, Expression::Timeouts { family: of, protocol, seconds: all_timeouts(protocol, &seconds) })
         }
         "secmark" => (8, Expression::Secmark(text(json, "context")?.to_owned())),
-        "synproxy" => {
-            let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-            let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-            for word in texts(json.get("flags")) {
-                flags |= match word {
-                    "sack-perm" => 4,
-                    "timestamp" => 8,
-                    other => return Err(format!("flag {other:?} is not known")),
-                };
-            }
-            (10, Expression::Synproxy { mss, scale, flags })
-        }
+        "synproxy" => (10, synproxy(json)?),
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })
+}
+
+/// What a proxy of handshakes offers, as an object and in a rule.
+pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
+    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+    for word in texts(json.get("flags")) {
+        flags |= match word {
+            "sack-perm" => 4,
+            "timestamp" => 8,
+            other => return Err(format!("flag {other:?} is not known")),
+        };
+    }
+    Ok(Expression::Synproxy { mss, scale, flags })
 }
