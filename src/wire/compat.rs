@@ -163,7 +163,7 @@ impl Reader {
             Expression::Target { name, revision, data } => {
                 Action::Target(Target::decode(name, *revision, data, self.ipv6))
             }
-            Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None } => {
+            Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None, .. } => {
                 Action::Target(Target::from(Nflog {
                     group: *group,
                     prefix: prefix.clone(),

@@ -97,6 +97,7 @@ fn object(key: &str, json: &Json, family: Family) -> Result<Option<Part>, String
             Value::Map(key, map) => Some(Part::ObjectMap(kind, *key, *map)),
             _ => None,
         },
+        Json::Object(_) | Json::Null if key == "synproxy" => Some(Part::Plain(super::block::synproxy(json)?)),
         _ => None,
     })
 }
@@ -265,9 +266,11 @@ fn log(json: &Json) -> Result<Expression, String> {
         Some(word) => Some(log_level(word).ok_or_else(|| format!("level {word:?} is not known"))?),
     };
     let some = |key: &str| json.get(key).is_some();
+    let prefix = json.get("prefix").and_then(Json::as_str);
     Ok(complete_log(Expression::Log {
         group: if some("group") { Some(number(json, "group")?) } else { None },
-        prefix: json.get("prefix").and_then(Json::as_str).unwrap_or_default().to_owned(),
+        prefix: prefix.unwrap_or_default().to_owned(),
+        blank: prefix == Some(""),
         length: if some("snaplen") { Some(number(json, "snaplen")?) } else { None },
         threshold: if some("queue-threshold") { Some(number(json, "queue-threshold")?) } else { None },
         level,
