@@ -26,8 +26,12 @@ impl PortRange {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (from, to) = text.split_once('-').unwrap_or((text, text));
-        Some(Self { from: port(from)?, to: port(to)? })
+        if let Some(port) = port(text) {
+            return Some(Self { from: port, to: port });
+        }
+        // Names of services have hyphens too.
+        text.match_indices('-')
+            .find_map(|(at, _)| Some(Self { from: port(text.get(..at)?)?, to: port(text.get(at + 1..)?)? }))
     }
 }
 
@@ -68,14 +72,16 @@ impl NatRange {
         let layout = Layout::of(data, if second { 42 } else { 40 })?;
         let address = |at| layout.address(at, ipv6);
         let flags = layout.u32(0)?;
-        let shifted = second && flags & PROTO_OFFSET != 0;
+        let shifted = flags & PROTO_OFFSET != 0;
+        // The first form has no place for the base, for which the kernel then takes 0.
+        let base = if second { layout.be16(40)? } else { 0 };
         let flags = if shifted { flags & !PROTO_OFFSET } else { flags };
         let ports = (layout.be16(36)?, layout.be16(38)?);
         let range = Self::from_parts(flags, (address(4)?, address(20)?), ports)?;
         match (shifted, range.ports) {
             (false, _) => Some(range),
             // A base is written behind a range of ports.
-            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
+            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(base), ..range }),
             (true, _) => None,
         }
     }
