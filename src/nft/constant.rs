@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::kind::{Kind, Order, number};
+use crate::packet::exact_text;
 
 type Names = &'static [(u128, &'static str)];
 
@@ -344,7 +345,7 @@ pub(super) fn text(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, Stri
 /// A device's name in quotation marks.
 fn device(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    let name = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+    let name = exact_text(bytes.get(..end).unwrap_or_default());
     // A star at the end is no wildcard when it stands in the name itself.
     match name.strip_suffix('*') {
         Some(start) => format!("\"{start}\\*\""),
@@ -391,7 +392,7 @@ pub(super) fn range(kind: Kind, from: &[u8], to: &[u8], order: Order, devices: &
         let (beginning, free) = to.split_at_checked(start)?;
         let all = from.starts_with(beginning) && free.iter().all(|byte| *byte == 0xff);
         let plain = from.iter().skip(start).all(|byte| *byte == 0);
-        return (all && plain).then(|| format!("\"{}*\"", String::from_utf8_lossy(beginning)));
+        return (all && plain).then(|| format!("\"{}*\"", exact_text(beginning)));
     }
     let bits = u32::try_from(from.len()).ok()? * 8;
     let (low, high) = (number(from, order)?, number(to, order)?);

@@ -5,6 +5,7 @@ use super::kind::{Kind, Order, number};
 use super::reading::read_for_text;
 use super::statement::{Ends, Right, Statement};
 use super::{Expression, Family, HeaderOption, Place, Rule, Set, Slot, Term};
+use crate::packet::exact_text;
 
 /// An xtables part in a rule, which nft asks iptables' own code to print.
 #[derive(Debug, Clone, Copy)]
@@ -218,7 +219,7 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
             let end = |bytes: &[u8]| constant::numeric(kind, bytes, order, place.devices);
             format!("{}-{}", end(from)?, end(to)?)
         }
-        Right::Begins(start) => format!("\"{}*\"", String::from_utf8_lossy(start)),
+        Right::Begins(start) => format!("\"{}*\"", exact_text(start)),
         Right::Set(name) => place.set_text(name, &left.slots(place))?,
         Right::AnyOf(mask) => bits(mask)?,
         Right::NoneOf(mask) => format!("! {}", bits(mask)?),

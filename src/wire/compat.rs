@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::model::exact_text;
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Comparison as HopsComparison, Hl, Hops, Icmp, Mark, Pkttype, Ports, Tcp, Ttl, Udp};
 use crate::xt::targets::{Nflog, Trace};
@@ -424,7 +425,7 @@ fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
         return Some(Box::new(DeviceMatch { negated: true, name: String::new(), prefix: true }));
     }
     let possible = behind.iter().all(|byte| *byte == 0) && !(prefix && name.is_empty());
-    possible.then(|| Box::new(DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix }))
+    possible.then(|| Box::new(DeviceMatch { negated, name: exact_text(name).into_owned(), prefix }))
 }
 
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.

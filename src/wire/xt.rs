@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::thread;
 
-use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table};
+use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
 /// What the kernel says of a table beside its entries (`struct ipt_getinfo`).
@@ -112,7 +112,7 @@ fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
     let mut found = Vec::with_capacity(count);
     while !rest.is_empty() {
         let Part { name, revision, data } = part(rest)?;
-        found.push(Match::decode(&String::from_utf8_lossy(name), revision, data, ipv6));
+        found.push(Match::decode(&exact_text(name), revision, data, ipv6));
         rest = rest.get(PART_HEAD + data.len()..)?;
     }
     Some(found)
@@ -144,7 +144,7 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 /// A user chain begins with an ERROR target that holds its name.
 fn chain_header(target: &[u8]) -> Option<Cow<'_, str>> {
     let part = part(target)?;
-    (part.name == b"ERROR").then(|| String::from_utf8_lossy(up_to_zero(part.data)))
+    (part.name == b"ERROR").then(|| exact_text(up_to_zero(part.data)))
 }
 
 /// An entry that names a chain, or the one that ends the table.
@@ -305,12 +305,7 @@ impl Builder<'_> {
         let fail = |what| EntryError { offset: entry.offset, what };
         let Part { name, revision, data } = part(entry.target).ok_or_else(|| fail("has a target cut short"))?;
         if !name.is_empty() {
-            return Ok(Action::Target(Target::decode(
-                &String::from_utf8_lossy(name),
-                revision,
-                data,
-                self.outline.ipv6,
-            )));
+            return Ok(Action::Target(Target::decode(&exact_text(name), revision, data, self.outline.ipv6)));
         }
         let verdict = word::<4>(data, 0).map(i32::from_ne_bytes).ok_or_else(|| fail("has no verdict"))?;
         Ok(match verdict {
@@ -412,11 +407,7 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
         return None;
     }
     // `eth+` is stored with its plus, which the mask leaves out.
-    let found = DeviceMatch {
-        negated,
-        name: String::from_utf8_lossy(up_to_zero(compared)).into_owned(),
-        prefix: end.is_none(),
-    };
+    let found = DeviceMatch { negated, name: exact_text(up_to_zero(compared)).into_owned(), prefix: end.is_none() };
     Some((covered != 0 || negated).then(|| Box::new(found)))
 }
 

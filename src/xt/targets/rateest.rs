@@ -77,7 +77,7 @@ impl Extension for RateestTarget {
         // iptables counts microseconds in 32 bits.
         let sayable = |shift: u8| SHORTEST.checked_shl(shift.into()).is_some_and(|time| time <= u32::MAX.into());
         let known = interval <= LONGEST && (1..AVERAGING).contains(&averaging) && sayable(interval + averaging);
-        (revision == 0 && known).then(|| Some(Self { name: layout.name(0, 16)?, interval, averaging }))?
+        (revision == 0 && known).then(|| Some(Self { name: layout.text(0, 16)?, interval, averaging }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
