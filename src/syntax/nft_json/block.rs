@@ -234,17 +234,3 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })
 }
-
-/// What a proxy of handshakes offers, as an object and in a rule.
-pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
-    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-    for word in texts(json.get("flags")) {
-        flags |= match word {
-            "sack-perm" => 4,
-            "timestamp" => 8,
-            other => return Err(format!("flag {other:?} is not known")),
-        };
-    }
-    Ok(Expression::Synproxy { mss, scale, flags })
-}

@@ -97,7 +97,6 @@ fn object(key: &str, json: &Json, family: Family) -> Result<Option<Part>, String
             Value::Map(key, map) => Some(Part::ObjectMap(kind, *key, *map)),
             _ => None,
         },
-        Json::Object(_) | Json::Null if key == "synproxy" => Some(Part::Plain(super::block::synproxy(json)?)),
         _ => None,
     })
 }
