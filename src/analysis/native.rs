@@ -428,7 +428,7 @@ impl Translator<'_> {
             Right::Value(value) => (big16(value)?, big16(value)?),
             Right::Range(from, to) => (big16(from)?, big16(to)?),
             Right::Set(name) => {
-                let set = self.place.sets.iter().find(|set| set.name == *name)?;
+                let set = self.place.set(name)?;
                 let ports: Option<Vec<(u16, u16)>> =
                     nft::ranges(set)?.iter().map(|(from, to)| big16(from).zip(big16(to))).collect();
                 let side = if source { Side::Source } else { Side::Destination };

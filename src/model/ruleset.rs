@@ -134,6 +134,8 @@ pub struct Table {
     pub chains: Vec<Chain>,
     /// Sets and maps of nf_tables.
     pub sets: Vec<nft::Set>,
+    /// Where these stand in their list.
+    pub set_places: nft::SetPlaces,
     /// Names of the ipsets that its rules hold by index, as they were when it was read.
     pub ipsets: xt::SetNames,
     /// Its counters, quotas and the like under names.

@@ -42,7 +42,7 @@ pub use object_text::{all_timeouts, flow_table_text, object_text, timeout_number
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::read as statements;
 pub use rule::Rule;
-pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
+pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set, SetPlaces};
 pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
 pub use term::{Slot, Term, ct_named, meta_named, transform_named};
@@ -84,6 +84,8 @@ pub struct Place<'a> {
     pub family: Family,
     /// Sets of the table.
     pub sets: &'a [Set],
+    /// Where they stand in that list.
+    pub places: &'a SetPlaces,
     /// Devices of the namespace.
     pub devices: &'a [(u32, String)],
     /// Names of ipsets by their index, which is what the bytes of xtables' matches hold.

@@ -25,8 +25,10 @@ pub struct Xtables<'a> {
 }
 
 impl Place<'_> {
-    pub(super) fn set(&self, name: &str) -> Option<&Set> {
-        self.sets.iter().find(|set| set.name == name)
+    /// A set of the table.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<&Set> {
+        self.places.find(name, self.sets)
     }
 
     /// A map behind its key, where bytes that are no field are plain numbers.

@@ -1,5 +1,8 @@
 //! Sets and maps with their elements, and named objects: what rules look into.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Expression, UnknownAttribute, Verdict, comment_of};
@@ -176,6 +179,50 @@ impl Set {
     pub fn comment(&self) -> Option<String> {
         // NFTNL_UDATA_SET_COMMENT
         comment_of(&self.user_data, 7)
+    }
+}
+
+/// Where the sets of a table stand in their list, found out when it is first asked for: rules of large tables ask often.
+#[derive(Debug, Default)]
+pub struct SetPlaces(OnceLock<HashMap<String, usize>>);
+
+impl SetPlaces {
+    /// Those of no sets.
+    #[must_use]
+    pub fn none() -> &'static Self {
+        static NONE: SetPlaces = SetPlaces(OnceLock::new());
+        &NONE
+    }
+
+    /// The set of this name.
+    #[must_use]
+    pub fn find<'a>(&self, name: &str, sets: &'a [Set]) -> Option<&'a Set> {
+        /// So few are looked through faster.
+        const FEW: usize = 16;
+        let named = |set: &&Set| set.name == name;
+        if sets.len() > FEW {
+            let places =
+                self.0.get_or_init(|| sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect());
+            if let Some(found) = places.get(name).and_then(|at| sets.get(*at)).filter(named) {
+                return Some(found);
+            }
+        }
+        // The list may have become another since.
+        sets.iter().find(named)
+    }
+}
+
+/// A copy finds out by itself: its list may become another one.
+impl Clone for SetPlaces {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It says nothing that the list does not say.
+impl PartialEq for SetPlaces {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 

@@ -46,15 +46,18 @@ pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
 
 /// The same; the kinds are those of the term that is looked up, where it is known.
 pub(super) fn elements_of(set: &Set, asked: Option<&[Slot]>, place: &Place<'_>) -> Option<Vec<String>> {
-    let slots = match (asked, key_slots(set)) {
+    let mut slots = match (asked, key_slots(set)) {
         (Some(slots), _) if !slots.iter().any(|slot| slot.kind == Kind::Invalid) => slots.to_vec(),
         (_, known) => known?,
     };
+    if set.is_interval() {
+        // Ranges are kept most significant byte first, so that they can be ordered.
+        slots.iter_mut().for_each(|slot| slot.order = Order::Big);
+    }
     let mut texts = Vec::new();
     if let ([slot], true) = (slots.as_slice(), set.is_interval()) {
         for (element, to) in intervals(set)? {
-            // Ranges are kept most significant byte first, so that they can be ordered.
-            let key = one(Slot { order: Order::Big, ..*slot }, &element.key, &to, place)?;
+            let key = one(*slot, &element.key, &to, place)?;
             texts.push(entry(set, element, key, place)?);
         }
     } else {

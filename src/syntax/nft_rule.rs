@@ -8,7 +8,7 @@ use crate::xt::{self, Action, AddressMatch, DeviceMatch, SetNames, Target, proto
 /// Where the rules of a table are printed.
 #[must_use]
 pub fn place_of<'a>(family: Family, table: &'a Table, devices: &'a [(u32, String)], counted: bool) -> Place<'a> {
-    Place { family, sets: &table.sets, devices, ipsets: &table.ipsets, counted }
+    Place { family, sets: &table.sets, places: &table.set_places, devices, ipsets: &table.ipsets, counted }
 }
 
 /// A native rule, and whether all of it is in nft's words.

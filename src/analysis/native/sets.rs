@@ -14,7 +14,7 @@ impl Translator<'_> {
         };
         let (ranges, ordered) = match right {
             Right::Set(name) => {
-                let set = self.place.sets.iter().find(|set| set.name == *name)?;
+                let set = self.place.set(name)?;
                 (nft::ranges(set)?, set.is_interval())
             }
             Right::Range(from, to) => (vec![(from.clone(), to.clone())], true),

@@ -153,7 +153,8 @@ pub(super) fn elements(
                 ranges.push((element, to));
             }
             _ => {
-                let (from, to) = concatenated(&item.key, shapes, devices)?;
+                let big: Vec<Shape> = shapes.iter().map(|shape| if interval { shape.big() } else { *shape }).collect();
+                let (from, to) = concatenated(&item.key, &big, devices)?;
                 if from != to && !interval {
                     return Err("a range in a set of single values".to_owned());
                 }

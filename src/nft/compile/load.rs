@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::kind::{Kind, Order};
-use super::super::{Expression, Load, Place, Term};
+use super::super::{Expression, Load, Place, SetPlaces, Term};
 use super::value::Shape;
 use super::{Draft, Fault, Value, register};
 
@@ -25,7 +25,14 @@ fn span(offset: u32, bits: u32) -> (u32, u32, u32) {
 impl Draft<'_, '_> {
     fn place(&self) -> Place<'_> {
         static NONE: BTreeMap<u16, String> = BTreeMap::new();
-        Place { family: self.table.family, sets: &[], devices: self.table.devices, counted: true, ipsets: &NONE }
+        Place {
+            family: self.table.family,
+            sets: &[],
+            places: SetPlaces::none(),
+            devices: self.table.devices,
+            counted: true,
+            ipsets: &NONE,
+        }
     }
 
     /// What a term is, and how long.
