@@ -187,6 +187,8 @@ impl Parser<'_> {
                 "-i" | "--in-interface" => self.ip.input = self.device(option, negated)?,
                 "-o" | "--out-interface" => self.ip.output = self.device(option, negated)?,
                 "-p" | "--protocol" => self.protocol(option, negated)?,
+                "-4" | "--ipv4" if !self.ipv6 => {}
+                "-6" | "--ipv6" if self.ipv6 => {}
                 "-f" | "--fragment" => self.ip.fragments = Some(Fragments { negated }),
                 "-m" | "--match" => {
                     let name = self.name(option)?;

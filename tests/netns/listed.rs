@@ -6,7 +6,7 @@ use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 31] = [
+const MISTRANSLATED: [&str; 33] = [
     "ct mark set ct mark xor ",
     "ct mark set mark and ",
     "meta mark set ct mark and ",
@@ -34,6 +34,8 @@ const MISTRANSLATED: [&str; 31] = [
     "ct original protocol ",
     "ct state invalid ct status ",
     "iifgroup != ",
+    "iifgroup and ",
+    "ct direction original ct original protocol ",
     "add @connlimit",
     "udp sport . udp dport {",
     "udplite sport . udplite dport {",

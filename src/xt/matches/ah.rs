@@ -34,7 +34,7 @@ impl Extension for Ah {
         (revision == 0 && inverted & !known == 0).then(|| Self {
             ipv6,
             spi: spi.unless_whole(u32::MAX),
-            length: (length != 0).then_some((inverted & INVERT_LENGTH != 0, length)),
+            length: (length != 0 || inverted & INVERT_LENGTH != 0).then_some((inverted & INVERT_LENGTH != 0, length)),
             reserved: reserved != 0,
         })
     }
@@ -45,7 +45,8 @@ impl Extension for Ah {
             match given.name {
                 "--ahspi" => found.spi = Span::parse(given, u32::MAX)?.unless_whole(u32::MAX),
                 "--ahlen" if ipv6 => {
-                    found.length = Some((given.negated, given.number()?)).filter(|(_, length)| *length != 0);
+                    found.length =
+                        Some((given.negated, given.number()?)).filter(|(negated, length)| *negated || *length != 0);
                 }
                 "--ahres" if ipv6 => found.reserved = true,
                 _ => return None,
@@ -70,7 +71,7 @@ impl Matching for Ah {
     fn condition(&self) -> Condition {
         let mut all = vec![Condition::Has(Field::AhSpi)];
         all.extend(self.spi.map(|spi| spi.condition(Field::AhSpi)));
-        all.extend(self.length.map(|(negated, length)| {
+        all.extend(self.length.filter(|(_, length)| *length != 0).map(|(negated, length)| {
             Condition::Opaque(format!("an authentication header of {length} bytes")).negated_if(negated)
         }));
         all.extend(self.reserved.then(|| Condition::Opaque("AH reserved field zero".into())));
@@ -84,8 +85,12 @@ impl Matching for Ah {
         if let Some(spi) = self.spi {
             words.also(spi.words("AH SPI"));
         }
-        if let Some((negated, length)) = self.length {
-            words.also(format!("with an authentication header of {}{length} bytes", other(negated)));
+        match self.length {
+            Some((_, 0)) => words.also("with an authentication header of any length"),
+            Some((negated, length)) => {
+                words.also(format!("with an authentication header of {}{length} bytes", other(negated)));
+            }
+            None => {}
         }
         if self.reserved {
             words.also("with AH's reserved field zero");

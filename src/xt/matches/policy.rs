@@ -164,11 +164,12 @@ impl Extension for Policy {
                 _ => element.set(given, ipv6)?,
             }
         }
-        let asks = element != Element::default() || !found.elements.is_empty();
-        if found.ipsec {
-            found.elements.push(element);
+        found.elements.push(element);
+        let possible = if found.ipsec { found.strict || found.elements.len() == 1 } else { !found.strict };
+        // Without IPsec iptables takes the tests of one, and forgets them.
+        if !found.ipsec {
+            found.elements.clear();
         }
-        let possible = if found.ipsec { found.strict || found.elements.len() == 1 } else { !asks && !found.strict };
         (way && possible && found.elements.len() <= usize::from(MOST)).then_some(found)
     }
 

@@ -297,6 +297,7 @@ impl Matching for Sctp {
             parts.push(chunks.nft()?);
             parts.retain(|part| !part.is_empty());
         }
-        (!parts.is_empty()).then(|| parts.join(" "))
+        // Of all of no chunks nothing is left but the blank behind it.
+        (!parts.is_empty() || self.chunks.is_some()).then(|| parts.join(" "))
     }
 }

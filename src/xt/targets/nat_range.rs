@@ -74,37 +74,33 @@ impl NatRange {
             return None;
         }
         let addresses = (layout.v4(8)?, layout.v4(12)?);
-        Self::from_parts(layout.u32(4)?, addresses, (layout.be16(16)?, layout.be16(18)?))
+        Self::from_parts(layout.u32(4)?, addresses, (layout.be16(16)?, layout.be16(18)?), 0)
     }
 
     /// The structure for both families: flags, two addresses of sixteen bytes, ports, and in its second form the base.
     fn decode_any(data: &[u8], ipv6: bool, second: bool) -> Option<Self> {
         let layout = Layout::of(data, if second { 42 } else { 40 })?;
         let address = |at| layout.address(at, ipv6);
-        let flags = layout.u32(0)?;
-        let shifted = flags & PROTO_OFFSET != 0;
-        // The first form has no place for the base, for which the kernel then takes 0.
+        // The first forms have no place for the base, for which the kernel then takes 0.
         let base = if second { layout.be16(40)? } else { 0 };
-        let flags = if shifted { flags & !PROTO_OFFSET } else { flags };
         let ports = (layout.be16(36)?, layout.be16(38)?);
-        let range = Self::from_parts(flags, (address(4)?, address(20)?), ports)?;
-        match (shifted, range.ports) {
-            (false, _) => Some(range),
-            // A base is written behind a range of ports.
-            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(base), ..range }),
-            (true, _) => None,
-        }
+        Self::from_parts(layout.u32(0)?, (address(4)?, address(20)?), ports, base)
     }
 
-    fn from_parts(flags: u32, addresses: (IpAddr, IpAddr), ports: (u16, u16)) -> Option<Self> {
-        if flags & !(MAP_IPS | PROTO_SPECIFIED | RANDOM | PERSISTENT | FULLY_RANDOM) != 0 {
+    fn from_parts(flags: u32, addresses: (IpAddr, IpAddr), ports: (u16, u16), base: u16) -> Option<Self> {
+        if flags & !(MAP_IPS | PROTO_SPECIFIED | RANDOM | PERSISTENT | FULLY_RANDOM | PROTO_OFFSET) != 0 {
+            return None;
+        }
+        let shifted = flags & PROTO_OFFSET != 0;
+        // A base is written behind a range of ports.
+        if shifted && (flags & PROTO_SPECIFIED == 0 || ports.0 >= ports.1) {
             return None;
         }
         Some(Self {
             addresses: (flags & MAP_IPS != 0).then_some(addresses),
             ports: (flags & PROTO_SPECIFIED != 0).then_some(PortRange { from: ports.0, to: ports.1 }),
-            flags: flags & !(MAP_IPS | PROTO_SPECIFIED),
-            base: None,
+            flags: flags & !(MAP_IPS | PROTO_SPECIFIED | PROTO_OFFSET),
+            base: shifted.then_some(base),
         })
     }
 
