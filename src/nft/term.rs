@@ -138,6 +138,15 @@ pub fn ct_named(word: &str) -> Option<u32> {
     CT.iter().position(|(known, ..)| *known == word && !word.is_empty()).and_then(|place| u32::try_from(place).ok())
 }
 
+/// `NFT_XFRM_KEY_*`, from 1.
+const TRANSFORM: [&str; 6] = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
+
+/// The key of a property of the transformation of IPsec.
+#[must_use]
+pub fn transform_named(word: &str) -> Option<u32> {
+    TRANSFORM.iter().position(|known| *known == word).and_then(|place| u32::try_from(place + 1).ok())
+}
+
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 
@@ -198,8 +207,7 @@ impl Load {
                 format!("osf{ttl}{}", if version { "version" } else { "name" })
             }
             Self::Transform { key, direction, number } => {
-                let keys = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
-                let key = keys.get(usize::try_from(key).ok()?.checked_sub(1)?)?;
+                let key = TRANSFORM.get(usize::try_from(key).ok()?.checked_sub(1)?)?;
                 let direction = ["in", "out"].get(usize::from(direction))?;
                 let number = if number == 0 { String::new() } else { format!("spnum {number} ") };
                 format!("ipsec {direction} {number}{key}")

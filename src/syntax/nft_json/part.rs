@@ -7,6 +7,9 @@ use super::{number, number_or, only, text, texts};
 use crate::nft::{Answer, Expression, Family, Load, Part, Term, Value, Written};
 use crate::syntax::nft_text::{complete_log, log_flag, log_level, parse_rule_text, period, unit, usual_burst};
 
+/// `NFT_EXTHDR_OP_TCPOPT`
+const TCP: u32 = 1;
+
 /// A part; what is not understood is kept as its JSON. Where nft has no JSON for a part it prints its text.
 pub(super) fn written(json: &Json, family: Family, at: usize, faults: &mut Vec<(usize, String)>) -> Vec<Written> {
     if let Json::String(text) = json {
@@ -56,6 +59,13 @@ fn part(json: &Json, family: Family) -> Result<Part, String> {
         }
         "reject" => Part::Reject(reject(inside)?),
         "set" | "map" => update(inside, family)?,
+        "meter" => meter(inside, family)?,
+        "reset" => match value(inside, family)? {
+            Value::Term(Term::Option(option)) if option.of == TCP => {
+                Part::Plain(Expression::Strip { number: option.number })
+            }
+            _ => return Err("an option of TCP is expected".to_owned()),
+        },
         "dup" | "fwd" => {
             let part = |key: &str| inside.get(key).map(|part| value(part, family)).transpose();
             let (mut address, mut device) = (part("addr")?, part("dev")?);
@@ -107,8 +117,13 @@ fn compared(json: &Json, family: Family) -> Result<Part, String> {
         "!" => "!",
         other => return Err(format!("{other:?} is no comparison that is known")),
     };
-    if let (Value::Term(Term::Load(Load::Fib { flags, .. })), Json::Bool(_)) = (&mut left, right) {
-        *flags |= PRESENT;
+    match (&mut left, right) {
+        (Value::Term(Term::Load(Load::Fib { flags, .. })), Json::Bool(_)) => *flags |= PRESENT,
+        // Options without a name look alike in JSON, whether their first byte is compared or they are only asked for.
+        (Value::Term(Term::Option(option)), Json::Bool(_)) if option.of == TCP && option.offset == 0 => {
+            (option.length, option.present) = (1, true);
+        }
+        _ => {}
     }
     Ok(Part::Match(left, sign, value(right, family)?))
 }
@@ -186,6 +201,14 @@ fn update(json: &Json, family: Family) -> Result<Part, String> {
     Ok(Part::Update { operation, set, element: Box::new(element), expressions })
 }
 
+fn meter(json: &Json, family: Family) -> Result<Part, String> {
+    let mut element = item(json.get("key").ok_or("a meter without a key")?, family)?;
+    let mut expressions = std::mem::take(&mut element.expressions);
+    expressions.extend(stateful(json.get("stmt").ok_or("a meter that asks nothing")?)?);
+    let size = json.get("size").map(|_| number(json, "size")).transpose()?;
+    Ok(Part::Meter { name: text(json, "name")?.to_owned(), size, element: Box::new(element), expressions })
+}
+
 /// What stands alone; none where the key is that of another part.
 pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String> {
     let flag = |key: &str| json.get(key).and_then(Json::as_bool).unwrap_or_default();
@@ -206,6 +229,7 @@ pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String
         "notrack" => Expression::Notrack,
         "log" => log(json)?,
         "queue" => queue(json)?,
+        "synproxy" => synproxy(json)?,
         _ => return Ok(None),
     }))
 }
@@ -249,6 +273,20 @@ fn log(json: &Json) -> Result<Expression, String> {
         level,
         flags,
     }))
+}
+
+/// `NF_SYNPROXY_OPT_*` by what is given.
+pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
+    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+    for word in texts(json.get("flags")) {
+        flags |= match word {
+            "sack-perm" => 4,
+            "timestamp" => 8,
+            other => return Err(format!("flag {other:?} is not known")),
+        };
+    }
+    Ok(Expression::Synproxy { mss, scale, flags })
 }
 
 fn queue(json: &Json) -> Result<Expression, String> {
