@@ -252,6 +252,9 @@ fn chains() {
     );
 }
 
+/// Loads a set of so many elements, and a rule that names it.
+type Loads<'a> = &'a dyn Fn(&Place, usize) -> bool;
+
 /// A set of 100,000 elements that a rule names, and that nobody asked to see, against the same without an element.
 fn sets() {
     const MANY: usize = 100_000;
@@ -268,7 +271,7 @@ fn sets() {
         load(place, "ipset restore", &format!("create big hash:ip maxelem {MANY}\n{adds}"))
             && load(place, "iptables-legacy-restore", rule)
     };
-    let kinds: [(&str, &dyn Fn(&Place, usize) -> bool); 2] = [("nft set", &native), ("ipset", &ipset)];
+    let kinds: [(&str, Loads<'_>); 2] = [("nft set", &native), ("ipset", &ipset)];
     for (kind, made) in kinds {
         let (full, empty) = (Place::new(), Place::new());
         if !made(&full, MANY) || !made(&empty, 0) {
