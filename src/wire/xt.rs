@@ -2,6 +2,7 @@
 //! `include/uapi/linux/netfilter_ipv4/ip_tables.h`, `…_ipv6/ip6_tables.h`; 64-bit layout).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
@@ -50,6 +51,8 @@ const INVERT_SOURCE: u8 = 8;
 const INVERT_DESTINATION: u8 = 16;
 const INVERT_FRAGMENT: u8 = 32;
 const INVERT_PROTOCOL: u8 = 64;
+/// `IPT_INV_MASK`, `IP6T_INV_MASK`
+const INVERTED: u8 = 0x7f;
 
 /// An entry before its jump is resolved.
 struct Entry<'a> {
@@ -78,13 +81,15 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) ->
         }
         offset = bounds.next;
     }
-    let mut builder = Builder { name, ipv6, info, headers, named: 0, end: entries.len(), chains: Vec::new() };
+    let mut builder =
+        Builder { name, ipv6, info, headers, named: 0, end: entries.len(), chains: Vec::new(), names: HashSet::new() };
     offset = 0;
     while offset < entries.len() {
         let bounds = bounds(&layout, entries, offset)?;
         builder.entry(&layout, &bounds, offset)?;
         offset = bounds.next;
     }
+    builder.whole()?;
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = builder.chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
@@ -176,6 +181,8 @@ struct Builder<'a> {
     /// Where the entries end.
     end: usize,
     chains: Vec<Chain>,
+    /// Theirs.
+    names: HashSet<String>,
 }
 
 impl Builder<'_> {
@@ -185,12 +192,13 @@ impl Builder<'_> {
             self.named += 1;
             // The entry behind everything is an ERROR target too; it begins no chain.
             if header.next != self.end {
-                self.chains.push(Chain::user(header.chain.as_ref()));
+                let chain = Chain::user(header.chain.as_ref());
+                return self.begin(chain, offset);
             }
             return Ok(());
         }
         if let Some(hook) = self.hook_with(&self.info.hook_entry, offset) {
-            self.chains.push(Chain::base(self.name, hook));
+            self.begin(Chain::base(self.name, hook), offset)?;
         }
         let entry = decode_entry(layout, bounds, offset, self.ipv6)?;
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
@@ -203,11 +211,41 @@ impl Builder<'_> {
         let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
         let Entry { counters, ip, matches, .. } = entry;
         if policy_of_base {
+            // The kernel takes no other (`check_underflow`, net/ipv4/netfilter/ip_tables.c).
+            if !matches!(action, Action::Drop | Action::Accept) || !matches.is_empty() || ip != IpPart::default() {
+                return Err(fail("is no policy"));
+            }
             chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
             chain.counters = Some(counters);
         } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
             let body = Body::Xt(Box::new(xt::Rule { ip, matches, action }));
             chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
+        }
+        Ok(())
+    }
+
+    /// A chain begins here. Its name is its own: jumps go by name from here on.
+    fn begin(&mut self, chain: Chain, offset: usize) -> Result<(), EntryError> {
+        if !self.names.insert(chain.name.clone()) {
+            return Err(EntryError { offset, what: "begins a second chain of one name" });
+        }
+        self.chains.push(chain);
+        Ok(())
+    }
+
+    /// Every hook has its chain, and every such chain its policy.
+    fn whole(&self) -> Result<(), EntryError> {
+        let places = self.info.hook_entry.iter().zip(&self.info.underflow).zip(0_u32..);
+        for ((entry, underflow), number) in places.filter(|(_, hook)| self.info.valid_hooks & (1 << hook) != 0) {
+            let hook = Hook::from_inet(number);
+            let fail = |offset: u32, what| Err(EntryError { offset: offset as usize, what });
+            match self.chains.iter().find(|chain| chain.hook == hook) {
+                None => return fail(*entry, "is where a hook begins, and no rule does"),
+                Some(chain) if chain.policy.is_none() => {
+                    return fail(*underflow, "is where a policy stands, and none does");
+                }
+                Some(_) => {}
+            }
         }
         Ok(())
     }
@@ -267,6 +305,9 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
     let address = |at| word::<4>(head, at).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 80)?);
     let (flags, inverted) = (*head.get(82)?, *head.get(83)?);
+    if flags & !(FRAGMENT | GOTO) != 0 || inverted & !INVERTED != 0 {
+        return None;
+    }
     let ip = IpPart {
         source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
@@ -282,10 +323,15 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
 fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
     /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
     const PROTOCOL: u8 = 1;
+    /// It looks at this one nowhere.
+    const TOS: u8 = 2;
     const GOTO: u8 = 4;
     let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 128)?);
     let (flags, inverted) = (*head.get(131)?, *head.get(132)?);
+    if flags & !(PROTOCOL | TOS | GOTO) != 0 || inverted & !INVERTED != 0 {
+        return None;
+    }
     let ip = IpPart {
         source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
