@@ -288,9 +288,13 @@ pub(super) fn flags(kind: Kind, value: u128) -> Option<Vec<String>> {
         return Some(set.map(|bit| bit.to_string()).collect());
     }
     let names = names(kind);
-    let known = names.iter().fold(0, |bits, (bit, _)| bits | bit);
-    let named = names.iter().filter(|(bit, _)| value & bit != 0).map(|(_, name)| (*name).to_owned());
-    (value & !known == 0 && value != 0).then(|| named.collect())
+    let named = |bit: u128| {
+        let name = names.iter().find(|(known, _)| *known == bit).map(|(_, name)| (*name).to_owned());
+        // A bit that has no name stands among the others as a number.
+        name.unwrap_or_else(|| format!("0x{bit:x}"))
+    };
+    let set = (0..u128::BITS).map(|place| 1 << place).filter(|bit| value & bit != 0);
+    (value != 0).then(|| set.map(named).collect())
 }
 
 /// A value in nft's words; `None` where nft would need what is not known here.
@@ -408,6 +412,7 @@ pub(super) fn numeric(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, S
         Kind::Time => format!("{}s", value / 1000),
         Kind::EtherType => format!("0x{value:04x}"),
         Kind::Dscp | Kind::Ecn => format!("0x{value:02x}"),
+        Kind::TcpFlag | Kind::CtState | Kind::CtStatus | Kind::CtEvent => format!("0x{value:x}"),
         Kind::ArpOperation
         | Kind::Protocol
         | Kind::IcmpCode

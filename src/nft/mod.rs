@@ -45,7 +45,7 @@ pub use rule::Rule;
 pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set};
 pub use set_text::{elements_text, ranges, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
-pub use term::{Slot, Term, ct_named, meta_named};
+pub use term::{Slot, Term, ct_named, meta_named, transform_named};
 pub use user_data::comment_of;
 pub use verdict::{Comparison, Verdict};
 

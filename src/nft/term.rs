@@ -138,6 +138,15 @@ pub fn ct_named(word: &str) -> Option<u32> {
     CT.iter().position(|(known, ..)| *known == word && !word.is_empty()).and_then(|place| u32::try_from(place).ok())
 }
 
+/// `NFT_XFRM_KEY_*`, from 1.
+const TRANSFORM: [&str; 6] = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
+
+/// The key of a property of the transformation of IPsec.
+#[must_use]
+pub fn transform_named(word: &str) -> Option<u32> {
+    TRANSFORM.iter().position(|known| *known == word).and_then(|place| u32::try_from(place + 1).ok())
+}
+
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 
@@ -198,8 +207,7 @@ impl Load {
                 format!("osf{ttl}{}", if version { "version" } else { "name" })
             }
             Self::Transform { key, direction, number } => {
-                let keys = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
-                let key = keys.get(usize::try_from(key).ok()?.checked_sub(1)?)?;
+                let key = TRANSFORM.get(usize::try_from(key).ok()?.checked_sub(1)?)?;
                 let direction = ["in", "out"].get(usize::from(direction))?;
                 let number = if number == 0 { String::new() } else { format!("spnum {number} ") };
                 format!("ipsec {direction} {number}{key}")
@@ -306,7 +314,7 @@ impl Term {
             Self::Field(field) | Self::Part { field, .. } => format!("{} {}", field.header, field.name),
             Self::OptionPart(_, field, _) => field.text(),
             Self::Raw(base, offset, bits) => {
-                let base = ["ll", "nh", "th"].get(*base as usize)?;
+                let base = ["ll", "nh", "th", "ih"].get(*base as usize)?;
                 format!("@{base},{offset},{bits}")
             }
             Self::Binary { of, sign, with } => {
@@ -322,7 +330,9 @@ impl Term {
                         }
                     }
                 };
-                format!("{} {sign} {with}", of.text(place)?)
+                let inner = of.text(place)?;
+                let inner = if of.binds_less(sign) { format!("({inner})") } else { inner };
+                format!("{inner} {sign} {with}")
             }
             Self::Turned(of) => of.text(place)?,
             Self::Option(option) => option.text()?,
@@ -337,8 +347,19 @@ impl Term {
             }
             Self::Concat(parts) => parts.iter().map(|part| part.text(place)).collect::<Option<Vec<_>>>()?.join(" . "),
             Self::Value(_) => return None,
-            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.set_text(set, &key.slots(place))?),
+            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.map_text(set, key)?),
         })
+    }
+
+    /// Whether its own sign would take less than what stands before a sign behind it, so that nft puts it into brackets.
+    fn binds_less(&self, behind: &str) -> bool {
+        const SIGNS: [&[&str]; 4] = [&["<<", ">>"], &["&"], &["^"], &["|"]];
+        let rank = |sign: &str| SIGNS.iter().position(|signs| signs.contains(&sign));
+        match self {
+            Self::Binary { sign, .. } => rank(sign) > rank(behind),
+            Self::Turned(of) => of.binds_less(behind),
+            _ => false,
+        }
     }
 
     /// In nft's words, a constant by the kind of that which it is written to or compared with.

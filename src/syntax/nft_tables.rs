@@ -1,9 +1,9 @@
 //! Tables of nft put together from what was read of them, in text or in JSON: the same model as the kernel's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model::{Backend, Body, Chain, Counters, Family, Rule, Ruleset, Syntax, Table};
-use crate::nft::{self, Compiler, Expression, FlowTable, Object, RuleTree, Set, SetTree, compile_set};
+use crate::nft::{self, Compiler, Expression, FlowTable, Item, Object, RuleTree, Set, SetTree, compile_set};
 
 /// A table among those that were read.
 pub(super) type Place = usize;
@@ -32,16 +32,27 @@ pub struct TextFault {
 /// So many places are named; nobody reads more.
 const MOST_FAULTS: usize = 1000;
 
+/// Where among the rules of its chain a new one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// Before all.
+    First,
+    /// Behind all.
+    Last,
+    /// Before the one of this number, counted from 0.
+    Before(usize),
+}
+
 #[derive(Debug)]
 struct Draft {
     family: Family,
     table: Table,
     /// Where each chain stands.
     places: HashMap<String, usize>,
-    /// The rules of each chain.
-    rules: Vec<Vec<RuleTree>>,
-    /// Sets, and where each stands in the text.
-    sets: Vec<(SetTree, usize)>,
+    /// The rules of each chain; none where it was deleted.
+    rules: Vec<Option<VecDeque<RuleTree>>>,
+    /// Sets, and where each stands in the text; none where it was deleted.
+    sets: Vec<Option<(SetTree, usize)>>,
     /// Where each set stands among them.
     set_places: HashMap<String, usize>,
 }
@@ -49,7 +60,8 @@ struct Draft {
 /// Tables while they are read.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    tables: Vec<Draft>,
+    /// None where it was deleted.
+    tables: Vec<Option<Draft>>,
     places: HashMap<(Family, String), Place>,
 }
 
@@ -59,6 +71,13 @@ impl Tables {
         self.places.clear();
     }
 
+    pub(super) fn clear_family(&mut self, family: Family) {
+        let names: Vec<(Family, String)> = self.places.keys().filter(|(of, _)| *of == family).cloned().collect();
+        for (family, name) in names {
+            self.delete_table(family, &name);
+        }
+    }
+
     /// The table of this name, made where there is none yet.
     pub(super) fn table(&mut self, family: Family, name: &str) -> Place {
         *self.places.entry((family, name.to_owned())).or_insert_with(|| {
@@ -66,13 +85,62 @@ impl Tables {
             let handle = u64::try_from(self.tables.len() + 1).ok();
             let table = Table { name: name.to_owned(), handle, ..Table::default() };
             let (places, set_places) = (HashMap::new(), HashMap::new());
-            self.tables.push(Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places });
+            let draft = Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places };
+            self.tables.push(Some(draft));
             self.tables.len() - 1
         })
     }
 
     fn draft(&mut self, place: Place) -> Option<&mut Draft> {
-        self.tables.get_mut(place)
+        self.tables.get_mut(place)?.as_mut()
+    }
+
+    /// The table of this name, where there is one.
+    pub(super) fn known(&self, family: Family, name: &str) -> Option<Place> {
+        self.places.get(&(family, name.to_owned())).copied()
+    }
+
+    pub(super) fn delete_table(&mut self, family: Family, name: &str) {
+        let table = self.places.remove(&(family, name.to_owned())).and_then(|place| self.tables.get_mut(place));
+        table.map(Option::take);
+    }
+
+    /// Takes a member out of a table: a chain, a set or map, a flow table, or an object.
+    pub(super) fn delete(&mut self, place: Place, what: &str, name: &str) {
+        let Some(draft) = self.draft(place) else { return };
+        match what {
+            "chain" => {
+                let rules = draft.places.remove(name).and_then(|at| draft.rules.get_mut(at));
+                rules.map(Option::take);
+            }
+            "set" | "map" => {
+                let set = draft.set_places.remove(name).and_then(|at| draft.sets.get_mut(at));
+                set.map(Option::take);
+            }
+            "flowtable" => draft.table.flow_tables.retain(|table| table.name != name),
+            _ => draft.table.objects.retain(|object| object.name != name),
+        }
+    }
+
+    /// Takes out what stands in a table, a chain or a set.
+    pub(super) fn flush(&mut self, place: Place, chain: Option<&str>) {
+        let Some(draft) = self.draft(place) else { return };
+        let one = chain.map(|name| draft.places.get(name).copied());
+        for (at, rules) in draft.rules.iter_mut().enumerate() {
+            if one.is_none_or(|one| one == Some(at)) {
+                rules.as_mut().map(VecDeque::clear);
+            }
+        }
+    }
+
+    pub(super) fn rename_chain(&mut self, place: Place, name: &str, to: &str) {
+        let Some(draft) = self.draft(place) else { return };
+        if let Some(at) = draft.places.remove(name) {
+            draft.places.insert(to.to_owned(), at);
+            if let Some(chain) = draft.table.chains.get_mut(at) {
+                to.clone_into(&mut chain.name);
+            }
+        }
     }
 
     pub(super) fn set_comment(&mut self, place: Place, comment: String) {
@@ -95,7 +163,7 @@ impl Tables {
         }
         let at = draft.rules.len();
         draft.places.insert(name.to_owned(), at);
-        draft.rules.push(Vec::new());
+        draft.rules.push(Some(VecDeque::new()));
         let handle = u64::try_from(at + 1).ok();
         draft.table.chains.push(Chain { syntax: Syntax::Nft, handle, ..Chain::user(name) });
         at
@@ -105,9 +173,13 @@ impl Tables {
         self.draft(place)?.table.chains.get_mut(chain)
     }
 
-    pub(super) fn rule(&mut self, place: Place, chain: usize, rule: RuleTree, first: bool) {
-        if let Some(rules) = self.draft(place).and_then(|draft| draft.rules.get_mut(chain)) {
-            if first { rules.insert(0, rule) } else { rules.push(rule) }
+    pub(super) fn rule(&mut self, place: Place, chain: usize, rule: RuleTree, at: At) {
+        if let Some(Some(rules)) = self.draft(place).and_then(|draft| draft.rules.get_mut(chain)) {
+            match at {
+                At::First => rules.push_front(rule),
+                At::Before(index) if index < rules.len() => rules.insert(index, rule),
+                At::Before(_) | At::Last => rules.push_back(rule),
+            }
         }
     }
 
@@ -116,14 +188,22 @@ impl Tables {
             known.elements.extend(set.elements);
         } else if let Some(draft) = self.draft(place) {
             draft.set_places.insert(set.name.clone(), draft.sets.len());
-            draft.sets.push((set, at));
+            draft.sets.push(Some((set, at)));
         }
     }
 
     pub(super) fn set(&mut self, place: Place, name: &str) -> Option<&mut SetTree> {
         let draft = self.draft(place)?;
         let at = *draft.set_places.get(name)?;
-        draft.sets.get_mut(at).map(|(set, _)| set)
+        draft.sets.get_mut(at)?.as_mut().map(|(set, _)| set)
+    }
+
+    /// Takes elements with these keys out of a set.
+    pub(super) fn delete_elements(&mut self, place: Place, name: &str, elements: &[Item]) {
+        let gone: HashSet<String> = elements.iter().map(|element| format!("{:?}", element.key)).collect();
+        if let Some(set) = self.set(place, name) {
+            set.elements.retain(|element| !gone.contains(&format!("{:?}", element.key)));
+        }
     }
 
     pub(super) fn add_object(&mut self, place: Place, object: Object) {
@@ -141,7 +221,7 @@ impl Tables {
     /// The rule sets, and what of their text is not understood: places in bytes.
     pub(super) fn finish(self, text: &str, mut faults: Vec<(usize, String)>) -> NftRead {
         let mut rulesets: Vec<Ruleset> = Vec::new();
-        for draft in self.tables {
+        for draft in self.tables.into_iter().flatten() {
             let family = draft.family;
             let table = draft.finish(&mut faults);
             match rulesets.iter_mut().find(|ruleset| ruleset.family == family) {
@@ -174,7 +254,7 @@ impl Draft {
         let Self { family, mut table, rules, sets, .. } = self;
         let mut known = HashMap::new();
         let mut order = Vec::new();
-        for (tree, at) in sets {
+        for (tree, at) in sets.into_iter().flatten() {
             order.push(tree.name.clone());
             let set = compile_set(&tree, family, &[]).unwrap_or_else(|fault| {
                 faults.push((at, fault));
@@ -183,7 +263,9 @@ impl Draft {
             known.insert(tree.name, set);
         }
         let mut compiler = Compiler { family, sets: &known, anonymous: Vec::new(), devices: &[] };
-        for (chain, trees) in table.chains.iter_mut().zip(rules) {
+        let mut chains = Vec::with_capacity(table.chains.len());
+        for (mut chain, trees) in table.chains.into_iter().zip(rules) {
+            let Some(trees) = trees else { continue };
             for tree in trees {
                 let compiled = compiler.rule(&tree);
                 // Where the text itself was not understood that has been said.
@@ -192,7 +274,9 @@ impl Draft {
                 let body = Body::Nft(Box::new(compiled.rule));
                 chain.rules.push(Rule { counters, handle: None, body, native: None });
             }
+            chains.push(chain);
         }
+        table.chains = chains;
         let anonymous = compiler.anonymous;
         table.sets = order.into_iter().filter_map(|name| known.remove(&name)).chain(anonymous).collect();
         // Base chains come first, as from the kernel.

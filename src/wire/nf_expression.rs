@@ -376,9 +376,11 @@ fn xt_part(fields: &Fields<'_>) -> Option<(String, u8, Vec<u8>)> {
 }
 
 fn log(fields: &Fields<'_>) -> Option<Expression> {
+    let prefix = fields.get(2).map(|prefix| prefix.text());
     Some(Expression::Log {
         group: fields.get(1).and_then(|group| group.be16()),
-        prefix: fields.get(2).map(|prefix| prefix.text()).unwrap_or_default(),
+        blank: prefix.as_ref().is_some_and(String::is_empty),
+        prefix: prefix.unwrap_or_default(),
         length: fields.be32(3),
         threshold: fields.get(4).and_then(|threshold| threshold.be16()),
         level: fields.be32(5),

@@ -2,8 +2,9 @@
 //! `include/uapi/linux/netfilter_ipv4/ip_tables.h`, `…_ipv6/ip6_tables.h`; 64-bit layout).
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::thread;
 
 use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
@@ -44,6 +45,9 @@ const V6: Layout = Layout { ip: 136, counters: 152, head: 168 };
 const PART_HEAD: usize = 32;
 const DEVICE: usize = 16;
 
+/// Bytes of a table from which on it is decoded in two halves: some milliseconds of work, where a thread takes a twentieth of one.
+const LARGE: usize = 1 << 20;
+
 /// `IPT_INV_*`
 const INVERT_IN: u8 = 1;
 const INVERT_OUT: u8 = 2;
@@ -51,8 +55,6 @@ const INVERT_SOURCE: u8 = 8;
 const INVERT_DESTINATION: u8 = 16;
 const INVERT_FRAGMENT: u8 = 32;
 const INVERT_PROTOCOL: u8 = 64;
-/// `IPT_INV_MASK`, `IP6T_INV_MASK`
-const INVERTED: u8 = 0x7f;
 
 /// An entry before its jump is resolved.
 struct Entry<'a> {
@@ -70,27 +72,9 @@ struct Entry<'a> {
 /// # Errors
 /// [`EntryError`]: no byte is taken on trust.
 pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) -> Result<Table, EntryError> {
-    let layout = if ipv6 { V6 } else { V4 };
-    // First the names of all chains: jumps point at the first rule of a chain, by offset.
-    let mut headers = Vec::new();
-    let mut offset = 0;
-    while offset < entries.len() {
-        let bounds = bounds(&layout, entries, offset)?;
-        if let Some(chain) = chain_header(bounds.target) {
-            headers.push(Header { offset, next: bounds.next, chain });
-        }
-        offset = bounds.next;
-    }
-    let mut builder =
-        Builder { name, ipv6, info, headers, named: 0, end: entries.len(), chains: Vec::new(), names: HashSet::new() };
-    offset = 0;
-    while offset < entries.len() {
-        let bounds = bounds(&layout, entries, offset)?;
-        builder.entry(&layout, &bounds, offset)?;
-        offset = bounds.next;
-    }
-    builder.whole()?;
-    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = builder.chains.into_iter().partition(|c| c.hook.is_some());
+    let half = if entries.len() < LARGE { entries.len() } else { entries.len() / 2 };
+    let chains = Outline::of(name, ipv6, info, entries, half)?.decode()?;
+    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
     user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
@@ -170,84 +154,88 @@ struct Header<'a> {
     chain: Cow<'a, str>,
 }
 
-struct Builder<'a> {
-    name: &'a str,
-    ipv6: bool,
-    info: &'a TableInfo,
-    /// In the order of their offsets.
-    headers: Vec<Header<'a>>,
-    /// How many of them were met.
-    named: usize,
-    /// Where the entries end.
-    end: usize,
-    chains: Vec<Chain>,
-    /// Theirs.
-    names: HashSet<String>,
+/// What begins a chain.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    /// One of the headers, by its place among them.
+    Header(usize),
+    /// A hook's first entry.
+    Hook(Hook),
 }
 
-impl Builder<'_> {
-    fn entry(&mut self, layout: &Layout, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
-        let fail = |what| EntryError { offset, what };
-        if let Some(header) = self.headers.get(self.named).filter(|header| header.offset == offset) {
-            self.named += 1;
-            // The entry behind everything is an ERROR target too; it begins no chain.
-            if header.next != self.end {
-                let chain = Chain::user(header.chain.as_ref());
-                return self.begin(chain, offset);
+/// Where the second half of the entries begins, and in which chain.
+#[derive(Debug, Clone, Copy)]
+struct Middle {
+    offset: usize,
+    open: Option<Start>,
+}
+
+/// What must be known of the whole table before one of its entries can be decoded.
+struct Outline<'a> {
+    name: &'a str,
+    ipv6: bool,
+    layout: Layout,
+    info: &'a TableInfo,
+    entries: &'a [u8],
+    /// In the order of their offsets.
+    headers: Vec<Header<'a>>,
+    /// Where a table is divided that is large enough for two threads.
+    middle: Option<Middle>,
+}
+
+impl<'a> Outline<'a> {
+    /// First the names of all chains: jumps point at the first rule of a chain, by offset. The first entry from byte `half` on
+    /// begins the second half.
+    fn of(name: &'a str, ipv6: bool, info: &'a TableInfo, entries: &'a [u8], half: usize) -> Result<Self, EntryError> {
+        let layout = if ipv6 { V6 } else { V4 };
+        let mut outline = Self { name, ipv6, layout, info, entries, headers: Vec::new(), middle: None };
+        let (mut offset, mut open) = (0, None);
+        while offset < entries.len() {
+            if outline.middle.is_none() && offset >= half {
+                outline.middle = Some(Middle { offset, open });
             }
-            return Ok(());
-        }
-        if let Some(hook) = self.hook_with(&self.info.hook_entry, offset) {
-            self.begin(Chain::base(self.name, hook), offset)?;
-        }
-        let entry = decode_entry(layout, bounds, offset, self.ipv6)?;
-        let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
-        let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, offset) == chain.hook;
-        // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end. The kernel does not
-        // see to it, so anything else there is a rule.
-        let implicit =
-            chain.hook.is_none() && self.headers.get(self.named).is_some_and(|header| header.offset == entry.next);
-        let action = self.action(&entry)?;
-        let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
-        let Entry { counters, ip, matches, .. } = entry;
-        if policy_of_base {
-            // The kernel takes no other (`check_underflow`, net/ipv4/netfilter/ip_tables.c).
-            if !matches!(action, Action::Drop | Action::Accept) || !matches.is_empty() || ip != IpPart::default() {
-                return Err(fail("is no policy"));
+            let bounds = bounds(&outline.layout, entries, offset)?;
+            if let Some(chain) = chain_header(bounds.target) {
+                open = Some(Start::Header(outline.headers.len()));
+                outline.headers.push(Header { offset, next: bounds.next, chain });
+            } else if let Some(hook) = outline.hook_with(&info.hook_entry, offset) {
+                open = Some(Start::Hook(hook));
             }
-            chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
-            chain.counters = Some(counters);
-        } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
-            let body = Body::Xt(Box::new(xt::Rule { ip, matches, action }));
-            chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
+            offset = bounds.next;
         }
-        Ok(())
+        Ok(outline)
     }
 
-    /// A chain begins here. Its name is its own: jumps go by name from here on.
-    fn begin(&mut self, chain: Chain, offset: usize) -> Result<(), EntryError> {
-        if !self.names.insert(chain.name.clone()) {
-            return Err(EntryError { offset, what: "begins a second chain of one name" });
-        }
-        self.chains.push(chain);
-        Ok(())
+    fn decode(&self) -> Result<Vec<Chain>, EntryError> {
+        let end = self.entries.len();
+        let Some(Middle { offset, open }) = self.middle else { return self.chains(0..end, None) };
+        // Most of the time goes into memory that is met for the first time, which two threads do side by side.
+        let (first, second) = thread::scope(|scope| {
+            let second = scope.spawn(|| self.chains(offset..end, open));
+            let first = self.chains(0..offset, None);
+            (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok(joined(first?, second?, open.is_some()))
     }
 
-    /// Every hook has its chain, and every such chain its policy.
-    fn whole(&self) -> Result<(), EntryError> {
-        let places = self.info.hook_entry.iter().zip(&self.info.underflow).zip(0_u32..);
-        for ((entry, underflow), number) in places.filter(|(_, hook)| self.info.valid_hooks & (1 << hook) != 0) {
-            let hook = Hook::from_inet(number);
-            let fail = |offset: u32, what| Err(EntryError { offset: offset as usize, what });
-            match self.chains.iter().find(|chain| chain.hook == hook) {
-                None => return fail(*entry, "is where a hook begins, and no rule does"),
-                Some(chain) if chain.policy.is_none() => {
-                    return fail(*underflow, "is where a policy stands, and none does");
-                }
-                Some(_) => {}
+    /// The chains of these entries; the first of them goes on with the one that is open.
+    fn chains(&self, part: Range<usize>, open: Option<Start>) -> Result<Vec<Chain>, EntryError> {
+        let named = self.headers.partition_point(|header| header.offset < part.start);
+        let mut builder = Builder { outline: self, named, chains: Vec::new() };
+        match open {
+            Some(Start::Header(at)) => {
+                builder.chains.extend(self.headers.get(at).map(|it| Chain::user(it.chain.as_ref())))
             }
+            Some(Start::Hook(hook)) => builder.chains.push(Chain::base(self.name, hook)),
+            None => {}
         }
-        Ok(())
+        let mut offset = part.start;
+        while offset < part.end {
+            let bounds = bounds(&self.layout, self.entries, offset)?;
+            builder.entry(&bounds, offset)?;
+            offset = bounds.next;
+        }
+        Ok(builder.chains)
     }
 
     fn hook_with(&self, offsets: &[u32; 5], offset: usize) -> Option<Hook> {
@@ -257,12 +245,67 @@ impl Builder<'_> {
         });
         Hook::from_inet(found?)
     }
+}
+
+/// The chains of both halves, where the second may go on with the last chain of the first.
+fn joined(mut first: Vec<Chain>, second: Vec<Chain>, goes_on: bool) -> Vec<Chain> {
+    let mut second = second.into_iter();
+    if goes_on && let (Some(open), Some(rest)) = (first.last_mut(), second.next()) {
+        open.rules.extend(rest.rules);
+        open.policy = rest.policy.or(open.policy);
+        open.counters = rest.counters.or(open.counters);
+    }
+    first.extend(second);
+    first
+}
+
+struct Builder<'a> {
+    outline: &'a Outline<'a>,
+    /// How many of the headers were met.
+    named: usize,
+    chains: Vec<Chain>,
+}
+
+impl Builder<'_> {
+    fn entry(&mut self, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
+        let fail = |what| EntryError { offset, what };
+        let outline = self.outline;
+        if let Some(header) = outline.headers.get(self.named).filter(|header| header.offset == offset) {
+            self.named += 1;
+            // The entry behind everything is an ERROR target too; it begins no chain.
+            if header.next != outline.entries.len() {
+                self.chains.push(Chain::user(header.chain.as_ref()));
+            }
+            return Ok(());
+        }
+        if let Some(hook) = outline.hook_with(&outline.info.hook_entry, offset) {
+            self.chains.push(Chain::base(outline.name, hook));
+        }
+        let entry = decode_entry(&outline.layout, bounds, offset, outline.ipv6)?;
+        let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
+        let policy_of_base = chain.hook.is_some() && outline.hook_with(&outline.info.underflow, offset) == chain.hook;
+        // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end. The kernel does not
+        // see to it, so anything else there is a rule.
+        let implicit =
+            chain.hook.is_none() && outline.headers.get(self.named).is_some_and(|header| header.offset == entry.next);
+        let action = self.action(&entry)?;
+        let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
+        let Entry { counters, ip, matches, .. } = entry;
+        if policy_of_base {
+            chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
+            chain.counters = Some(counters);
+        } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
+            let body = Body::Xt(Box::new(xt::Rule { ip, matches, action }));
+            chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
+        }
+        Ok(())
+    }
 
     fn action(&self, entry: &Entry<'_>) -> Result<Action, EntryError> {
         let fail = |what| EntryError { offset: entry.offset, what };
         let Part { name, revision, data } = part(entry.target).ok_or_else(|| fail("has a target cut short"))?;
         if !name.is_empty() {
-            return Ok(Action::Target(Target::decode(&exact_text(name), revision, data, self.ipv6)));
+            return Ok(Action::Target(Target::decode(&exact_text(name), revision, data, self.outline.ipv6)));
         }
         let verdict = word::<4>(data, 0).map(i32::from_ne_bytes).ok_or_else(|| fail("has no verdict"))?;
         Ok(match verdict {
@@ -275,8 +318,12 @@ impl Builder<'_> {
                 if offset == entry.next {
                     return Ok(Action::None);
                 }
-                let at = self.headers.binary_search_by_key(&offset, |header| header.next);
-                let header = at.ok().and_then(|at| self.headers.get(at)).filter(|header| header.next != self.end);
+                let outline = self.outline;
+                let at = outline.headers.binary_search_by_key(&offset, |header| header.next);
+                let header = at
+                    .ok()
+                    .and_then(|at| outline.headers.get(at))
+                    .filter(|header| header.next != outline.entries.len());
                 let header = header.ok_or_else(|| fail("jumps into nothing"))?;
                 let chain = header.chain.as_ref().to_owned();
                 if entry.goto { Action::Goto(chain) } else { Action::Jump(chain) }
@@ -305,9 +352,6 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
     let address = |at| word::<4>(head, at).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 80)?);
     let (flags, inverted) = (*head.get(82)?, *head.get(83)?);
-    if flags & !(FRAGMENT | GOTO) != 0 || inverted & !INVERTED != 0 {
-        return None;
-    }
     let ip = IpPart {
         source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
@@ -323,15 +367,10 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
 fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
     /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
     const PROTOCOL: u8 = 1;
-    /// It looks at this one nowhere.
-    const TOS: u8 = 2;
     const GOTO: u8 = 4;
     let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 128)?);
     let (flags, inverted) = (*head.get(131)?, *head.get(132)?);
-    if flags & !(PROTOCOL | TOS | GOTO) != 0 || inverted & !INVERTED != 0 {
-        return None;
-    }
     let ip = IpPart {
         source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
@@ -370,4 +409,61 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
     // `eth+` is stored with its plus, which the mask leaves out.
     let found = DeviceMatch { negated, name: exact_text(up_to_zero(compared)).into_owned(), prefix: end.is_none() };
     Some((covered != 0 || negated).then(|| Box::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IPv4 entry without matches.
+    fn entry(target: &str, packets: u64, data: &[u8]) -> Vec<u8> {
+        let size = PART_HEAD + data.len();
+        let mut bytes = vec![0; V4.head];
+        bytes[V4.ip + 4..V4.ip + 6].copy_from_slice(&(V4.head as u16).to_ne_bytes());
+        bytes[V4.ip + 6..V4.ip + 8].copy_from_slice(&((V4.head + size) as u16).to_ne_bytes());
+        bytes[V4.counters..V4.counters + 8].copy_from_slice(&packets.to_ne_bytes());
+        bytes.extend((size as u16).to_ne_bytes());
+        let mut name = [0; 29];
+        name[..target.len()].copy_from_slice(target.as_bytes());
+        bytes.extend(name);
+        bytes.push(0);
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn a_table_in_two_halves_is_the_same_wherever_it_is_divided() {
+        let accept = |packets| entry("", packets, &[(-2_i32).to_ne_bytes(), [0; 4]].concat());
+        let ends = || entry("", 0, &[(-5_i32).to_ne_bytes(), [0; 4]].concat());
+        let header = |name: &[u8]| entry("ERROR", 0, &[name, &[0; 32]].concat()[..32]);
+        // INPUT and OUTPUT, two rules and a policy each; chains with two rules, with none, and the end.
+        let all = [
+            accept(1),
+            accept(2),
+            accept(3),
+            accept(4),
+            accept(5),
+            accept(6),
+            header(b"A"),
+            accept(7),
+            accept(8),
+            ends(),
+            header(b"B"),
+            ends(),
+            header(b"ERROR"),
+        ];
+        let starts: Vec<usize> = all.iter().scan(0, |at, one| Some(std::mem::replace(at, *at + one.len()))).collect();
+        let (mut hook_entry, mut underflow) = ([0; 5], [0; 5]);
+        (hook_entry[1], underflow[1]) = (starts[0] as u32, starts[2] as u32);
+        (hook_entry[3], underflow[3]) = (starts[3] as u32, starts[5] as u32);
+        let info = TableInfo { valid_hooks: 1 << 1 | 1 << 3, hook_entry, underflow };
+        let entries = all.concat();
+        let decode = |half| Outline::of("filter", false, &info, &entries, half).and_then(|outline| outline.decode());
+        let whole = decode(entries.len()).expect("a table");
+        let counts: Vec<(&str, usize)> = whole.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
+        assert_eq!(counts, [("INPUT", 2), ("OUTPUT", 2), ("A", 2), ("B", 0)]);
+        for half in starts {
+            assert_eq!(decode(half).expect("a table"), whole, "divided at byte {half}");
+        }
+    }
 }

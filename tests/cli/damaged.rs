@@ -172,8 +172,8 @@ fn text_that_grows_when_it_is_understood() {
         let start = Instant::now();
         let (code, said) = limited(&file, 3 << 29);
         let shown = &body[..20];
-        assert!(matches!(code, Some(0 | 2)), "{shown:?} × {times}: {code:?} {said}");
-        assert!(start.elapsed() < 2 * SOON, "{shown:?} × {times} took {:?}", start.elapsed());
+        assert!(matches!(code, Some(0 | 2 | 5)), "{shown:?} × {times}: {code:?} {said}");
+        assert!(start.elapsed() < 4 * SOON, "{shown:?} × {times} took {:?}", start.elapsed());
     }
 }
 

@@ -22,6 +22,8 @@ struct Counts {
     /// Rules of other words, and the first of them.
     other: usize,
     first: Option<String>,
+    /// Those of them that were read as if they were understood: rules that nobody wrote.
+    wrong: Vec<String>,
     rules: usize,
     exact: usize,
     sets: usize,
@@ -31,6 +33,7 @@ impl Counts {
     fn add(&mut self, more: Self) {
         self.other += more.other;
         self.first = self.first.take().or(more.first);
+        self.wrong.extend(more.wrong);
         self.rules += more.rules;
         self.exact += more.exact;
         self.sets += more.sets;
@@ -83,6 +86,16 @@ fn with_set<'a>(expression: &Expression, known: impl Fn(&str) -> Option<&'a Set>
     (expression, found)
 }
 
+/// Nothing of it is unknown.
+fn is_whole(rule: &Rule) -> bool {
+    match (&rule.body, &rule.native) {
+        (Body::Nft(native), _) | (Body::Xt(_), Some(native)) => {
+            !native.expressions.iter().any(|expression| matches!(expression, Expression::Unknown { .. }))
+        }
+        (Body::Xt(_), None) => true,
+    }
+}
+
 fn words(rule: &Rule, family: Family, table: &Table) -> String {
     let place = place_of(family, table, NO_DEVICES, true);
     match (&rule.body, &rule.native) {
@@ -120,9 +133,12 @@ fn compare_chains(
         let same = words(ours, family, tables.0) == words(theirs, family, tables.1);
         if !same {
             counts.other += 1;
-            counts.first.get_or_insert_with(|| {
-                format!("{what}\n live: {}\n text: {}", words(ours, family, tables.0), words(theirs, family, tables.1))
-            });
+            let both =
+                format!("{what}\n live: {}\n text: {}", words(ours, family, tables.0), words(theirs, family, tables.1));
+            if is_whole(theirs) {
+                counts.wrong.push(both.clone());
+            }
+            counts.first.get_or_insert(both);
         }
         counts.rules += 1;
         counts.exact += usize::from(expressions(ours, tables.0) == expressions(theirs, tables.1));
@@ -294,8 +310,13 @@ fn the_manual_comes_back_from_text_and_json_but_for_what_is_listed() {
                 panic!("{name} {form} is not read");
             };
             let counts = compare(&live, &rulesets, form == "JSON", name);
-            println!("{name} from {form}: {counts:?}; places not understood: {}", unread.len());
-            assert!(counts.rules > 100 && counts.other * 5 < counts.rules, "{name} from {form}: {counts:?}");
+            let Counts { rules, other, exact, wrong, first, .. } = counts;
+            println!("{name} from {form}: {rules} rules, {exact} the same in every expression, {other} not understood");
+            // nft's JSON has whole seconds, and does not say of which family an address of the connection is.
+            let (lost, open) = if form == "JSON" { (1, 10) } else { (0, 9) };
+            assert!(wrong.len() <= lost, "{name} from {form}: {wrong:#?}");
+            // What is open names a device, whose number the text does not tell.
+            assert!(rules > 100 && other <= open && unread.len() <= open, "{name} from {form}: {other} {first:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::super::kind::{Kind, Order, bytes_of};
 use super::super::{Expression, Family, Load, Set, Span, Term};
 use super::elements::{Wanted, leads_to_ranges};
 use super::value::Shape;
-use super::{Answer, Draft, Fault, ItemData, Part, Value, register};
+use super::{Answer, Draft, Fault, Item, ItemData, Part, Value, register};
 
 /// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`
 const ADDRESSES: u32 = 1;
@@ -46,6 +46,7 @@ impl Draft<'_, '_> {
                 let (key, data) = (&element.key, element.data.as_ref());
                 self.update(*operation, set, key, data, element.timeout, expressions)
             }
+            Part::Meter { name, size, element, expressions } => self.meter(name, *size, element, expressions),
             Part::Send { copy, family, address, device } => {
                 self.send(*copy, *family, address.as_ref(), device.as_ref())
             }
@@ -82,11 +83,16 @@ impl Draft<'_, '_> {
                 self.out.push(Expression::ByteOrder { register });
             }
         }
+        let within = if let Term::Field(field) = what { self.offset_of(field) } else { 0 };
         self.out.push(match what {
             Term::Meta(key) => Expression::SetMeta { key: *key, register },
             Term::Load(Load::Ct { key, direction }) => Expression::SetCt { key: *key, direction: *direction, register },
             Term::Option(to) => Expression::SetOption { to: *to, register },
-            Term::Field(Field { base, offset, bits, .. }) | Term::Raw(base, offset, bits) => {
+            Term::Field(Field { base, bits, .. }) => {
+                let (offset, length) = (within / 8, bits.div_ceil(8));
+                Expression::SetPayload { base: *base, offset, length, register }
+            }
+            Term::Raw(base, offset, bits) => {
                 let (offset, length) = (offset / 8, bits.div_ceil(8));
                 Expression::SetPayload { base: *base, offset, length, register }
             }
@@ -98,7 +104,7 @@ impl Draft<'_, '_> {
     /// A field that does not fill its bytes, or whose checksum wants two at a time, is written with the rest as it is.
     fn change_bits(&mut self, field: &Field, to: &Value, shape: Shape) -> Result<bool, Fault> {
         let pairs = WITH_CHECKSUM.contains(&field.header);
-        let (mut offset, mut length, mut shift) = (field.offset / 8, shape.bytes, shape.shift);
+        let (mut offset, mut length, mut shift) = (self.offset_of(field) / 8, shape.bytes, shape.shift);
         if pairs && length % 2 == 1 {
             length += 1;
             if offset % 2 == 1 { offset -= 1 } else { shift += 8 }
@@ -297,6 +303,29 @@ impl Draft<'_, '_> {
         // The kernel tells of none as of zero.
         let timeout = timeout.or(Some(0));
         self.out.push(Expression::Update { set, operation, key, data, timeout, expressions });
+        Ok(())
+    }
+
+    /// A set of the rule's own to which it writes, as nft made them before sets could be declared for it.
+    fn meter(
+        &mut self,
+        name: &str,
+        size: Option<u32>,
+        element: &Item,
+        expressions: &[Expression],
+    ) -> Result<(), Fault> {
+        const ANONYMOUS_DYNAMIC: u32 = 0x21;
+        const TIMEOUT: u32 = 0x10;
+        self.needs(&element.key)?;
+        let mut set = self.named_by(name, &element.key)?;
+        set.size = size;
+        set.flags = ANONYMOUS_DYNAMIC | if element.timeout.is_some() { TIMEOUT } else { 0 };
+        self.table.anonymous.push(set);
+        let word = self.claim(&element.key);
+        self.load(&element.key, word, &[])?;
+        let (set, operation, key) = (name.to_owned(), u32::from(element.timeout.is_some()), register(word));
+        let (timeout, expressions) = (element.timeout.or(Some(0)), expressions.to_vec());
+        self.out.push(Expression::Update { set, operation, key, data: None, timeout, expressions });
         Ok(())
     }
 

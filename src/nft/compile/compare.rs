@@ -33,6 +33,9 @@ impl Draft<'_, '_> {
                 self.load(left, WORD, &[])?;
                 self.turn(turned);
                 self.out.push(Expression::Lookup { set, negated, register: register(WORD), into: None });
+                if let (Value::Set(items), false) = (right, negated) {
+                    self.learn_messages(left, items);
+                }
                 Ok(())
             }
             Value::Concat(parts) => self.compare_concatenation(left, sign, parts),
@@ -94,7 +97,7 @@ impl Draft<'_, '_> {
         let bytes = bits.is_multiple_of(8) && bits != 0 && shape.order == Order::Big;
         match left {
             Value::Term(Term::Field(field)) if bytes && !whole => {
-                let (base, offset, length) = (field.base, field.offset / 8, bits / 8);
+                let (base, offset, length) = (field.base, self.offset_of(field) / 8, bits / 8);
                 value.truncate(length as usize);
                 self.out.push(Expression::Payload { base, offset, length, register: register(WORD) });
             }
@@ -118,7 +121,9 @@ impl Draft<'_, '_> {
             return self.compare_text(left, sign, right, shape);
         }
         let lone = matches!(left, Value::Term(_));
-        if shape.kind.is_flags() && lone && matches!(sign, "" | "!") {
+        // `a | b` is how nft lists that exactly these are set.
+        let exact = sign.is_empty() && matches!(right, Value::Binary(..));
+        if shape.kind.is_flags() && lone && !exact && matches!(sign, "" | "!") {
             return self.flags(left, sign, right, shape);
         }
         let comparison = sign_of(sign)?;
@@ -182,7 +187,7 @@ impl Draft<'_, '_> {
             self.cmp(Comparison::Eq, value);
             return Ok(());
         }
-        self.equal_bytes(field.base, field.offset / 8, value);
+        self.equal_bytes(field.base, self.offset_of(field) / 8, value);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ const CONCATENATION: u32 = 0x80;
 
 /// `NFTNL_UDATA_SET_*`
 const KEY_ORDER: u8 = 0;
-const DATA_ORDER: u8 = 1;
+pub(super) const DATA_ORDER: u8 = 1;
 const MERGE: u8 = 2;
 const KEY_TYPE_OF: u8 = 3;
 const DATA_TYPE_OF: u8 = 4;
@@ -122,19 +122,21 @@ pub(super) fn shapes_of(set: &Set, number: u32) -> Vec<Shape> {
     shapes
 }
 
+/// nft's number of the order in which the bytes of a lone value stand.
+pub(super) fn order_of(shapes: &[Shape]) -> u32 {
+    match shapes {
+        [Shape { order: Order::Big, .. }] => 2,
+        [Shape { order: Order::Host, .. }] => 1,
+        _ => 0,
+    }
+}
+
 /// What nft notes for itself beside a set.
 fn notes(tree: &SetTree, key: &[Shape], data: &[Shape]) -> Vec<u8> {
-    let order = |shapes: &[Shape]| -> u32 {
-        match shapes {
-            [Shape { order: Order::Big, .. }] => 2,
-            [Shape { order: Order::Host, .. }] => 1,
-            _ => 0,
-        }
-    };
     let mut out = Vec::new();
-    note(&mut out, KEY_ORDER, &order(key).to_ne_bytes());
+    note(&mut out, KEY_ORDER, &order_of(key).to_ne_bytes());
     if tree.map && object(&tree.data.join(" ")).is_none() {
-        note(&mut out, DATA_ORDER, &order(data).to_ne_bytes());
+        note(&mut out, DATA_ORDER, &order_of(data).to_ne_bytes());
     }
     if tree.merge {
         note(&mut out, MERGE, &1_u32.to_ne_bytes());

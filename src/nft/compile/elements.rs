@@ -3,6 +3,7 @@
 use super::super::kind::Kind;
 use super::super::{Data, Element, KeyEnd, Set};
 use super::compare::turns;
+use super::declare::{DATA_ORDER, order_of};
 use super::value::{Shape, text_of};
 use super::{Draft, Fault, Item, ItemData, Value, note, zero_ended};
 
@@ -55,6 +56,12 @@ impl Draft<'_, '_> {
         }
     }
 
+    /// A set of this name for such keys, still without elements.
+    pub(super) fn named_by(&self, name: &str, key: &Value) -> Result<Set, Fault> {
+        let (key, key_length) = key_of(&self.shapes(key)?);
+        Ok(Set { name: name.to_owned(), key, key_length, ..Set::default() })
+    }
+
     fn anonymous(&self, shapes: &[Shape], items: &[Item], wanted: Option<Wanted<'_>>) -> Result<Set, Fault> {
         let interval = items.iter().any(|item| is_interval(&item.key, shapes));
         let mut set = Set { flags: ANONYMOUS, ..Set::default() };
@@ -76,6 +83,7 @@ impl Draft<'_, '_> {
                 let found = all.get(..parts.max().unwrap_or(1)).ok_or("its values have too many parts")?;
                 set.flags |= MAP;
                 set.data = Some(key_of(found).0);
+                note(&mut set.user_data, DATA_ORDER, &order_of(found).to_ne_bytes());
                 wanted = Some(Wanted::Values(found));
             }
         }
@@ -159,6 +167,10 @@ pub(super) fn elements(
         let mut all = with_ends(ranges, merge && wanted.is_none(), merge && wanted.is_some());
         all.extend(found);
         return Ok(all);
+    }
+    if matches!(shapes, [one] if one.kind.is_flags()) {
+        // The kernel holds those that nft lists side by side the other way round.
+        found.reverse();
     }
     Ok(found)
 }

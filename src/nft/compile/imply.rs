@@ -2,13 +2,17 @@
 
 use super::super::header::{self, Field, LINK, NETWORK, TRANSPORT};
 use super::super::{Comparison, Expression, Family, Term};
-use super::{Draft, Fault, Value, register};
+use super::{Draft, Fault, Item, Value, register};
 
 /// `NFT_META_*`
 const PROTOCOL: u32 = 1;
 const DEVICE_TYPE: u32 = 8;
 const NFPROTO: u32 = 15;
 const L4PROTO: u32 = 16;
+
+/// `ICMP_ECHO`, `ICMPV6_ECHO_REQUEST`
+const ECHO: u8 = 8;
+const ECHO6: u8 = 128;
 
 /// `ARPHRD_ETHER`, in the machine's order.
 const ETHERNET: u16 = 1;
@@ -29,16 +33,12 @@ impl Draft<'_, '_> {
     }
 
     fn header(&mut self, field: &Field) -> Result<(), Fault> {
-        // Several kinds of message have other fields there; nft asks for the kind, and reads that back in more ways than one.
-        if field.message.is_some() {
-            return Err(format!("{} {} hangs on the type of message", field.header, field.name));
-        }
         match (field.base, field.header) {
             (LINK, "vlan") => {
                 self.ethernet();
-                if !self.vlan {
+                if self.vlans == 0 {
                     self.ask_type(12, 0x8100);
-                    self.vlan = true;
+                    self.vlans = 1;
                 }
             }
             (LINK, _) => self.ethernet(),
@@ -54,7 +54,47 @@ impl Draft<'_, '_> {
             }
             _ => {}
         }
+        field.message.map_or(Ok(()), |wanted| self.message(field, wanted))
+    }
+
+    /// Messages of other types have other fields there: nft asks for the type that has this one.
+    fn message(&mut self, field: &Field, wanted: u8) -> Result<(), Fault> {
+        match self.message {
+            Some(known) if known == wanted => return Ok(()),
+            Some(_) => return Err(format!("the message that was asked for has no {}", field.name)),
+            None => {}
+        }
+        let kind = header::named(field.header, "type").ok_or("this header has no type")?;
+        match wanted {
+            ECHO | ECHO6 => {
+                let (request, answer) = (wanted, if wanted == ECHO { 0 } else { ECHO6 + 1 });
+                let either = [request, answer].map(|kind| Item::of(Value::Word(kind.to_string())));
+                self.compare(&Value::Term(Term::Field(kind)), "", &Value::Set(either.to_vec()))?;
+            }
+            _ => self.equal_bytes(TRANSPORT, kind.offset / 8, vec![wanted]),
+        }
+        self.message = Some(wanted);
         Ok(())
+    }
+
+    /// Types of ICMP messages out of a set that the rule has for itself.
+    pub(super) fn learn_messages(&mut self, key: &Value, items: &[Item]) {
+        let Value::Term(term @ Term::Field(field)) = key else { return };
+        if matches!((field.header, field.name), ("icmp" | "icmpv6", "type")) {
+            for item in items {
+                let said = self.shape_of(term).encode(&item.key, &[]).unwrap_or_default();
+                if let [said] = said.as_slice() {
+                    self.learn(term, u128::from(*said));
+                }
+            }
+        }
+    }
+
+    /// Where a field begins in bits: those of a VLAN's tag behind the tags before it.
+    pub(super) fn offset_of(&self, field: &Field) -> u32 {
+        const TAG: u32 = 32;
+        let before = if field.header == "vlan" { self.vlans.saturating_sub(1) } else { 0 };
+        field.offset + before * TAG
     }
 
     fn ethernet(&mut self) {
@@ -85,7 +125,7 @@ impl Draft<'_, '_> {
         };
         match self.table.family {
             Family::Inet => self.compare_meta(NFPROTO, &[family]),
-            _ if self.vlan => self.ask_type(16, kind),
+            _ if self.vlans > 0 => self.ask_type(12 + self.vlans * 4, kind),
             Family::Bridge if answers || name == "arp" => self.ask_type(12, kind),
             _ => self.compare_meta(PROTOCOL, &kind.to_be_bytes()),
         }
@@ -120,8 +160,12 @@ impl Draft<'_, '_> {
             Term::Meta(DEVICE_TYPE) if said == u128::from(ETHERNET) => self.ether = true,
             Term::Meta(L4PROTO) => self.protocol = u8::try_from(said).ok(),
             Term::Field(field) => match (field.header, field.name) {
-                ("ether", "type") if said == 0x8100 => self.vlan = true,
+                // No packet has so many; a hostile text may.
+                ("ether" | "vlan", "type") if matches!(said, 0x8100 | 0x88a8) => self.vlans = (self.vlans + 1).min(64),
                 ("ether" | "vlan", "type") => self.network = by_type(said).or(self.network),
+                ("icmp", "type") if said == 0 => self.message = Some(ECHO),
+                ("icmpv6", "type") if said == u128::from(ECHO6) + 1 => self.message = Some(ECHO6),
+                ("icmp" | "icmpv6", "type") => self.message = u8::try_from(said).ok().filter(|said| *said != 0),
                 ("ip", "protocol") | ("ip6", "nexthdr") => self.protocol = u8::try_from(said).ok(),
                 _ => {}
             },

@@ -140,7 +140,7 @@ impl Draft<'_, '_> {
                 self.out.push(Expression::Option { from: *from, register });
                 return self.keep_bits(field.bits, from.length, *shift, word);
             }
-            Term::Field(field) => return self.load_bits(field.base, field.offset, field.bits, word),
+            Term::Field(field) => return self.load_bits(field.base, self.offset_of(field), field.bits, word),
             Term::Raw(base, offset, bits) => return self.load_bits(*base, *offset, *bits, word),
             _ => return Err("it cannot be loaded".to_owned()),
         };

@@ -48,7 +48,10 @@ pub(super) struct Draft<'c, 'a> {
     pub(super) protocol: Option<u8>,
     /// It was asked that frames are those of Ethernet, and for their type.
     pub(super) ether: bool,
-    pub(super) vlan: bool,
+    /// Tags of VLANs that were asked for, one behind the other.
+    pub(super) vlans: u32,
+    /// The type of ICMP message that was asked for; an answer to an echo counts as one.
+    pub(super) message: Option<u8>,
     /// The next free register, in words of four bytes.
     pub(super) free: u32,
     /// A comparison of a whole field that the next one may be put together with.
@@ -120,7 +123,17 @@ impl<'c, 'a> Draft<'c, 'a> {
             Family::Inet | Family::Netdev => (None, false),
             Family::Bridge => (None, true),
         };
-        Self { table, out: Vec::new(), network, protocol: None, ether, vlan: false, free: 0, mergeable: None }
+        Self {
+            table,
+            out: Vec::new(),
+            network,
+            protocol: None,
+            ether,
+            vlans: 0,
+            message: None,
+            free: 0,
+            mergeable: None,
+        }
     }
 
     /// Registers for a value: four words, or as many as a concatenation needs.

@@ -117,6 +117,17 @@ pub enum Part {
         /// What is asked for each element.
         expressions: Vec<Expression>,
     },
+    /// Writes an element to a set that the rule has for itself.
+    Meter {
+        /// The set's name.
+        name: String,
+        /// Most elements.
+        size: Option<u32>,
+        /// The element: key, timeout.
+        element: Box<Item>,
+        /// What is asked for each element.
+        expressions: Vec<Expression>,
+    },
     /// A copy (`true`), or the packet itself, goes elsewhere: `NFPROTO_*`, address, device.
     Send {
         /// It is a copy.

@@ -102,6 +102,41 @@ fn class(word: &str) -> Option<u128> {
     }
 }
 
+/// `17:00`, `17:00:01` in seconds, where the clock is that of UTC.
+fn seconds_of_day(word: &str) -> Option<u128> {
+    let mut parts = word.split(':').map(|part| number(part).filter(|_| part.len() <= 2));
+    let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
+    (parts.next().is_none() && hours < 24 && minutes < 60 && seconds < 60)
+        .then_some(hours * 3600 + minutes * 60 + seconds)
+}
+
+/// `2019-06-21 17:00:00`, or a number of seconds, in nanoseconds since 1970, where the clock is that of UTC.
+fn date(word: &str) -> Option<u128> {
+    const SECOND: u128 = 1_000_000_000;
+    if let Some(seconds) = number(word) {
+        return seconds.checked_mul(SECOND);
+    }
+    let (day, time) = word.split_once(' ').unwrap_or((word, "00:00"));
+    let mut parts = day.split('-').map(number);
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() || !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    let leap = |year: u128| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let length = |month: u128| match month {
+        2 if leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if day == 0 || day > length(month) {
+        return None;
+    }
+    let before = (year - 1970) * 365 + (1970..year).filter(|year| leap(*year)).count() as u128;
+    let days = before + (1..month).map(length).sum::<u128>() + day - 1;
+    Some((days * 86_400 + seconds_of_day(time)?) * SECOND)
+}
+
 /// A word as a number of its kind.
 fn plain(word: &str, kind: Kind, devices: &[(u32, String)]) -> Option<u128> {
     match kind {
@@ -114,6 +149,10 @@ fn plain(word: &str, kind: Kind, devices: &[(u32, String)]) -> Option<u128> {
             return (bit < 128).then(|| 1 << bit);
         }
         Kind::ClassId if number(word).is_none() => return class(word),
+        Kind::Date => return date(word),
+        Kind::Hour if number(word).is_none() => return seconds_of_day(word),
+        // The one name that is the same on every node.
+        Kind::Uid | Kind::Gid if word == "root" => return Some(0),
         _ => {}
     }
     if let Some(value) = constant::named(kind, word).or_else(|| number(word)) {
@@ -158,7 +197,14 @@ impl Shape {
     fn value(self, value: &Value, devices: &[(u32, String)]) -> Result<u128, Fault> {
         let unknown = |word: &str| format!("{word:?} is no {}", self.kind.word_or("value"));
         match value {
-            Value::Word(word) | Value::Text(word) => plain(word, self.kind, devices).ok_or_else(|| unknown(word)),
+            Value::Word(word) | Value::Text(word) => {
+                let found = plain(word, self.kind, devices);
+                found.ok_or_else(|| match self.kind {
+                    Kind::Index => format!("the number of device {word:?} does not stand in the text"),
+                    Kind::Uid | Kind::Gid => format!("the number of {word:?} does not stand in the text"),
+                    _ => unknown(word),
+                })
+            }
             Value::List(values) => values.iter().try_fold(0, |bits, value| Ok(bits | self.value(value, devices)?)),
             Value::Binary(left, sign, right) => {
                 let (left, right) = (self.value(left, devices)?, self.value(right, devices)?);

@@ -2,12 +2,12 @@
 
 use serde_json::Value as Json;
 
-use super::part::{limit, plain, written};
+use super::part::{limit, plain, synproxy, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};
 use crate::nft::{Expression, FlowTable, Object, RuleTree, SetTree, all_timeouts, comment_note, timeout_number};
-use crate::syntax::nft_tables::Tables;
+use crate::syntax::nft_tables::{At, Tables};
 use crate::syntax::nft_text::{family, family_number, hook, transport};
 
 /// One object of the list: what it lists, or what it adds.
@@ -21,14 +21,19 @@ pub(super) fn command(
     match key {
         "metainfo" => return Ok(()),
         "add" | "create" => return command(inside, at, out, faults),
-        "flush" if inside.get("ruleset").is_some() => {
-            out.clear();
-            return Ok(());
+        "insert" => {
+            let (key, inside) = only(inside)?;
+            return if key == "rule" {
+                rule(inside, At::First, at, out, faults)
+            } else {
+                Err("only rules are inserted".to_owned())
+            };
         }
+        "flush" | "delete" | "destroy" => return without(key == "flush", inside, out),
+        "rename" | "replace" => return Err(format!("{key} hangs on handles, which do not stand in the text")),
         _ => {}
     }
-    let word = text(inside, "family")?;
-    let family = family(word).ok_or_else(|| format!("family {word:?} is not known"))?;
+    let family = family_of(inside)?;
     let name = || text(inside, "name");
     let comment = || inside.get("comment").and_then(Json::as_str).map(str::to_owned);
     if key == "table" {
@@ -61,10 +66,7 @@ pub(super) fn command(
             chain.devices = texts(inside.get("dev")).into_iter().map(str::to_owned).collect();
         }
         "rule" => {
-            let chain = out.chain(place, text(inside, "chain")?);
-            let parts = inside.get("expr").and_then(Json::as_array).ok_or("a rule without parts")?;
-            let parts = parts.iter().flat_map(|part| written(part, family, at, faults)).collect();
-            out.rule(place, chain, RuleTree { parts, comment: comment() }, false);
+            return rule(inside, At::Last, at, out, faults);
         }
         "set" | "map" => {
             let mut set = declared(inside, key == "map", family)?;
@@ -93,6 +95,64 @@ pub(super) fn command(
         }
     }
     Ok(())
+}
+
+/// A rule: behind the others, or before them; by its index where that is given.
+fn rule(json: &Json, usual: At, at: usize, out: &mut Tables, faults: &mut Vec<(usize, String)>) -> Result<(), String> {
+    let family = family_of(json)?;
+    let place = out.table(family, text(json, "table")?);
+    let chain = out.chain(place, text(json, "chain")?);
+    let parts = json.get("expr").and_then(Json::as_array).ok_or("a rule without parts")?;
+    let parts = parts.iter().flat_map(|part| written(part, family, at, faults)).collect();
+    let comment = json.get("comment").and_then(Json::as_str).map(str::to_owned);
+    let place_of = match json.get("index").and_then(Json::as_u64).and_then(|index| usize::try_from(index).ok()) {
+        Some(index) => At::Before(if usual == At::First { index } else { index.saturating_add(1) }),
+        None => usual,
+    };
+    out.rule(place, chain, RuleTree { parts, comment }, place_of);
+    Ok(())
+}
+
+/// What is deleted or emptied.
+fn without(flush: bool, json: &Json, out: &mut Tables) -> Result<(), String> {
+    let (key, inside) = only(json)?;
+    if key == "ruleset" {
+        match inside.get("family") {
+            Some(_) => out.clear_family(family_of(inside)?),
+            None => out.clear(),
+        }
+        return Ok(());
+    }
+    if key == "rule" {
+        return Err("which rule has this handle does not stand in the text".to_owned());
+    }
+    let (family, name) = (family_of(inside)?, text(inside, "name")?);
+    if key == "table" && !flush {
+        out.delete_table(family, name);
+        return Ok(());
+    }
+    let table = if key == "table" { name } else { text(inside, "table")? };
+    let Some(place) = out.known(family, table) else { return Ok(()) };
+    match (key, flush) {
+        ("table", _) => out.flush(place, None),
+        ("chain", true) => out.flush(place, Some(name)),
+        ("element", _) => {
+            let elements = set_items(inside.get("elem").ok_or("no element is named")?, family)?;
+            out.delete_elements(place, name, &elements);
+        }
+        (_, true) => {
+            if let Some(set) = out.set(place, name) {
+                set.elements.clear();
+            }
+        }
+        (_, false) => out.delete(place, key, name),
+    }
+    Ok(())
+}
+
+fn family_of(json: &Json) -> Result<Family, String> {
+    let word = text(json, "family")?;
+    family(word).ok_or_else(|| format!("family {word:?} is not known"))
 }
 
 fn declared(json: &Json, map: bool, family: Family) -> Result<SetTree, String> {
@@ -170,18 +230,21 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
             (7, Expression::Timeouts { family: of, protocol, seconds: all_timeouts(protocol, &seconds) })
         }
         "secmark" => (8, Expression::Secmark(text(json, "context")?.to_owned())),
-        "synproxy" => {
-            let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-            let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-            for word in texts(json.get("flags")) {
-                flags |= match word {
-                    "sack-perm" => 4,
-                    "timestamp" => 8,
-                    other => return Err(format!("flag {other:?} is not known")),
-                };
-            }
-            (10, Expression::Synproxy { mss, scale, flags })
-        }
+        "synproxy" => (10, synproxy(json)?),
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })
+}
+
+/// What a proxy of handshakes offers, as an object and in a rule.
+pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
+    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+    for word in texts(json.get("flags")) {
+        flags |= match word {
+            "sack-perm" => 4,
+            "timestamp" => 8,
+            other => return Err(format!("flag {other:?} is not known")),
+        };
+    }
+    Ok(Expression::Synproxy { mss, scale, flags })
 }

@@ -7,6 +7,9 @@ use super::{number, number_or, only, text, texts};
 use crate::nft::{Answer, Expression, Family, Load, Part, Term, Value, Written};
 use crate::syntax::nft_text::{complete_log, log_flag, log_level, parse_rule_text, period, unit, usual_burst};
 
+/// `NFT_EXTHDR_OP_TCPOPT`
+const TCP: u32 = 1;
+
 /// A part; what is not understood is kept as its JSON. Where nft has no JSON for a part it prints its text.
 pub(super) fn written(json: &Json, family: Family, at: usize, faults: &mut Vec<(usize, String)>) -> Vec<Written> {
     if let Json::String(text) = json {
@@ -56,6 +59,13 @@ fn part(json: &Json, family: Family) -> Result<Part, String> {
         }
         "reject" => Part::Reject(reject(inside)?),
         "set" | "map" => update(inside, family)?,
+        "meter" => meter(inside, family)?,
+        "reset" => match value(inside, family)? {
+            Value::Term(Term::Option(option)) if option.of == TCP => {
+                Part::Plain(Expression::Strip { number: option.number })
+            }
+            _ => return Err("an option of TCP is expected".to_owned()),
+        },
         "dup" | "fwd" => {
             let part = |key: &str| inside.get(key).map(|part| value(part, family)).transpose();
             let (mut address, mut device) = (part("addr")?, part("dev")?);
@@ -87,6 +97,7 @@ fn object(key: &str, json: &Json, family: Family) -> Result<Option<Part>, String
             Value::Map(key, map) => Some(Part::ObjectMap(kind, *key, *map)),
             _ => None,
         },
+        Json::Object(_) | Json::Null if key == "synproxy" => Some(Part::Plain(super::block::synproxy(json)?)),
         _ => None,
     })
 }
@@ -107,8 +118,13 @@ fn compared(json: &Json, family: Family) -> Result<Part, String> {
         "!" => "!",
         other => return Err(format!("{other:?} is no comparison that is known")),
     };
-    if let (Value::Term(Term::Load(Load::Fib { flags, .. })), Json::Bool(_)) = (&mut left, right) {
-        *flags |= PRESENT;
+    match (&mut left, right) {
+        (Value::Term(Term::Load(Load::Fib { flags, .. })), Json::Bool(_)) => *flags |= PRESENT,
+        // Options without a name look alike in JSON, whether their first byte is compared or they are only asked for.
+        (Value::Term(Term::Option(option)), Json::Bool(_)) if option.of == TCP && option.offset == 0 => {
+            (option.length, option.present) = (1, true);
+        }
+        _ => {}
     }
     Ok(Part::Match(left, sign, value(right, family)?))
 }
@@ -186,6 +202,14 @@ fn update(json: &Json, family: Family) -> Result<Part, String> {
     Ok(Part::Update { operation, set, element: Box::new(element), expressions })
 }
 
+fn meter(json: &Json, family: Family) -> Result<Part, String> {
+    let mut element = item(json.get("key").ok_or("a meter without a key")?, family)?;
+    let mut expressions = std::mem::take(&mut element.expressions);
+    expressions.extend(stateful(json.get("stmt").ok_or("a meter that asks nothing")?)?);
+    let size = json.get("size").map(|_| number(json, "size")).transpose()?;
+    Ok(Part::Meter { name: text(json, "name")?.to_owned(), size, element: Box::new(element), expressions })
+}
+
 /// What stands alone; none where the key is that of another part.
 pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String> {
     let flag = |key: &str| json.get(key).and_then(Json::as_bool).unwrap_or_default();
@@ -206,6 +230,7 @@ pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String
         "notrack" => Expression::Notrack,
         "log" => log(json)?,
         "queue" => queue(json)?,
+        "synproxy" => synproxy(json)?,
         _ => return Ok(None),
     }))
 }
@@ -241,14 +266,30 @@ fn log(json: &Json) -> Result<Expression, String> {
         Some(word) => Some(log_level(word).ok_or_else(|| format!("level {word:?} is not known"))?),
     };
     let some = |key: &str| json.get(key).is_some();
+    let prefix = json.get("prefix").and_then(Json::as_str);
     Ok(complete_log(Expression::Log {
         group: if some("group") { Some(number(json, "group")?) } else { None },
-        prefix: json.get("prefix").and_then(Json::as_str).unwrap_or_default().to_owned(),
+        prefix: prefix.unwrap_or_default().to_owned(),
+        blank: prefix == Some(""),
         length: if some("snaplen") { Some(number(json, "snaplen")?) } else { None },
         threshold: if some("queue-threshold") { Some(number(json, "queue-threshold")?) } else { None },
         level,
         flags,
     }))
+}
+
+/// `NF_SYNPROXY_OPT_*` by what is given.
+pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
+    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+    for word in texts(json.get("flags")) {
+        flags |= match word {
+            "sack-perm" => 4,
+            "timestamp" => 8,
+            other => return Err(format!("flag {other:?} is not known")),
+        };
+    }
+    Ok(Expression::Synproxy { mss, scale, flags })
 }
 
 fn queue(json: &Json) -> Result<Expression, String> {

@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 
 use super::{number, number_or, only, text, texts};
 use crate::nft::{
-    Expression, Family, Item, ItemData, Load, Term, Value, Verdict, ct_named, field_named, meta_named, option_named,
+    Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, field_named, meta_named,
+    option_named, transform_named,
 };
 
 /// A value; the family is that of its table.
@@ -117,6 +118,7 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
                 "nexthop" if ipv6 => 2,
                 "nexthop" => 1,
                 "mtu" => 3,
+                "ipsec" => 4,
                 other => return Err(unknown(other)),
             };
             Term::Load(Load::Route { key })
@@ -130,6 +132,16 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
             };
             Term::Load(Load::Socket { key, level: None })
         }
+        "osf" => {
+            let ttl = match json.get("ttl").and_then(Json::as_str) {
+                None => 0,
+                Some("loose") => 1,
+                Some("skip") => 2,
+                Some(other) => return Err(unknown(other)),
+            };
+            Term::Load(Load::Fingerprint { ttl, version: text(json, "key")? == "version" })
+        }
+        "ipsec" => transform(json)?,
         "numgen" => {
             let kind = match text(json, "mode")? {
                 "inc" => 0,
@@ -146,11 +158,12 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
                 "ip option" => 2,
                 _ => 3,
             };
-            let number = json.get("base").and_then(Json::as_u64).map(|number| number.to_string());
-            let name = match number {
-                Some(number) => number,
-                None => text(json, "name")?.to_owned(),
-            };
+            if json.get("base").is_some() {
+                let (offset, bits): (u32, u32) = (number(json, "offset")?, number(json, "len")?);
+                let (number, offset, length) = (number(json, "base")?, offset / 8, bits.div_ceil(8));
+                return Ok(Term::Option(HeaderOption { of, number, offset, length, present: false }));
+            }
+            let name = text(json, "name")?.to_owned();
             let field = json.get("field").and_then(Json::as_str);
             option_named(of, &name, field).ok_or_else(|| unknown(&name))?
         }
@@ -158,9 +171,22 @@ fn term(key: &str, json: &Json, family: Family) -> Result<Term, String> {
     })
 }
 
+/// A property of the transformation of IPsec.
+fn transform(json: &Json) -> Result<Term, String> {
+    let direction = match text(json, "dir")? {
+        "in" => 0,
+        "out" => 1,
+        other => return Err(format!("ipsec {other:?} is not known")),
+    };
+    let word = text(json, "key")?;
+    let family = json.get("family").and_then(Json::as_str).map_or(String::new(), |family| format!("{family} "));
+    let key = transform_named(&format!("{family}{word}")).ok_or_else(|| format!("ipsec {word:?} is not known"))?;
+    Ok(Term::Load(Load::Transform { key, direction, number: number_or(json, "spnum", 0)? }))
+}
+
 fn payload(json: &Json) -> Result<Term, String> {
     if let Some(base) = json.get("base").and_then(Json::as_str) {
-        let base = ["ll", "nh", "th"].iter().position(|known| *known == base);
+        let base = ["ll", "nh", "th", "ih"].iter().position(|known| *known == base);
         let base = base.and_then(|base| u32::try_from(base).ok()).ok_or("payload of no known header")?;
         return Ok(Term::Raw(base, number(json, "offset")?, number(json, "len")?));
     }

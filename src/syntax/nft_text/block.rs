@@ -1,10 +1,10 @@
-//! Tables with what stands in them, and the commands that add to them one by one.
+//! Tables with what stands in them: chains, sets, objects.
 
 use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::model::{Chain, Family, Hook, Policy, Syntax};
 use crate::nft::{Item, Object, SetTree, Value};
-use crate::syntax::nft_tables::{Place, Tables};
+use crate::syntax::nft_tables::{At, Place, Tables};
 
 /// The families by nft's words.
 pub(in crate::syntax) fn family(word: &str) -> Option<Family> {
@@ -32,113 +32,7 @@ pub(in crate::syntax) fn hook(word: &str) -> Option<Hook> {
 }
 
 impl Parser<'_> {
-    /// All of a text.
-    pub(super) fn tables(&mut self, out: &mut Tables) {
-        loop {
-            self.ends();
-            let token = self.peek();
-            if token.kind == Kind::End {
-                return;
-            }
-            if let Err(fault) = self.command(out) {
-                self.faults.push(fault);
-                self.pass_over(token.at);
-                if self.at_sign("}") {
-                    self.next();
-                }
-            }
-        }
-    }
-
-    fn command(&mut self, out: &mut Tables) -> Result<(), Fault> {
-        let token = self.peek();
-        match token.text {
-            "table" => {
-                self.next();
-                self.table(out)
-            }
-            "define" | "redefine" => {
-                self.next();
-                let name = self.name("a name")?;
-                self.expect_sign("=")?;
-                let value = self.right()?;
-                self.defined.insert(name, value);
-                Ok(())
-            }
-            "flush" if self.second().text == "ruleset" => {
-                self.pass_over(token.at);
-                out.clear();
-                Ok(())
-            }
-            "add" | "create" | "insert" => {
-                self.next();
-                self.add(out, token.text == "insert")
-            }
-            "include" => Err(self.fault("other files are not read")),
-            _ => Err(self.unexpected("a table")),
-        }
-    }
-
-    /// `[family] name`
-    fn named_table(&mut self, out: &mut Tables) -> Result<Place, Fault> {
-        let known = family(self.peek().text).filter(|_| self.second().kind == Kind::Word);
-        if known.is_some() {
-            self.next();
-        }
-        self.family = known.unwrap_or(Family::Ip);
-        let name = self.name("the name of a table")?;
-        Ok(out.table(self.family, name))
-    }
-
-    fn add(&mut self, out: &mut Tables, first: bool) -> Result<(), Fault> {
-        let what = self.name("what is added")?;
-        let what = if what == "ct" { format!("ct {}", self.name("what is added")?) } else { what.to_owned() };
-        let place = self.named_table(out)?;
-        match what.as_str() {
-            "table" => {
-                if self.at_sign("{") {
-                    self.table_body(place, out)?;
-                }
-                Ok(())
-            }
-            "chain" => {
-                let name = self.name("the name of a chain")?;
-                let chain = out.chain(place, name);
-                if self.at_sign("{") { self.chain_body(place, chain, out) } else { Ok(()) }
-            }
-            "rule" => {
-                let name = self.name("the name of a chain")?;
-                let chain = out.chain(place, name);
-                for word in ["position", "handle", "index"] {
-                    if self.word(word) {
-                        self.next();
-                    }
-                }
-                let rule = self.rule();
-                out.rule(place, chain, rule, first);
-                Ok(())
-            }
-            "element" => {
-                let name = self.name("the name of a set")?.to_owned();
-                let fault = self.fault(format!("there is no set {name}"));
-                let elements = self.elements()?;
-                let set = out.set(place, &name).ok_or(fault)?;
-                set.elements.extend(elements);
-                Ok(())
-            }
-            other => self.member(other, place, out),
-        }
-    }
-
-    fn table(&mut self, out: &mut Tables) -> Result<(), Fault> {
-        let place = self.named_table(out)?;
-        if self.is_over() {
-            return Ok(());
-        }
-        self.table_body(place, out)
-    }
-
-    fn table_body(&mut self, place: Place, out: &mut Tables) -> Result<(), Fault> {
+    pub(super) fn table_body(&mut self, place: Place, out: &mut Tables) -> Result<(), Fault> {
         self.expect_sign("{")?;
         loop {
             self.ends();
@@ -177,6 +71,7 @@ impl Parser<'_> {
                 let chain = out.chain(place, name);
                 self.chain_body(place, chain, out)
             }
+            "define" | "redefine" => self.define(),
             "ct" => {
                 let what = format!("ct {}", self.name("what it is")?);
                 self.member(&what, place, out)
@@ -186,7 +81,7 @@ impl Parser<'_> {
     }
 
     /// A set, an object or a flow table.
-    fn member(&mut self, what: &str, place: Place, out: &mut Tables) -> Result<(), Fault> {
+    pub(super) fn member(&mut self, what: &str, place: Place, out: &mut Tables) -> Result<(), Fault> {
         let at = self.peek().at;
         let name = self.name("a name")?.to_owned();
         let kind = match what {
@@ -300,7 +195,7 @@ impl Parser<'_> {
         }
     }
 
-    fn chain_body(&mut self, place: Place, chain: usize, out: &mut Tables) -> Result<(), Fault> {
+    pub(super) fn chain_body(&mut self, place: Place, chain: usize, out: &mut Tables) -> Result<(), Fault> {
         self.expect_sign("{")?;
         loop {
             self.ends();
@@ -312,6 +207,13 @@ impl Parser<'_> {
             match token.text {
                 _ if token.kind == Kind::End => {
                     return Err(self.fault("the text ends within a chain: it was cut"));
+                }
+                "define" | "redefine" => {
+                    self.next();
+                    if let Err(fault) = self.define() {
+                        self.faults.push(fault);
+                        self.pass_over(token.at);
+                    }
                 }
                 "type" => {
                     if let Err(fault) = self.hooked(out.chain_mut(place, chain)) {
@@ -338,7 +240,7 @@ impl Parser<'_> {
                 }
                 _ => {
                     let rule = self.rule();
-                    out.rule(place, chain, rule, false);
+                    out.rule(place, chain, rule, At::Last);
                 }
             }
         }

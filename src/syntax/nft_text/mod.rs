@@ -1,6 +1,7 @@
 //! What `nft list ruleset` prints, and what `nft -f` reads of the same kind: tables with their chains, sets and rules.
 
 mod block;
+mod command;
 mod lexer;
 mod object;
 mod parser;

@@ -26,7 +26,8 @@ pub(super) struct Parser<'a> {
     pub(super) depth: usize,
     /// Family of the table that is read.
     pub(super) family: Family,
-    pub(super) defined: HashMap<&'a str, Value>,
+    /// Values by name; with the piece of text where the value is a single one.
+    pub(super) defined: HashMap<&'a str, (Value, Option<Token<'a>>)>,
     pub(super) faults: Vec<Fault>,
     /// A bracket was seen that nothing closes: from there on lines are what holds together.
     unbalanced: bool,
@@ -47,10 +48,25 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn peek(&mut self) -> Token<'a> {
-        match self.ahead {
-            Some(token) => token,
-            None => *self.ahead.insert(self.lexer.next()),
+        if let Some(token) = self.ahead {
+            return token;
         }
+        let (token, lexer) = self.behind(self.lexer.clone());
+        self.lexer = lexer;
+        *self.ahead.insert(token)
+    }
+
+    /// The next piece of a text: a name that stands for a single one is that one.
+    fn behind(&self, mut lexer: Lexer<'a>) -> (Token<'a>, Lexer<'a>) {
+        let token = lexer.next();
+        if (token.kind, token.text) == (Kind::Sign, "$") && !self.defined.is_empty() {
+            let mut ahead = lexer.clone();
+            let name = ahead.next();
+            if let Some((_, Some(one))) = self.defined.get(name.text).filter(|_| name.at == token.end) {
+                return (Token { at: token.at, end: name.end, ..*one }, ahead);
+            }
+        }
+        (token, lexer)
     }
 
     pub(super) fn next(&mut self) -> Token<'a> {
@@ -63,7 +79,7 @@ impl<'a> Parser<'a> {
     /// The piece behind the next one.
     pub(super) fn second(&mut self) -> Token<'a> {
         self.peek();
-        self.lexer.clone().next()
+        self.behind(self.lexer.clone()).0
     }
 
     /// Reads ahead from the next piece on.

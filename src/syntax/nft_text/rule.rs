@@ -131,6 +131,7 @@ impl Parser<'_> {
             }
             "reject" => Part::Reject(self.reject()?),
             "dup" | "fwd" => self.send()?,
+            "meter" => self.meter()?,
             "add" | "update" | "delete" if self.second().text == "@" => self.update()?,
             _ => return Ok(None),
         }))
@@ -261,6 +262,18 @@ impl Parser<'_> {
         let device = self.family == crate::nft::Family::Netdev && family.is_none();
         let (address, device) = if device { (None, Some(to)) } else { (Some(to), None) };
         Ok(Part::Send { copy, family, address, device })
+    }
+
+    /// `meter m size 65535 { ip saddr timeout 1m limit rate 5/second }`
+    fn meter(&mut self) -> Result<Part, Fault> {
+        self.next();
+        let name = self.name("the name of a meter")?.to_owned();
+        let size = if self.word("size") { Some(self.number("a number")?) } else { None };
+        self.expect_sign("{")?;
+        let mut element = self.item()?;
+        self.expect_sign("}")?;
+        let expressions = std::mem::take(&mut element.expressions);
+        Ok(Part::Meter { name, size, element: Box::new(element), expressions })
     }
 
     fn update(&mut self) -> Result<Part, Fault> {

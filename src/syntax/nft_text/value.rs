@@ -4,7 +4,7 @@ use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::nft::{
     Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, duration, field_named,
-    meta_named, option_named,
+    meta_named, option_named, transform_named,
 };
 
 /// Properties of the packet that are written without `meta` before them.
@@ -140,11 +140,11 @@ impl Parser<'_> {
         if self.sign("$") {
             let fault = self.fault("this name is not defined");
             let name = self.name("a name")?;
-            return self.defined.get(name).cloned().ok_or(fault);
+            return self.defined.get(name).map(|(value, _)| value.clone()).ok_or(fault);
         }
         if self.sign("@") {
             let name = self.name("a name")?;
-            let base = ["ll", "nh", "th"].iter().position(|base| *base == name);
+            let base = ["ll", "nh", "th", "ih"].iter().position(|base| *base == name);
             if let (Some(base), true) = (base.and_then(|base| u32::try_from(base).ok()), self.at_sign(",")) {
                 self.next();
                 let offset = self.number("a number of bits")?;
@@ -268,7 +268,18 @@ impl Parser<'_> {
                 option_named(0, name, None)
                     .ok_or_else(|| self.fault(format!("extension header {name:?} is not known")))?
             }
-            "hbh" | "rt" | "frag" | "dst" | "mh" | "srh" if option_named(0, first, Some(second)).is_some() => {
+            "srh" | "rt0" if matches!(second, "sid" | "addr") => {
+                self.next();
+                self.next();
+                self.expect_sign("[")?;
+                let segment: u32 = self.number("the number of a segment")?;
+                self.expect_sign("]")?;
+                option_named(0, first, Some(&format!("{second}[{segment}]")))
+                    .ok_or_else(|| self.fault(format!("{first} has no segment {segment}")))?
+            }
+            "rt2" | "rt0" | "hbh" | "rt" | "frag" | "dst" | "mh" | "srh"
+                if option_named(0, first, Some(second)).is_some() =>
+            {
                 self.next();
                 self.next();
                 option_named(0, first, Some(second)).ok_or_else(|| self.unexpected("a field of it"))?
@@ -409,9 +420,7 @@ impl Parser<'_> {
             "ip" | "ip6" => format!("{word} {}", self.name("saddr or daddr")?),
             _ => word.to_owned(),
         };
-        let keys = ["ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "reqid", "spi"];
-        let key = keys.iter().position(|known| *known == word).and_then(|key| u32::try_from(key + 1).ok());
-        let key = key.ok_or_else(|| self.fault(format!("ipsec {word} is not known")))?;
+        let key = transform_named(&word).ok_or_else(|| self.fault(format!("ipsec {word} is not known")))?;
         Ok(Term::Load(Load::Transform { key, direction, number }))
     }
 
