@@ -230,7 +230,6 @@ pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String
         "notrack" => Expression::Notrack,
         "log" => log(json)?,
         "queue" => queue(json)?,
-        "synproxy" => synproxy(json)?,
         _ => return Ok(None),
     }))
 }
@@ -276,20 +275,6 @@ fn log(json: &Json) -> Result<Expression, String> {
         level,
         flags,
     }))
-}
-
-/// `NF_SYNPROXY_OPT_*` by what is given.
-pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
-    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-    for word in texts(json.get("flags")) {
-        flags |= match word {
-            "sack-perm" => 4,
-            "timestamp" => 8,
-            other => return Err(format!("flag {other:?} is not known")),
-        };
-    }
-    Ok(Expression::Synproxy { mss, scale, flags })
 }
 
 fn queue(json: &Json) -> Result<Expression, String> {
