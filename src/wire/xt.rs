@@ -56,7 +56,6 @@ const INVERT_SOURCE: u8 = 8;
 const INVERT_DESTINATION: u8 = 16;
 const INVERT_FRAGMENT: u8 = 32;
 const INVERT_PROTOCOL: u8 = 64;
-/// `IPT_INV_MASK`, `IP6T_INV_MASK`
 const INVERTED: u8 = 0x7f;
 
 /// An entry before its jump is resolved.
@@ -248,20 +247,16 @@ impl<'a> Outline<'a> {
         let fail = |offset, what| Err(EntryError { offset, what });
         let based = chains.iter().filter(|chain| chain.hook.is_some());
         let mut names: HashSet<&str> = based.clone().map(|chain| chain.name.as_str()).collect();
-        for header in self.headers.iter().filter(|header| header.next != self.entries.len()) {
-            if !names.insert(header.chain.as_ref()) {
-                return fail(header.offset, "begins a second chain of one name");
-            }
+        let mut begins = self.headers.iter().filter(|header| header.next != self.entries.len());
+        if let Some(second) = begins.find(|header| !names.insert(header.chain.as_ref())) {
+            return fail(second.offset, "begins a second chain of one name");
         }
         let places = self.info.hook_entry.iter().zip(&self.info.underflow).zip(0_u32..);
         for ((entry, underflow), number) in places.filter(|(_, hook)| self.info.valid_hooks & (1 << hook) != 0) {
-            let hook = Hook::from_inet(number);
-            match based.clone().find(|chain| chain.hook == hook) {
+            match based.clone().find(|chain| chain.hook == Hook::from_inet(number)).map(|chain| chain.policy) {
                 None => return fail(*entry as usize, "is where a hook begins, and no rule does"),
-                Some(chain) if chain.policy.is_none() => {
-                    return fail(*underflow as usize, "is where a policy stands, and none does");
-                }
-                Some(_) => {}
+                Some(None) => return fail(*underflow as usize, "is where a policy stands, and none does"),
+                Some(Some(_)) => {}
             }
         }
         Ok(())
@@ -385,9 +380,7 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
     let address = |at| word::<4>(head, at).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 80)?);
     let (flags, inverted) = (*head.get(82)?, *head.get(83)?);
-    if flags & !(FRAGMENT | GOTO) != 0 || inverted & !INVERTED != 0 {
-        return None;
-    }
+    let known = flags & !(FRAGMENT | GOTO) == 0 && inverted & !INVERTED == 0;
     let ip = IpPart {
         source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
@@ -397,21 +390,18 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
         fragments: (flags & FRAGMENT != 0 || inverted & INVERT_FRAGMENT != 0)
             .then_some(Fragments { negated: inverted & INVERT_FRAGMENT != 0 }),
     };
-    Some((ip, flags & GOTO != 0))
+    known.then_some((ip, flags & GOTO != 0))
 }
 
 fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
     /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
     const PROTOCOL: u8 = 1;
-    /// It looks at this one nowhere.
     const TOS: u8 = 2;
     const GOTO: u8 = 4;
     let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 128)?);
     let (flags, inverted) = (*head.get(131)?, *head.get(132)?);
-    if flags & !(PROTOCOL | TOS | GOTO) != 0 || inverted & !INVERTED != 0 {
-        return None;
-    }
+    let known = flags & !(PROTOCOL | TOS | GOTO) == 0 && inverted & !INVERTED == 0;
     let ip = IpPart {
         source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
@@ -420,7 +410,7 @@ fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
         protocol: if flags & PROTOCOL == 0 { None } else { protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)? },
         fragments: None,
     };
-    Some((ip, flags & GOTO != 0))
+    known.then_some((ip, flags & GOTO != 0))
 }
 
 fn address_match(address: IpAddr, mask: IpAddr, negated: bool) -> Option<AddressMatch> {
