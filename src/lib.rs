@@ -22,3 +22,11 @@ pub mod sys;
 pub mod target;
 pub mod wire;
 pub mod xt;
+
+// What the tests of `tests/` share is tried here with decoders switched off.
+#[cfg(test)]
+extern crate self as nslens;
+#[cfg(test)]
+#[expect(dead_code, reason = "the tests of other places use the rest")]
+#[path = "../tests/support/parsers.rs"]
+mod parsers;

@@ -7,7 +7,9 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::ipsets::IpSets;
 use super::join::{Connection, Direction, Way};
-use crate::model::{Backend, Chain, Family, Kind, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table};
+use crate::model::{
+    Backend, Chain, Family, Kind, NativeExpression, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table,
+};
 use crate::syntax::{elements_text, place_of, print_rule, set_types};
 
 /// How a rule differs.
@@ -102,6 +104,11 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
                     );
                 }
             }
+            let own = table_lines(table);
+            if !own.is_empty() {
+                let place = (as_backend.unwrap_or(ruleset.backend), ruleset.family, table.name.clone(), String::new());
+                found.insert(place, (Syntax::Nft, own));
+            }
             for set in table.sets.iter().filter(|set| !set.is_anonymous()) {
                 let place = (
                     as_backend.unwrap_or(ruleset.backend),
@@ -116,12 +123,36 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
     found
 }
 
+/// What is not known of a table and of its objects, and its flow tables. What its objects have counted is state.
+fn table_lines(table: &Table) -> Vec<String> {
+    let mut found: Vec<String> = table.dormant.then(|| "flags dormant".to_owned()).into_iter().collect();
+    found.extend(table.extra.texts(0));
+    for object in &table.objects {
+        let content = matches!(object.expression, NativeExpression::Unknown { .. }).then(|| object.expression.text());
+        let parts: Vec<String> = content.into_iter().chain(object.unknown.iter().map(|part| part.text())).collect();
+        if !parts.is_empty() {
+            found.push(format!("object {} {}", object.name, parts.join(" ")));
+        }
+    }
+    for flow in &table.flow_tables {
+        let unknown: String = flow.unknown.iter().map(|part| format!(" {}", part.text())).collect();
+        found.push(format!(
+            "flowtable {} device {} flags {}{unknown}",
+            flow.name,
+            flow.devices.join(" device "),
+            flow.flags
+        ));
+    }
+    found
+}
+
 /// First what kind of set it is, then its elements, unless they come and go by themselves.
 fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let place = place_of(family, table, &[], false);
     let (key, data) = set_types(set, &place);
     let data = data.map_or(String::new(), |data| format!(" : {data}"));
-    let head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    let mut head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    head.extend(set.unknown.iter().map(|attribute| format!(" {}", attribute.text())));
     let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
     let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
     std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
@@ -162,6 +193,10 @@ fn lines(family: Family, table: &Table, chain: &Chain) -> Vec<String> {
         }
         _ => format!(":{} -", chain.name),
     };
+    /// A chain without a name of its own.
+    const BINDING: u32 = 4;
+    let devices = chain.devices.iter().map(|device| format!("device {device}"));
+    let base = std::iter::once(base).chain(devices).chain(chain.extra.texts(BINDING)).collect::<Vec<_>>().join(" ");
     std::iter::once(base).chain(chain.rules.iter().map(|rule| print_rule(family, table, chain, rule))).collect()
 }
 

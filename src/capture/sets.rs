@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
-use crate::model::{Cause, IpSet, NativeElement, NativeSet, Ruleset, Subject, Unread};
+use crate::model::{Cause, IpSet, NativeElement, NativeSet, Ruleset, Subject, Unread, exact_text};
 use crate::sys::ipset_sockopt::IpsetSocket;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
@@ -39,7 +39,7 @@ pub(super) fn name(netns: &Netns, rulesets: &mut [Ruleset]) {
     }
     // A rule holds a set, so the kernel has ipset: asking loads nothing, and IPv4's socket does not either.
     let Ok(Ok(socket)) = netns.enter(IpsetSocket::open) else { return };
-    let name = |index: u16| Some((index, socket.name(index).ok()??));
+    let name = |index: u16| Some((index, exact_text(&socket.name(index).ok()??).into_owned()));
     let names: BTreeMap<u16, String> = wanted.into_iter().filter_map(name).collect();
     rulesets.iter_mut().for_each(|ruleset| ruleset.name_ipsets(&names));
 }

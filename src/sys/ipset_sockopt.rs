@@ -48,11 +48,11 @@ impl IpsetSocket {
         Ok(socket)
     }
 
-    /// The name of the set with this index; `None` where there is none, or it is not UTF-8.
+    /// The name of the set with this index; `None` where there is none. Any bytes but zero.
     ///
     /// # Errors
     /// `PermissionDenied` without CAP_NET_ADMIN over the namespace; the system's own otherwise.
-    pub fn name(&self, index: u16) -> io::Result<Option<String>> {
+    pub fn name(&self, index: u16) -> io::Result<Option<Vec<u8>>> {
         asked::note(|| Question::SetName { index });
         // `struct ip_set_req_get_set`
         let mut question = [0_u8; 8 + NAME];
@@ -64,8 +64,8 @@ impl IpsetSocket {
         self.get(&mut question)?;
         let name = question.get(8..).unwrap_or_default();
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let name = std::str::from_utf8(name.get(..end).unwrap_or_default()).ok();
-        Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
+        let name = name.get(..end).unwrap_or_default();
+        Ok((!name.is_empty()).then(|| name.to_vec()))
     }
 
     fn get(&self, buffer: &mut [u8]) -> io::Result<()> {

@@ -104,6 +104,10 @@ pub(super) fn strange(attribute: &Attribute<'_>) -> Expression {
 
 /// The expression of this name.
 pub(super) fn typed(name: &str, data: &[u8]) -> Expression {
+    #[cfg(test)]
+    if crate::xt::blind::to(name) {
+        return Expression::Unknown { name: name.to_owned(), data: data.to_vec() };
+    }
     let fields = Fields(data);
     let typed = match name {
         "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(name, &fields),

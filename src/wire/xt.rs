@@ -2,6 +2,7 @@
 //! `include/uapi/linux/netfilter_ipv4/ip_tables.h`, `…_ipv6/ip6_tables.h`; 64-bit layout).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::thread;
@@ -55,6 +56,7 @@ const INVERT_SOURCE: u8 = 8;
 const INVERT_DESTINATION: u8 = 16;
 const INVERT_FRAGMENT: u8 = 32;
 const INVERT_PROTOCOL: u8 = 64;
+const INVERTED: u8 = 0x7f;
 
 /// An entry before its jump is resolved.
 struct Entry<'a> {
@@ -73,7 +75,9 @@ struct Entry<'a> {
 /// [`EntryError`]: no byte is taken on trust.
 pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) -> Result<Table, EntryError> {
     let half = if entries.len() < LARGE { entries.len() } else { entries.len() / 2 };
-    let chains = Outline::of(name, ipv6, info, entries, half)?.decode()?;
+    let outline = Outline::of(name, ipv6, info, entries, half)?;
+    let chains = outline.decode()?;
+    outline.holds(&chains)?;
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
@@ -238,6 +242,26 @@ impl<'a> Outline<'a> {
         Ok(builder.chains)
     }
 
+    /// Each chain has a name of its own, since jumps go by name from here on; every hook has its chain, and that its policy.
+    fn holds(&self, chains: &[Chain]) -> Result<(), EntryError> {
+        let fail = |offset, what| Err(EntryError { offset, what });
+        let based = chains.iter().filter(|chain| chain.hook.is_some());
+        let mut names: HashSet<&str> = based.clone().map(|chain| chain.name.as_str()).collect();
+        let mut begins = self.headers.iter().filter(|header| header.next != self.entries.len());
+        if let Some(second) = begins.find(|header| !names.insert(header.chain.as_ref())) {
+            return fail(second.offset, "begins a second chain of one name");
+        }
+        let places = self.info.hook_entry.iter().zip(&self.info.underflow).zip(0_u32..);
+        for ((entry, underflow), number) in places.filter(|(_, hook)| self.info.valid_hooks & (1 << hook) != 0) {
+            match based.clone().find(|chain| chain.hook == Hook::from_inet(number)).map(|chain| chain.policy) {
+                None => return fail(*entry as usize, "is where a hook begins, and no rule does"),
+                Some(None) => return fail(*underflow as usize, "is where a policy stands, and none does"),
+                Some(Some(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn hook_with(&self, offsets: &[u32; 5], offset: usize) -> Option<Hook> {
         let found = (0..5_u32).find(|hook| {
             self.info.valid_hooks & (1 << hook) != 0
@@ -292,6 +316,10 @@ impl Builder<'_> {
         let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
         let Entry { counters, ip, matches, .. } = entry;
         if policy_of_base {
+            // The kernel takes no other (`check_underflow`, net/ipv4/netfilter/ip_tables.c).
+            if !matches!(action, Action::Drop | Action::Accept) || !matches.is_empty() || ip != IpPart::default() {
+                return Err(fail("is no policy"));
+            }
             chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
             chain.counters = Some(counters);
         } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
@@ -352,6 +380,7 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
     let address = |at| word::<4>(head, at).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 80)?);
     let (flags, inverted) = (*head.get(82)?, *head.get(83)?);
+    let known = flags & !(FRAGMENT | GOTO) == 0 && inverted & !INVERTED == 0;
     let ip = IpPart {
         source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
@@ -361,16 +390,18 @@ fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
         fragments: (flags & FRAGMENT != 0 || inverted & INVERT_FRAGMENT != 0)
             .then_some(Fragments { negated: inverted & INVERT_FRAGMENT != 0 }),
     };
-    Some((ip, flags & GOTO != 0))
+    known.then_some((ip, flags & GOTO != 0))
 }
 
 fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
     /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
     const PROTOCOL: u8 = 1;
+    const TOS: u8 = 2;
     const GOTO: u8 = 4;
     let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
     let protocol = u16::from_ne_bytes(word(head, 128)?);
     let (flags, inverted) = (*head.get(131)?, *head.get(132)?);
+    let known = flags & !(PROTOCOL | TOS | GOTO) == 0 && inverted & !INVERTED == 0;
     let ip = IpPart {
         source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
         destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
@@ -379,7 +410,7 @@ fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
         protocol: if flags & PROTOCOL == 0 { None } else { protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)? },
         fragments: None,
     };
-    Some((ip, flags & GOTO != 0))
+    known.then_some((ip, flags & GOTO != 0))
 }
 
 fn address_match(address: IpAddr, mask: IpAddr, negated: bool) -> Option<AddressMatch> {

@@ -27,3 +27,6 @@ pub use sets::{SetKey, SetNames, Way, named_match, named_target, set_indices};
 pub use targets::{Effect, NatRange, PortRange, Target};
 pub use text::{TextError, Token, parse_rule, quote, tokens, word};
 pub use words::Words;
+
+#[cfg(test)]
+pub(crate) mod blind;

@@ -102,3 +102,62 @@ fn a_table_that_is_cut_is_an_error_or_a_shorter_table() {
     // Whole entries are left only where one ends.
     assert!(cut.iter().filter(|ok| **ok).count() < whole / 112);
 }
+
+#[test]
+fn what_the_kernel_says_of_hooks_fits_the_entries() {
+    let whole = changed(|_| {}).expect("a real table");
+    let base = whole.chains.iter().filter(|chain| chain.hook.is_some()).count();
+    assert!(base >= 4 && whole.chains.iter().filter(|chain| chain.policy.is_some()).count() == base);
+    // A beginning or a policy in the middle of a rule, behind the end, or at that of another hook: else the rules of one hook would
+    // stand at another.
+    for hook in [0, 1, 3, 4] {
+        for value in [1_u32, 8, u32::MAX] {
+            let begins = changed(|table| table.info.hook_entry[hook] = table.info.hook_entry[hook].wrapping_add(value));
+            assert!(begins.as_ref().is_err_and(|error| error.contains("entry at byte")), "{hook} {value}: {begins:?}");
+            let policy = changed(|table| table.info.underflow[hook] = table.info.underflow[hook].wrapping_add(value));
+            assert!(policy.as_ref().is_err_and(|error| error.contains("entry at byte")), "{hook} {value}: {policy:?}");
+        }
+        let other = changed(|table| table.info.hook_entry[hook] = table.info.hook_entry[if hook == 0 { 4 } else { 0 }]);
+        assert!(other.is_err(), "{hook}: {other:?}");
+    }
+    // A policy that asks for an address is none.
+    let asks = changed(|table| {
+        let at = table.info.underflow[0] as usize;
+        table.entries[at..at + 4].copy_from_slice(&[10, 0, 0, 1]);
+        table.entries[at + 8..at + 12].copy_from_slice(&[255; 4]);
+    });
+    assert!(asks.as_ref().is_err_and(|error| error.contains("no policy")), "{asks:?}");
+    for (offset, bit) in [(82, 4_u8), (83, 0x80)] {
+        let flags = changed(|table| {
+            let at = entry(table, 1);
+            table.entries[at + offset] |= bit;
+        });
+        assert!(flags.as_ref().is_err_and(|error| error.contains("in no known way")), "{offset}: {flags:?}");
+    }
+}
+
+#[test]
+fn two_chains_of_one_name_are_an_error() {
+    let error = changed(|table| {
+        let mut at: Vec<usize> = (0..table.entries.len() - 7)
+            .filter(|at| table.entries[*at..].starts_with(b"ERROR\0") && table.entries[at + 30..].starts_with(b"ISTIO"))
+            .collect();
+        let (first, second) = (at.remove(0) + 30, at.remove(0) + 30);
+        let name = table.entries[first..first + 30].to_vec();
+        table.entries[second..second + 30].copy_from_slice(&name);
+    });
+    assert!(error.as_ref().is_err_and(|error| error.contains("second chain")), "{error:?}");
+}
+
+#[test]
+fn a_match_of_no_length_is_an_error() {
+    for size in [0_u16, 1, 31, 33, u16::MAX] {
+        let error = changed(|table| {
+            // The first rule that has a match.
+            let with =
+                (0..40).map(|number| entry(table, number)).find(|at| table.entries[at + 88] > 112).expect("a match");
+            table.entries[with + 112..with + 114].copy_from_slice(&size.to_le_bytes());
+        });
+        assert!(error.as_ref().is_err_and(|error| error.contains("match cut short")), "{size}: {error:?}");
+    }
+}

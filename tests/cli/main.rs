@@ -4,6 +4,7 @@
 mod parsers;
 
 mod corpus;
+mod cut;
 mod damaged;
 mod diff;
 mod docs;

@@ -112,7 +112,7 @@ fn they_come_back_from_a_file_and_are_written_as_they_were() {
     assert!(named.contains(&"a\u{10feff}\u{10fefe}"), "{named:?}");
     named.dedup();
     assert_eq!(named.len(), NAMES.len());
-    let shown = printed(&["-o", "wide"], &file);
+    let shown = printed(&["-o", "wide", "--all"], &file);
     assert!(holds(&shown, b"a\\xff") && !holds(&shown, b"\xff"), "{}", String::from_utf8_lossy(&shown));
     assert_eq!(escape(&snapshot.rulesets()[0].tables[0].chains[2].name), "a\\xff\\xfe");
 }

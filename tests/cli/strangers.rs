@@ -210,3 +210,68 @@ fn what_stands_by_name_and_bytes_is_said_and_ends_with_a_code_of_its_own() {
     let unknown = nslens::analysis::describe::unknown(&again(&snapshot).rulesets()[0].tables[0].chains[0].rules[1]);
     assert_eq!(unknown, ["expression hyper"]);
 }
+
+#[test]
+fn what_stands_beside_the_expressions_of_a_rule_is_not_left_out() {
+    const STRANGE: u16 = 40;
+    let counter = expression("counter", &Builder::default().put(1, &[0; 8]).put(2, &[0; 8]));
+    let list = Builder::default().put_nested(1, &counter);
+    let plain = || message().put_text(2, "c");
+    let read = |message: Builder| nf_tables::rule(&message.finish()).map(|rule| rule.rule.expressions);
+    let more = Builder::default().put_nested(1, &counter).put(STRANGE, &[1, 2]);
+    let inside = expression("counter", &Builder::default().put(1, &[0; 8])).put(STRANGE, &[1, 2]);
+    let inside = Builder::default().put_nested(1, &inside);
+    for strange in [
+        plain().put_nested(4, &list).put(STRANGE, &[1, 2]),
+        plain().put_nested(4, &more),
+        plain().put_nested(4, &inside),
+    ] {
+        let found = read(strange).expect("a rule");
+        let unknown = found.iter().find_map(|part| match part {
+            Expression::Unknown { data, .. } => Some(data),
+            _ => None,
+        });
+        assert!(unknown.is_some_and(|data| data.windows(2).any(|pair| pair == [1, 2])), "{found:?}");
+    }
+    // A rule for everything has an empty list.
+    assert_eq!(read(plain().put_nested(4, &Builder::default())), Ok(Vec::new()));
+    assert!(read(plain()).is_err());
+}
+
+#[test]
+fn a_hook_that_nobody_knows_is_shown_by_its_number() {
+    let hook = Builder::default().put_be32(1, 9).put_be32(2, 5);
+    let chain = message().put_text(3, "c").put_nested(4, &hook).put_text(7, "filter").put_be32(5, 1).finish();
+    let found = snapshot(&message().finish(), &chain, &[]);
+    let (text, missing) = listed(&found);
+    assert!(text.contains("[ attribute 4 0x0000000900000005 ]") && missing == ["ip t chain c"], "{text} {missing:?}");
+    assert_eq!(again(&found).rulesets(), found.rulesets());
+}
+
+#[test]
+fn a_strange_byte_anywhere_is_a_difference() {
+    use nslens::analysis::diff;
+    let of = |table: u8, chain: u8, object: u8| {
+        let strange = |message: Builder, byte: u8| message.put(60, &[byte]).finish();
+        let mut found = snapshot(&strange(message(), table), &strange(plain_chain(), chain), &[]);
+        let object = message().put_text(2, "o").put_be32(3, 77).put_nested(4, &Builder::default().put(1, &[object]));
+        let object = nf_object::object(&object.finish()).expect("an object");
+        let rule = Builder::default().put_nested(1, &expression("notrack", &Builder::default()));
+        let rule = message().put_text(2, "c").put_nested(4, &rule).finish();
+        let table = &mut found.rulesets.as_mut().expect("rules")[0].tables[0];
+        table.objects = vec![object];
+        let (_, rule) = nf_tables::rule_body(&rule).expect("a rule");
+        table.chains[0].rules.push(nslens::model::Rule {
+            counters: None,
+            handle: None,
+            body: Body::Nft(Box::new(rule)),
+            native: None,
+        });
+        found
+    };
+    let same = of(1, 2, 3);
+    assert!(diff::rules(&same, &of(1, 2, 3)).is_empty());
+    for other in [of(9, 2, 3), of(1, 9, 3), of(1, 2, 9)] {
+        assert_eq!(diff::rules(&same, &other).len(), 1);
+    }
+}

@@ -41,6 +41,15 @@ fn state(rulesets: &[Ruleset]) -> Option<(String, usize)> {
     Some((first, marks.len()))
 }
 
+/// Ends the writer.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Reads again and again while a program replaces the set; how often a state was seen, and how often it was said to change.
 fn watched(program: &str, backend: Backend, chains: usize) -> (usize, usize) {
     let lab = Lab::new();
@@ -58,6 +67,8 @@ fn watched(program: &str, backend: Backend, chains: usize) -> (usize, usize) {
                 lab.command(program).arg(path).output().expect("restore");
             }
         });
+        // Also where the reader fails.
+        let _ends = Ends(&done);
         let begun = Instant::now();
         while begun.elapsed() < time() {
             let (rulesets, unread) = read(lab.netns(), Path::new("/proc"), wanted).expect("the namespace");
@@ -75,7 +86,6 @@ fn watched(program: &str, backend: Backend, chains: usize) -> (usize, usize) {
                 more => panic!("{more:?}"),
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     (seen, changing)
 }

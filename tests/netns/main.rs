@@ -16,6 +16,7 @@ mod foreign;
 mod interfaces;
 mod listed;
 mod manual;
+mod names;
 mod native;
 mod order;
 mod owners;
