@@ -82,6 +82,8 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         return Err(ArchiveError::TooLarge);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ArchiveError::NotText)?;
+    // The mark of the order of bytes that some editors put before a text is none of its columns.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_start();
     if start.is_empty() {
         return Err(ArchiveError::Empty);
@@ -111,7 +113,7 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
 
 /// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
 fn is_nft(text: &str) -> bool {
-    const WORDS: [&str; 8] = ["table", "add", "create", "insert", "flush", "define", "include", "destroy"];
+    const WORDS: [&str; 9] = ["table", "add", "create", "insert", "flush", "define", "include", "delete", "destroy"];
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines.next().unwrap_or_default();
     first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))

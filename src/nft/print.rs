@@ -1,5 +1,7 @@
 //! Rules in nft's words, as `nft list ruleset` 1.0.6 prints them.
 
+use std::cell::Cell;
+
 use super::constant;
 use super::kind::{Kind, Order, number};
 use super::reading::read_for_text;
@@ -25,7 +27,17 @@ pub struct Xtables<'a> {
 
 impl Place<'_> {
     pub(super) fn set(&self, name: &str) -> Option<&Set> {
-        self.sets.iter().find(|set| set.name == name)
+        thread_local! {
+            /// Where the last one was found.
+            static LAST: Cell<usize> = const { Cell::new(0) };
+        }
+        // Rules name sets of their own in the order in which these stand: the next is looked for from the last on.
+        let (before, behind) = self.sets.split_at(LAST.get().min(self.sets.len()));
+        let is_it = |set: &Set| set.name == name;
+        let found =
+            behind.iter().position(is_it).map(|at| at + before.len()).or_else(|| before.iter().position(is_it))?;
+        LAST.set(found);
+        self.sets.get(found)
     }
 
     /// A set behind a term of these kinds: by its name, or with its elements.
