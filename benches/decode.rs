@@ -8,6 +8,8 @@ mod netns;
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::io::Write as _;
+use std::process::Stdio;
 
 use criterion::{Criterion, Throughput};
 use netns::Lab;
@@ -43,9 +45,16 @@ fn rules() -> String {
     text + "COMMIT\n"
 }
 
+/// By the program's standard input: they are more than the kernel takes in an argument.
+fn load(lab: &Lab, program: &str) {
+    let mut restore = lab.command(program).stdin(Stdio::piped()).spawn().expect("it can be run");
+    restore.stdin.take().expect("its input").write_all(rules().as_bytes()).expect("it reads");
+    assert!(restore.wait().expect("it ends").success(), "{program} does not load the rules");
+}
+
 fn legacy() -> RawTable {
     let lab = Lab::new();
-    lab.sh(&format!("iptables-legacy-restore <<'END'\n{}END", rules()));
+    load(&lab, "iptables-legacy-restore");
     let table = lab.netns().enter(|| XtSocket::open(false).and_then(|socket| socket.table("nat")));
     table.expect("the namespace").expect("the table")
 }
@@ -53,7 +62,7 @@ fn legacy() -> RawTable {
 fn nft() -> (ChainMessage, Vec<Vec<u8>>) {
     const IPV4: u8 = 2;
     let lab = Lab::new();
-    lab.sh(&format!("iptables-nft-restore <<'END'\n{}END", rules()));
+    load(&lab, "iptables-nft-restore");
     let mut socket = lab.netns().enter(|| NetlinkSocket::open(NETFILTER)).expect("the namespace").expect("a socket");
     let (mut chains, mut rules) = (Vec::new(), Vec::new());
     let dump = socket.request(GET_CHAIN, DUMP, &head(0), |message| chains.extend(nf_tables::chain(message.payload)));

@@ -47,6 +47,7 @@ fn main() {
     legacy();
     nft();
     chains();
+    sets();
 }
 
 fn command(program: &str, arguments: &str) -> Command {
@@ -98,7 +99,9 @@ fn peak_of(line: &str) -> f64 {
 
 /// Loads a rule set; false where the program is not there.
 fn load(place: &Place, program: &str, text: &str) -> bool {
-    let restore = place.command(program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let mut words = program.split_whitespace();
+    let mut restore = place.command(words.next().unwrap_or_default());
+    let restore = restore.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     let loaded = restore.and_then(|mut restore| {
         restore.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()))?;
         restore.wait()
@@ -247,4 +250,36 @@ fn chains() {
         || command(&NSLENS, &format!("rules pid/{pid} --all")),
         || command(&NSLENS, &format!("rules pid/{pid} -o save")),
     );
+}
+
+/// A set of 100,000 elements that a rule names, and that nobody asked to see, against the same without an element.
+fn sets() {
+    const MANY: usize = 100_000;
+    let addresses = |count: usize| (0..count).map(|at| format!("10.{}.{}.{}", at >> 16, at >> 8 & 255, at & 255));
+    let native = |place: &Place, count: usize| {
+        let elements: Vec<String> = addresses(count).collect();
+        let list = if count == 0 { String::new() } else { format!("elements = {{ {} }}; ", elements.join(", ")) };
+        let chain = "chain output { type filter hook output priority 0; ip daddr @big counter accept; }";
+        load(place, "nft -f -", &format!("table ip mine {{ set big {{ type ipv4_addr; {list}}}; {chain}; }}\n"))
+    };
+    let ipset = |place: &Place, count: usize| {
+        let adds: String = addresses(count).map(|address| format!("add big {address}\n")).collect();
+        let rule = "*filter\n-A OUTPUT -m set --match-set big dst -j ACCEPT\nCOMMIT\n";
+        load(place, "ipset restore", &format!("create big hash:ip maxelem {MANY}\n{adds}"))
+            && load(place, "iptables-legacy-restore", rule)
+    };
+    let kinds: [(&str, &dyn Fn(&Place, usize) -> bool); 2] = [("nft set", &native), ("ipset", &ipset)];
+    for (kind, made) in kinds {
+        let (full, empty) = (Place::new(), Place::new());
+        if !made(&full, MANY) || !made(&empty, 0) {
+            continue;
+        }
+        for form in ["-o save", "--all"] {
+            pair(
+                &format!("{kind} of 100,000 elements ({form}), against an empty one"),
+                || command(&NSLENS, &format!("rules pid/{} {form}", full.pid())),
+                || command(&NSLENS, &format!("rules pid/{} {form}", empty.pid())),
+            );
+        }
+    }
 }

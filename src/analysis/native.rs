@@ -126,8 +126,8 @@ impl Translator<'_> {
                 self.only(*family)?;
                 let range = self.range(to, *flags)?;
                 self.act(Action::Target(match *word {
-                    "redirect" => Redirect(range).into(),
-                    "masquerade" => Masquerade(range).into(),
+                    "redirect" => Redirect(range.without_address()?).into(),
+                    "masquerade" => Masquerade(range.without_address()?).into(),
                     "dnat" => Dnat(range).into(),
                     _ => Snat(range).into(),
                 }))?;

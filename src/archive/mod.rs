@@ -2,13 +2,14 @@
 
 mod v1;
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread};
+use crate::model::{Cause, Family, Ruleset, Snapshot, Subject, Unread, exact_text};
 use crate::syntax::{NftRead, SaveError, SaveRead, TextFault, left_out, parse_nft, parse_nft_json, read_save};
 use crate::wire::nf_table::in_its_language;
 
@@ -81,9 +82,17 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     if bytes.len() as u64 > MOST {
         return Err(ArchiveError::TooLarge);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| ArchiveError::NotText)?;
     // The mark of the order of bytes that some editors put before a text is none of its columns.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    // JSON is UTF-8. The text of a save program has names as the kernel holds them.
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) if text.trim_start().starts_with('{') => Cow::Borrowed(text),
+        Err(_) if !bytes.trim_ascii_start().first().is_some_and(|byte| byte.is_ascii() && *byte != b'{') => {
+            return Err(ArchiveError::NotText);
+        }
+        _ => exact_text(bytes),
+    };
+    let text = &*text;
     let start = text.trim_start();
     if start.is_empty() {
         return Err(ArchiveError::Empty);

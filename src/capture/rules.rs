@@ -1,6 +1,8 @@
 //! Reads the rules of a namespace in every backend and family, and says what it could not read.
 
+use std::collections::HashSet;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -232,7 +234,10 @@ fn read_nft(netns: &Netns, mut socket: NetlinkSocket, wanted: Wanted) -> Result<
             other => other?,
         };
         let found = match read_nft_once(netns, &mut socket, wanted) {
-            Err(NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT))) => continue,
+            Err(
+                NftReadError::Moving
+                | NftReadError::Netlink(NetlinkError::Interrupted | NetlinkError::Kernel(libc::ENOENT)),
+            ) => continue,
             other => other?,
         };
         if generation(&mut socket)? == before {
@@ -267,10 +272,12 @@ fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> R
     let mut foreign = Vec::new();
     let mut rulesets: Vec<Ruleset> = empty_nft(wanted).collect();
     let tables = collect(socket, nf_tables::GET_TABLE, netlink::DUMP, &nf_tables::head(0), nf_tables::table)?;
+    each_once(tables.iter().map(|table| (table.family, &table.name)))?;
     if tables.is_empty() {
         return Ok((rulesets, foreign));
     }
     let chains = collect(socket, nf_tables::GET_CHAIN, netlink::DUMP, &nf_tables::head(0), nf_tables::chain)?;
+    each_once(chains.iter().map(|chain| (chain.family, &chain.table, &chain.name)))?;
     for table in &tables {
         let Some(family) = Family::from_number(table.family) else {
             let TableMessage { family, name, .. } = table;
@@ -299,6 +306,18 @@ fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> R
     }
     rulesets.sort_by_key(|ruleset| ruleset.family);
     Ok((rulesets, foreign))
+}
+
+/// No name stands twice in a list.
+///
+/// The kernel counts a generation up just before it begins (`nf_tables_commit`, net/netfilter/nf_tables_api.c): a dump in between
+/// has that number from its first message on, and lists what goes and what comes in its place.
+///
+/// # Errors
+/// [`NftReadError::Moving`].
+fn each_once<K: Eq + Hash>(mut names: impl Iterator<Item = K>) -> Result<(), NftReadError> {
+    let mut met = HashSet::new();
+    if names.all(|name| met.insert(name)) { Ok(()) } else { Err(NftReadError::Moving) }
 }
 
 /// From so many chains on a second socket pays: to open one takes as long as to read about twenty.
@@ -365,6 +384,7 @@ fn read_table(
 ) -> Result<Table, NftReadError> {
     let (mut decoded, request) = (nf_table::of_chains(table, chains), nf_tables::of_table(table.family, &table.name));
     decoded.sets = collect(socket, nf_tables::GET_SET, netlink::DUMP, &request, nf_tables::set)?;
+    each_once(decoded.sets.iter().map(|set| &set.name))?;
     for set in &mut decoded.sets {
         let request = nf_tables::elements_of(table.family, &table.name, &set.name);
         if !reader.whole(set) {

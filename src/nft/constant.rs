@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::kind::{Kind, Order, number};
+use crate::packet::exact_text;
 
 type Names = &'static [(u128, &'static str)];
 
@@ -287,9 +288,13 @@ pub(super) fn flags(kind: Kind, value: u128) -> Option<Vec<String>> {
         return Some(set.map(|bit| bit.to_string()).collect());
     }
     let names = names(kind);
-    let known = names.iter().fold(0, |bits, (bit, _)| bits | bit);
-    let named = names.iter().filter(|(bit, _)| value & bit != 0).map(|(_, name)| (*name).to_owned());
-    (value & !known == 0 && value != 0).then(|| named.collect())
+    let named = |bit: u128| {
+        let name = names.iter().find(|(known, _)| *known == bit).map(|(_, name)| (*name).to_owned());
+        // A bit that has no name stands among the others as a number.
+        name.unwrap_or_else(|| format!("0x{bit:x}"))
+    };
+    let set = (0..u128::BITS).map(|place| 1 << place).filter(|bit| value & bit != 0);
+    (value != 0).then(|| set.map(named).collect())
 }
 
 /// A value in nft's words; `None` where nft would need what is not known here.
@@ -340,7 +345,7 @@ pub(super) fn text(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, Stri
 /// A device's name in quotation marks.
 fn device(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    let name = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+    let name = exact_text(bytes.get(..end).unwrap_or_default());
     // A star at the end is no wildcard when it stands in the name itself.
     match name.strip_suffix('*') {
         Some(start) => format!("\"{start}\\*\""),
@@ -387,7 +392,7 @@ pub(super) fn range(kind: Kind, from: &[u8], to: &[u8], order: Order, devices: &
         let (beginning, free) = to.split_at_checked(start)?;
         let all = from.starts_with(beginning) && free.iter().all(|byte| *byte == 0xff);
         let plain = from.iter().skip(start).all(|byte| *byte == 0);
-        return (all && plain).then(|| format!("\"{}*\"", String::from_utf8_lossy(beginning)));
+        return (all && plain).then(|| format!("\"{}*\"", exact_text(beginning)));
     }
     let bits = u32::try_from(from.len()).ok()? * 8;
     let (low, high) = (number(from, order)?, number(to, order)?);
@@ -407,6 +412,7 @@ pub(super) fn numeric(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, S
         Kind::Time => format!("{}s", value / 1000),
         Kind::EtherType => format!("0x{value:04x}"),
         Kind::Dscp | Kind::Ecn => format!("0x{value:02x}"),
+        Kind::TcpFlag | Kind::CtState | Kind::CtStatus | Kind::CtEvent => format!("0x{value:x}"),
         Kind::ArpOperation
         | Kind::Protocol
         | Kind::IcmpCode

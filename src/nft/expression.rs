@@ -381,6 +381,9 @@ pub enum Expression {
         group: Option<u16>,
         /// Text for people (hostile).
         prefix: String,
+        /// The text was given, and is empty.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        blank: bool,
         /// Bytes copied.
         length: Option<u32>,
         /// Packets gathered before they are sent.

@@ -51,7 +51,7 @@ impl Reader<'_> {
     fn named(&mut self, bits: Bits) -> Term {
         let term = self.field(bits).map_or_else(|| bits.term(), Term::Field);
         if let Term::Field(field) = term {
-            self.used(field);
+            self.used(field, false);
         }
         term
     }
@@ -109,7 +109,7 @@ impl Reader<'_> {
 
     fn used_part(&mut self, part: &Term) {
         match part {
-            Term::Part { field, .. } | Term::Field(field) => self.used(field),
+            Term::Part { field, .. } | Term::Field(field) => self.used(field, false),
             Term::OptionPart(option, ..) => self.used_option(*option),
             _ => {}
         }
@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 
     fn compare_field(&mut self, field: &'static Field, sign: &'static str, right: Right) -> Option<()> {
-        self.used(field);
+        self.used(field, true);
         self.compared(Term::Field(field), sign, right)
     }
 
@@ -230,7 +230,7 @@ impl Reader<'_> {
     pub(super) fn set_field(&mut self, bytes: Term, register: u32) -> Option<Statement> {
         let to = self.take(register)?;
         if let Some((field, value)) = self.written_part(&bytes, &to) {
-            self.used(field);
+            self.used(field, false);
             return Some(Statement::Set { what: Term::Field(field), to: Term::Value(value) });
         }
         let what = self.resolved(bytes);

@@ -105,9 +105,11 @@ fn is_key(field: &Field) -> bool {
 
 impl Reader<'_> {
     /// A field is named: nobody need be told any more that its header is there.
-    pub(super) fn used(&mut self, field: &Field) {
+    ///
+    /// What says which header comes next leaves the one before it in the text where it is compared with a value.
+    pub(super) fn used(&mut self, field: &Field, compared: bool) {
         let Some(which) = self.asks(field.base) else { return };
-        if self.needless(field, which) {
+        if self.needless(field, compared, which) {
             self.drop_asked(which);
         }
     }
@@ -142,7 +144,7 @@ impl Reader<'_> {
     }
 
     /// Whether the statement says nothing that the field does not say.
-    fn needless(&self, field: &Field, which: u32) -> bool {
+    fn needless(&self, field: &Field, compared: bool, which: u32) -> bool {
         let statement = self.headers.asked.get(which as usize).copied().flatten();
         let Some(Some(Statement::Match { left, right, .. })) = statement.and_then(|index| self.statements.get(index))
         else {
@@ -155,7 +157,7 @@ impl Reader<'_> {
                 return false;
             }
             if asked.base == field.base {
-                if is_key(field) {
+                if compared && is_key(field) {
                     return false;
                 }
                 if field.base == LINK {
@@ -182,7 +184,9 @@ impl Reader<'_> {
         {
             self.drop_asked(which);
         }
-        Statement::Reject { kind, code, ipv6: self.headers.is_ipv6(), both }
+        // Tables of one family answer in theirs, whatever the rule asks for.
+        let ipv6 = if both { self.headers.is_ipv6() } else { Some(self.place.family == Family::Ip6) };
+        Statement::Reject { kind, code, ipv6, both }
     }
 
     /// The statement is implied by another: nft does not write it.

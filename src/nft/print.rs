@@ -7,6 +7,7 @@ use super::kind::{Kind, Order, number};
 use super::reading::read_for_text;
 use super::statement::{Ends, Right, Statement};
 use super::{Expression, Family, HeaderOption, Place, Rule, Set, Slot, Term};
+use crate::packet::exact_text;
 
 /// An xtables part in a rule, which nft asks iptables' own code to print.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,15 @@ impl Place<'_> {
             behind.iter().position(is_it).map(|at| at + before.len()).or_else(|| before.iter().position(is_it))?;
         LAST.set(found);
         self.sets.get(found)
+    }
+
+    /// A map behind its key, where bytes that are no field are plain numbers.
+    pub(super) fn map_text(&self, name: &str, key: &Term) -> Option<String> {
+        let mut slots = key.slots(self);
+        if let ([slot], Term::Raw(..)) = (slots.as_mut_slice(), key) {
+            slot.kind = Kind::Integer;
+        }
+        self.set_text(name, &slots)
     }
 
     /// A set behind a term of these kinds: by its name, or with its elements.
@@ -82,11 +92,11 @@ fn statement(
     Some(match statement {
         Statement::Match { left, sign, right } => compared(left, sign, right, place)?,
         Statement::VerdictMap { key, set } => {
-            format!("{} vmap {}", key.text(place)?, place.set_text(set, &key.slots(place))?)
+            format!("{} vmap {}", key.text(place)?, place.map_text(set, key)?)
         }
         Statement::ObjectMap(kind, key, set) => {
             let word = object_word(*kind)?;
-            format!("{word} {} map {}", key.text(place)?, place.set_text(set, &key.slots(place))?)
+            format!("{word} {} map {}", key.text(place)?, place.map_text(set, key)?)
         }
         Statement::Verdict(super::Verdict::Other(_)) => return None,
         Statement::Verdict(verdict) => verdict.text(),
@@ -96,7 +106,7 @@ fn statement(
         }
         Statement::Nat { word, family, to, flags } => {
             let prefix = flags & PREFIX != 0;
-            let to = match nat_ends(to, *family, prefix, place)? {
+            let to = match ends(to, *family, false, place)? {
                 to if to.is_empty() => to,
                 to => format!("{}{} to {to}", family_word(*family)?, if prefix { " prefix" } else { "" }),
             };
@@ -207,7 +217,13 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
         Right::Value(value) => match left {
             Term::Concat(_) => super::set_text::concatenation(&left.slots(place), value, None, place)?,
             // An exact comparison of several flags at once.
-            _ if kind.is_flags() => flags_text(kind, number(value, order)?, sign)?,
+            _ if kind.is_flags() => {
+                let masked = match left {
+                    Term::Turned(of) => matches!(**of, Term::Binary { .. }),
+                    left => matches!(left, Term::Binary { .. }),
+                };
+                flags_text(kind, number(value, order)?, sign, masked)?
+            }
             _ => one(value)?,
         },
         Right::Prefix(value, bits) => format!("{}/{bits}", one(value)?),
@@ -215,7 +231,7 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
             let end = |bytes: &[u8]| constant::numeric(kind, bytes, order, place.devices);
             format!("{}-{}", end(from)?, end(to)?)
         }
-        Right::Begins(start) => format!("\"{}*\"", String::from_utf8_lossy(start)),
+        Right::Begins(start) => format!("\"{}*\"", exact_text(start)),
         Right::Set(name) => place.set_text(name, &left.slots(place))?,
         Right::AnyOf(mask) => bits(mask)?,
         Right::NoneOf(mask) => format!("! {}", bits(mask)?),
@@ -225,10 +241,16 @@ fn compared(left: &Term, sign: &str, right: &Right, place: &Place<'_>) -> Option
     Some(format!("{} {sign}{right}", left.text(place)?))
 }
 
-/// A comparison with flags: several at once, those of headers as a number; less and more always as one.
-fn flags_text(kind: Kind, value: u128, sign: &str) -> Option<String> {
+/// A comparison with flags: several at once, those of headers as a number; less and more as one where no mask stands before.
+fn flags_text(kind: Kind, value: u128, sign: &str, masked: bool) -> Option<String> {
     let names = constant::flags(kind, value);
     Some(match names {
+        // Turned into the order that can be compared, they have lost their names.
+        Some(_) if masked && kind != Kind::TcpFlag && !matches!(sign, "" | "==" | "!=") => {
+            let bits = (0..u128::BITS).map(|place| 1 << place).filter(|bit| value & bit != 0);
+            bits.map(|bit: u128| format!("0x{bit:x}")).collect::<Vec<_>>().join(" | ")
+        }
+        Some(names) if masked => names.join(" | "),
         Some(names) if kind == Kind::TcpFlag && names.len() == 1 => names.concat(),
         Some(names) if kind != Kind::TcpFlag && matches!(sign, "" | "==" | "!=") => names.join(" | "),
         _ if kind == Kind::CtLabel => return None,
@@ -241,7 +263,12 @@ fn ends(ends: &Ends, family: Option<u32>, always: bool, place: &Place<'_>) -> Op
     let ipv6 = family == Some(10) || place.family == Family::Ip6;
     let kind = if ipv6 { Kind::Ipv6 } else { Kind::Ipv4 };
     let mut out = String::new();
-    if let Some((from, to)) = &ends.address {
+    if let Some((Term::Value(from), Some(Term::Value(to)))) = &ends.address
+        && let Some(prefix) = constant::range(kind, from, to, Order::Big, &[]).filter(|text| text.contains('/'))
+    {
+        // nft puts no brackets around it, even where a port follows.
+        out.push_str(&prefix);
+    } else if let Some((from, to)) = &ends.address {
         let brackets = ipv6 && (always || ends.port.is_some());
         let one = |term: &Term| -> Option<String> {
             let text = term.text_as(kind, Order::Big, place)?;
@@ -263,15 +290,6 @@ fn ends(ends: &Ends, family: Option<u32>, always: bool, place: &Place<'_>) -> Op
 
 /// `NF_NAT_RANGE_NETMAP`: only the beginning of an address is changed.
 const PREFIX: u32 = 64;
-
-fn nat_ends(to: &Ends, family: Option<u32>, prefix: bool, place: &Place<'_>) -> Option<String> {
-    match &to.address {
-        Some((Term::Value(from), Some(Term::Value(to)))) if prefix => {
-            constant::range(if from.len() == 4 { Kind::Ipv4 } else { Kind::Ipv6 }, from, to, Order::Big, &[])
-        }
-        _ => ends(to, family, false, place),
-    }
-}
 
 /// `NF_NAT_RANGE_*`
 fn nat_flags(flags: u32) -> Option<String> {
@@ -323,7 +341,9 @@ pub(super) fn plain(expression: &Expression) -> Option<String> {
             format!("queue{flags} to {number}{last}")
         }
         Expression::Synproxy { mss, scale, flags } => {
-            let parts = synproxy_parts(*mss, *scale, *flags)?;
+            // In a rule nft writes both numbers as soon as one of them is offered.
+            let both = if flags & 3 == 0 { *flags } else { flags | 3 };
+            let parts = synproxy_parts(*mss, *scale, both)?;
             [vec!["synproxy".to_owned()], parts].concat().join(" ")
         }
         Expression::Flow { table } => format!("flow add @{table}"),
@@ -435,9 +455,9 @@ fn log(expression: &Expression) -> Option<String> {
     /// The one that is meant when none is given.
     const USUAL: u32 = 4;
     const ALL: u32 = 0x2f;
-    let Expression::Log { group, prefix, length, threshold, level, flags } = expression else { return None };
+    let Expression::Log { group, prefix, blank, length, threshold, level, flags } = expression else { return None };
     let mut out = "log".to_owned();
-    if !prefix.is_empty() {
+    if *blank || !prefix.is_empty() {
         out.push_str(&format!(" prefix \"{prefix}\""));
     }
     let mut number = |word: &str, value: Option<u32>| {

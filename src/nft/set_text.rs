@@ -60,6 +60,8 @@ pub(super) fn elements_of(set: &Set, asked: Option<&[Slot]>, place: &Place<'_>) 
     } else {
         let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
         if !set.is_interval() {
+            // Of equal ones the last comes first.
+            elements.reverse();
             elements.sort_by_key(|element| rank(&element.key, &slots));
         }
         for element in elements {
@@ -79,10 +81,12 @@ fn rank(key: &[u8], slots: &[Slot]) -> Vec<u8> {
         [slot] => slot.order,
         _ => Order::Host,
     };
-    // What nft writes as several flags comes first.
-    if matches!(slots, [slot] if slot.kind.is_flags() && number(key, slot.order).is_some_and(|bits| bits.count_ones() > 1))
+    // Several flags stand where the lowest of them stands.
+    if let [slot] = slots
+        && slot.kind.is_flags()
+        && let Some(bits) = number(key, slot.order)
     {
-        return Vec::new();
+        return (bits & bits.wrapping_neg()).to_be_bytes().to_vec();
     }
     let mut bytes = key.to_vec();
     if order == Order::Host && cfg!(target_endian = "little") {

@@ -314,7 +314,7 @@ impl Term {
             Self::Field(field) | Self::Part { field, .. } => format!("{} {}", field.header, field.name),
             Self::OptionPart(_, field, _) => field.text(),
             Self::Raw(base, offset, bits) => {
-                let base = ["ll", "nh", "th"].get(*base as usize)?;
+                let base = ["ll", "nh", "th", "ih"].get(*base as usize)?;
                 format!("@{base},{offset},{bits}")
             }
             Self::Binary { of, sign, with } => {
@@ -330,7 +330,9 @@ impl Term {
                         }
                     }
                 };
-                format!("{} {sign} {with}", of.text(place)?)
+                let inner = of.text(place)?;
+                let inner = if of.binds_less(sign) { format!("({inner})") } else { inner };
+                format!("{inner} {sign} {with}")
             }
             Self::Turned(of) => of.text(place)?,
             Self::Option(option) => option.text()?,
@@ -345,8 +347,19 @@ impl Term {
             }
             Self::Concat(parts) => parts.iter().map(|part| part.text(place)).collect::<Option<Vec<_>>>()?.join(" . "),
             Self::Value(_) => return None,
-            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.set_text(set, &key.slots(place))?),
+            Self::Map(key, set) => format!("{} map {}", key.text(place)?, place.map_text(set, key)?),
         })
+    }
+
+    /// Whether its own sign would take less than what stands before a sign behind it, so that nft puts it into brackets.
+    fn binds_less(&self, behind: &str) -> bool {
+        const SIGNS: [&[&str]; 4] = [&["<<", ">>"], &["&"], &["^"], &["|"]];
+        let rank = |sign: &str| SIGNS.iter().position(|signs| signs.contains(&sign));
+        match self {
+            Self::Binary { sign, .. } => rank(sign) > rank(behind),
+            Self::Turned(of) => of.binds_less(behind),
+            _ => false,
+        }
     }
 
     /// In nft's words, a constant by the kind of that which it is written to or compared with.

@@ -1,5 +1,7 @@
 //! What nft notes for itself beside rules, chains, sets and elements: type, length, value, each of the first two a byte (libnftnl's `udata.h`).
 
+use crate::packet::exact_text;
+
 /// The value of a type; `None` where there is none, or where the bytes do not divide.
 #[must_use]
 pub(super) fn note(mut rest: &[u8], wanted: u8) -> Option<&[u8]> {
@@ -17,7 +19,7 @@ pub(super) fn note(mut rest: &[u8], wanted: u8) -> Option<&[u8]> {
 #[must_use]
 pub fn comment_of(user_data: &[u8], kind: u8) -> Option<String> {
     let value = note(user_data, kind)?;
-    Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned())
+    Some(exact_text(value.strip_suffix(&[0]).unwrap_or(value)).into_owned())
 }
 
 /// A number of four bytes.

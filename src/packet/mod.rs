@@ -5,11 +5,13 @@
 mod condition;
 mod field;
 pub(crate) mod hexadecimal;
+mod name;
 
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use field::Field;
 pub(crate) use hexadecimal::{hex, unhex};
+pub use name::{exact_bytes, exact_text, stray_byte};
 
 use std::net::IpAddr;
 

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::model::stray_byte;
+
 /// Writes every character that is invisible or steers the terminal as its number: `\x1b`, `\u{202e}`.
 ///
 /// These are the control characters of ASCII (line breaks too) and of Latin 1, the characters that reorder or hide text, and those
-/// of no width. Text without any is returned as it is. Bytes that were not UTF-8 show as U+FFFD, which is left alone.
+/// of no width. Text without any is returned as it is. Bytes that are not UTF-8 show as `\xff` too.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
@@ -18,7 +20,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
             escaped.push(character);
             continue;
         }
-        let number = u32::from(character);
+        let number = stray_byte(character).map_or(u32::from(character), u32::from);
         // Writing to a string cannot fail.
         let _ = match number {
             0..=0xff => write!(escaped, "\\x{number:02x}"),
@@ -31,6 +33,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// Whether a character is seen by its effect only.
 pub(crate) fn steers(character: char) -> bool {
     character.is_control()
+        || stray_byte(character).is_some()
         || matches!(character,
             '\u{ad}'                        // soft hyphen
             | '\u{34f}'                     // combining grapheme joiner

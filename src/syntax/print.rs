@@ -6,7 +6,9 @@ use std::io;
 
 use super::builtin;
 use super::nft_rule::{place_of, print_native};
-use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Syntax, Table};
+use crate::model::{
+    Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Syntax, Table, exact_bytes, exact_text,
+};
 use crate::xt::word;
 
 /// Prints all tables of a rule set, as `iptables-legacy-save`, `ip6tables-nft-save` and their like do.
@@ -17,7 +19,7 @@ pub fn print_save(ruleset: &Ruleset, version: &str) -> String {
     let mut out = Vec::new();
     // Writing to memory cannot fail.
     write_save(ruleset, version, &mut out).ok();
-    String::from_utf8(out).unwrap_or_default()
+    exact_text(&out).into_owned()
 }
 
 /// The same, written piece by piece: a rule set of a large node is many megabytes of text.
@@ -60,7 +62,7 @@ impl Pieces<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(self.text.as_bytes())?;
+        self.out.write_all(&exact_bytes(&self.text))?;
         self.text.clear();
         Ok(())
     }

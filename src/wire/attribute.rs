@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::{exact_bytes, exact_text};
+
 /// One attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
@@ -91,7 +93,7 @@ impl<'a> Attribute<'a> {
         self.value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
     }
 
-    /// Text up to its terminating zero, bytes that are not UTF-8 replaced.
+    /// Text up to its terminating zero, as [`exact_text`] has it.
     #[must_use]
     pub fn text(&self) -> String {
         self.word().into_owned()
@@ -101,7 +103,7 @@ impl<'a> Attribute<'a> {
     #[must_use]
     pub fn word(&self) -> Cow<'a, str> {
         let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
-        String::from_utf8_lossy(self.value.get(..end).unwrap_or_default())
+        exact_text(self.value.get(..end).unwrap_or_default())
     }
 }
 
@@ -138,7 +140,7 @@ impl Builder {
     /// Appends text with its terminating zero.
     #[must_use]
     pub fn put_text(self, kind: u16, value: &str) -> Self {
-        let mut bytes = value.as_bytes().to_vec();
+        let mut bytes = exact_bytes(value).into_owned();
         bytes.push(0);
         self.put(kind, &bytes)
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::model::exact_text;
 use crate::nft::{Comparison, Expression, Rule, Verdict};
 use crate::xt::matches::{Comparison as HopsComparison, Hl, Hops, Icmp, Mark, Pkttype, Ports, Tcp, Ttl, Udp};
 use crate::xt::targets::{Nflog, Trace};
@@ -50,6 +51,8 @@ struct Reader {
     action: Action,
     /// The register into which a one was loaded, to be used next.
     one: Option<u32>,
+    /// Where the match is that native expressions of a TCP or UDP header fill; one from the kernel's bytes stays by itself.
+    header: Option<usize>,
     /// A range of ports that has begun, and may end in the next comparison: protocol, offset, first port.
     begun: Option<(u8, u32, u16)>,
 }
@@ -64,6 +67,7 @@ pub(super) fn to_xt(rule: &Rule, ipv6: bool) -> Option<(xt::Rule, Option<(u64, u
         matches: Vec::new(),
         action: Action::None,
         one: None,
+        header: None,
         begun: None,
     };
     let mut counters = None;
@@ -163,7 +167,7 @@ impl Reader {
             Expression::Target { name, revision, data } => {
                 Action::Target(Target::decode(name, *revision, data, self.ipv6))
             }
-            Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None } => {
+            Expression::Log { group: Some(group), prefix, length, threshold, level: None, flags: None, .. } => {
                 Action::Target(Target::from(Nflog {
                     group: *group,
                     prefix: prefix.clone(),
@@ -234,7 +238,10 @@ impl Reader {
         if (offset, length) == (13, 1) && protocol == 6 {
             let (Test::Equal { negated, value: [value] }, [mask]) = (test, mask?) else { return None };
             let known = (mask | value) & !0x3f == 0;
-            return once(&mut self.tcp().flags, (*negated, *mask, *value)).filter(|()| known);
+            if self.tcp()?.flags.is_some() {
+                self.header = None;
+            }
+            return once(&mut self.tcp()?.flags, (*negated, *mask, *value)).filter(|()| known);
         }
         if mask.is_some() {
             return None;
@@ -251,11 +258,14 @@ impl Reader {
                     let port = u16::from_be_bytes(bytes);
                     Ports { negated: *negated, from: port, to: port }
                 };
+                if self.place_of_ports(protocol, 0)?.is_some() || self.place_of_ports(protocol, 2)?.is_some() {
+                    self.header = None;
+                }
                 self.ports(protocol, 0, one([*a, *b]))?;
                 self.ports(protocol, 2, one([*c, *d]))?;
                 match protocol {
-                    6 => self.tcp().pair = *negated,
-                    _ => self.udp().pair = *negated,
+                    6 => self.tcp()?.pair = *negated,
+                    _ => self.udp()?.pair = *negated,
                 }
                 return Some(());
             }
@@ -313,11 +323,11 @@ impl Reader {
     fn place_of_ports(&mut self, protocol: u8, offset: u32) -> Option<&mut Option<Ports>> {
         let (source, destination) = match protocol {
             6 => {
-                let tcp = self.tcp();
+                let tcp = self.tcp()?;
                 (&mut tcp.source, &mut tcp.destination)
             }
             17 => {
-                let udp = self.udp();
+                let udp = self.udp()?;
                 (&mut udp.source, &mut udp.destination)
             }
             _ => return None,
@@ -333,29 +343,36 @@ impl Reader {
         let place = self.place_of_ports(protocol, offset)?;
         // Every port: iptables writes the test, and its save program leaves it out again.
         let every = ports == Ports { negated: false, from: 0, to: u16::MAX };
-        if every { Some(()) } else { once(place, ports) }
+        if every {
+            return Some(());
+        }
+        // iptables-nft-save overwrites the first test by the second; both are asked, as two matches of one kind are.
+        if place.is_some() {
+            self.header = None;
+        }
+        once(self.place_of_ports(protocol, offset)?, ports)
     }
 
-    /// The rule's TCP match: several expressions make one.
-    fn tcp(&mut self) -> &mut Tcp {
-        let at = self.matches.iter().position(|part| matches!(part, Match::Tcp(_))).unwrap_or_else(|| {
-            self.matches.push(Match::Tcp(Tcp::default()));
+    /// The match that native expressions fill: several make one.
+    fn header(&mut self, new: impl FnOnce() -> Match) -> Option<&mut Match> {
+        let at = *self.header.get_or_insert_with(|| {
+            self.matches.push(new());
             self.matches.len() - 1
         });
-        match self.matches.get_mut(at) {
-            Some(Match::Tcp(tcp)) => tcp,
-            _ => unreachable!("the position was just found or made"),
+        self.matches.get_mut(at)
+    }
+
+    fn tcp(&mut self) -> Option<&mut Tcp> {
+        match self.header(|| Match::Tcp(Tcp::default()))? {
+            Match::Tcp(tcp) => Some(tcp),
+            _ => None,
         }
     }
 
-    fn udp(&mut self) -> &mut Udp {
-        let at = self.matches.iter().position(|part| matches!(part, Match::Udp(_))).unwrap_or_else(|| {
-            self.matches.push(Match::Udp(Udp::default()));
-            self.matches.len() - 1
-        });
-        match self.matches.get_mut(at) {
-            Some(Match::Udp(udp)) => udp,
-            _ => unreachable!("the position was just found or made"),
+    fn udp(&mut self) -> Option<&mut Udp> {
+        match self.header(|| Match::Udp(Udp::default()))? {
+            Match::Udp(udp) => Some(udp),
+            _ => None,
         }
     }
 }
@@ -396,13 +413,19 @@ fn loopback(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
     one.then(|| Box::new(DeviceMatch { negated, name: "lo".to_owned(), prefix: false }))
 }
 
+/// What iptables-nft compares with for `! -i +`: no device can have this name.
+const NO_DEVICE: &[u8] = b"INVAL/D\0";
+
 /// A device name: whole when its closing zero is compared too, else a beginning.
 fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
     let end = value.iter().position(|byte| *byte == 0);
     let (name, behind) = value.split_at_checked(end.unwrap_or(value.len()))?;
     let prefix = end.is_none();
+    if value == NO_DEVICE && !negated {
+        return Some(Box::new(DeviceMatch { negated: true, name: String::new(), prefix: true }));
+    }
     let possible = behind.iter().all(|byte| *byte == 0) && !(prefix && name.is_empty());
-    possible.then(|| Box::new(DeviceMatch { negated, name: String::from_utf8_lossy(name).into_owned(), prefix }))
+    possible.then(|| Box::new(DeviceMatch { negated, name: exact_text(name).into_owned(), prefix }))
 }
 
 /// An address of `length` loaded bytes: fewer than a whole one are a prefix.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::attribute::{Attribute, Attributes, CutAttribute, attributes};
+use super::attribute::{Attribute, Attributes, Builder, CutAttribute, attributes};
 use crate::model::Counters;
 use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 
@@ -71,9 +71,10 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
     let mut found = Vec::with_capacity(attribute.nested().count());
     for part in attribute.nested() {
         let part = part?;
-        if part.kind == ELEMENT {
-            found.push(expression(part.nested())?);
-        }
+        found.push(match part.kind {
+            ELEMENT => expression(part.nested())?,
+            _ => strange(&part),
+        });
     }
     Ok(found)
 }
@@ -81,15 +82,24 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
 /// One expression: name and data. What does not have the expected shape stays as bytes.
 pub(super) fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
     let (mut name, mut data): (Cow<'_, str>, &[u8]) = (Cow::Borrowed(""), &[]);
+    let mut more = None;
     for part in parts {
         let part = part?;
         match part.kind {
             1 => name = part.word(),
             2 => data = part.value,
-            _ => {}
+            _ => more = Some(part),
         }
     }
-    Ok(typed(&name, data))
+    let Some(more) = more else { return Ok(typed(&name, data)) };
+    // Whatever it says, it is more than its name and data do.
+    let data = Builder::default().put(2, data).put(more.kind, more.value).finish();
+    Ok(Expression::Unknown { name: name.into_owned(), data })
+}
+
+/// An attribute in the place of an expression, or beside all of them, that is not known.
+pub(super) fn strange(attribute: &Attribute<'_>) -> Expression {
+    Expression::Unknown { name: format!("attribute {}", attribute.kind), data: attribute.value.to_vec() }
 }
 
 /// The expression of this name.
@@ -362,9 +372,11 @@ fn xt_part(fields: &Fields<'_>) -> Option<(String, u8, Vec<u8>)> {
 }
 
 fn log(fields: &Fields<'_>) -> Option<Expression> {
+    let prefix = fields.get(2).map(|prefix| prefix.text());
     Some(Expression::Log {
         group: fields.get(1).and_then(|group| group.be16()),
-        prefix: fields.get(2).map(|prefix| prefix.text()).unwrap_or_default(),
+        blank: prefix.as_ref().is_some_and(String::is_empty),
+        prefix: prefix.unwrap_or_default(),
         length: fields.be32(3),
         threshold: fields.get(4).and_then(|threshold| threshold.be16()),
         level: fields.be32(5),

@@ -3,7 +3,7 @@
 use super::compat::to_xt;
 use super::nf_tables::{ChainMessage, NftablesError, RuleMessage, TableMessage, hook_of, rule_body};
 use crate::model::{Body, Chain, Counters, Family, Hook, Rule, Syntax, Table};
-use crate::nft;
+use crate::nft::{self, Extra, UnknownAttribute};
 
 /// The table of this name from its chains and their rules; sets and objects come from messages of their own.
 #[must_use]
@@ -137,10 +137,22 @@ impl<'a> ChainReader<'a> {
             handle: message.handle,
             devices: message.devices.clone(),
             comment: nft::comment_of(&message.user_data, 0),
-            extra: message.extra.clone(),
+            extra: extra_of(message, hook),
             rules,
         }
     }
+}
+
+/// What is not known of a chain: the hook too, where its number is not.
+fn extra_of(message: &ChainMessage, hook: Option<Hook>) -> Extra {
+    /// `NFTA_CHAIN_HOOK`
+    const HOOK: u16 = 4;
+    let mut extra = message.extra.clone();
+    if let (Some((number, priority)), None) = (message.hook, hook) {
+        let place = [number.to_be_bytes(), priority.to_be_bytes()].concat();
+        extra.unknown.push(UnknownAttribute(HOOK, place));
+    }
+    extra
 }
 
 /// A rule in nf_tables' own language.

@@ -1,7 +1,7 @@
 //! nf_tables messages (`include/uapi/linux/netfilter/nf_tables.h`): requests, and tables, chains and rules from their answers.
 
 use super::attribute::{Attribute, Attributes, Builder, CutAttribute, attributes};
-use super::nf_expression::{counters, data_value, expression, list, verdict};
+use super::nf_expression::{counters, data_value, expression, list, strange, verdict};
 use crate::model::{Counters, Family, Hook, Policy};
 use crate::nft::{Data, Element, Extra, KeyEnd, Rule, Set, UnknownAttribute};
 
@@ -182,6 +182,9 @@ pub fn chain(message: &[u8]) -> Result<ChainMessage, NftablesError> {
             _ => chain.extra.unknown.push(unknown(&attribute)),
         }
     }
+    if chain.name.is_empty() {
+        return Err(NftablesError::Lacks("chain", "name"));
+    }
     Ok(chain)
 }
 
@@ -210,17 +213,23 @@ pub fn rule(message: &[u8]) -> Result<RuleMessage, NftablesError> {
 /// [`NftablesError`].
 pub fn rule_body(message: &[u8]) -> Result<(u64, Rule), NftablesError> {
     let (_, rest) = body("rule", message)?;
-    let (mut handle, mut rule) = (0, Rule::default());
+    let (mut handle, mut user_data, mut expressions, mut more) = (0, Vec::new(), None, Vec::new());
     for attribute in rest {
         let attribute = attribute?;
         match attribute.kind {
             3 => handle = attribute.be64().unwrap_or_default(),
-            4 => rule.expressions = list(&attribute)?,
-            7 => rule.user_data = attribute.value.to_vec(),
-            _ => {}
+            4 => expressions = Some(list(&attribute)?),
+            7 => user_data = attribute.value.to_vec(),
+            // Table and chain, what iptables asks for, the rule before, padding, numbers within a transaction.
+            1 | 2 | 5 | 6 | 8..=11 => {}
+            _ => more.push(strange(&attribute)),
         }
     }
-    Ok((handle, rule))
+    // A rule without any has an empty list: one without a list was cut, and is no rule for everything.
+    let mut expressions = expressions.ok_or(NftablesError::Lacks("rule", "expressions"))?;
+    // In front: what it changes may be all that follows.
+    expressions.splice(0..0, more);
+    Ok((handle, Rule { expressions, user_data }))
 }
 
 /// The hook of a family by its number (`NF_INET_*`, `NF_NETDEV_*`, `NF_ARP_*`).
@@ -330,6 +339,9 @@ pub fn set(message: &[u8]) -> Result<Set, NftablesError> {
             1 | 7 | 10 | 14 | 19 => {}
             _ => set.unknown.push(unknown(&attribute)),
         }
+    }
+    if set.name.is_empty() {
+        return Err(NftablesError::Lacks("set", "name"));
     }
     Ok(set)
 }

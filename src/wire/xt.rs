@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::thread;
 
-use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table};
+use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
 /// What the kernel says of a table beside its entries (`struct ipt_getinfo`).
@@ -43,6 +45,9 @@ const V6: Layout = Layout { ip: 136, counters: 152, head: 168 };
 const PART_HEAD: usize = 32;
 const DEVICE: usize = 16;
 
+/// Bytes of a table from which on it is decoded in two halves: some milliseconds of work, where a thread takes a twentieth of one.
+const LARGE: usize = 1 << 20;
+
 /// `IPT_INV_*`
 const INVERT_IN: u8 = 1;
 const INVERT_OUT: u8 = 2;
@@ -67,25 +72,9 @@ struct Entry<'a> {
 /// # Errors
 /// [`EntryError`]: no byte is taken on trust.
 pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) -> Result<Table, EntryError> {
-    let layout = if ipv6 { V6 } else { V4 };
-    // First the names of all chains: jumps point at the first rule of a chain, by offset.
-    let mut headers = Vec::new();
-    let mut offset = 0;
-    while offset < entries.len() {
-        let bounds = bounds(&layout, entries, offset)?;
-        if let Some(chain) = chain_header(bounds.target) {
-            headers.push(Header { offset, next: bounds.next, chain });
-        }
-        offset = bounds.next;
-    }
-    let mut builder = Builder { name, ipv6, info, headers, named: 0, end: entries.len(), chains: Vec::new() };
-    offset = 0;
-    while offset < entries.len() {
-        let bounds = bounds(&layout, entries, offset)?;
-        builder.entry(&layout, &bounds, offset)?;
-        offset = bounds.next;
-    }
-    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = builder.chains.into_iter().partition(|c| c.hook.is_some());
+    let half = if entries.len() < LARGE { entries.len() } else { entries.len() / 2 };
+    let chains = Outline::of(name, ipv6, info, entries, half)?.decode()?;
+    let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
     user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
@@ -123,7 +112,7 @@ fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
     let mut found = Vec::with_capacity(count);
     while !rest.is_empty() {
         let Part { name, revision, data } = part(rest)?;
-        found.push(Match::decode(&String::from_utf8_lossy(name), revision, data, ipv6));
+        found.push(Match::decode(&exact_text(name), revision, data, ipv6));
         rest = rest.get(PART_HEAD + data.len()..)?;
     }
     Some(found)
@@ -155,7 +144,7 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 /// A user chain begins with an ERROR target that holds its name.
 fn chain_header(target: &[u8]) -> Option<Cow<'_, str>> {
     let part = part(target)?;
-    (part.name == b"ERROR").then(|| String::from_utf8_lossy(up_to_zero(part.data)))
+    (part.name == b"ERROR").then(|| exact_text(up_to_zero(part.data)))
 }
 
 /// An entry that names a chain, or the one that ends the table.
@@ -165,40 +154,140 @@ struct Header<'a> {
     chain: Cow<'a, str>,
 }
 
-struct Builder<'a> {
+/// What begins a chain.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    /// One of the headers, by its place among them.
+    Header(usize),
+    /// A hook's first entry.
+    Hook(Hook),
+}
+
+/// Where the second half of the entries begins, and in which chain.
+#[derive(Debug, Clone, Copy)]
+struct Middle {
+    offset: usize,
+    open: Option<Start>,
+}
+
+/// What must be known of the whole table before one of its entries can be decoded.
+struct Outline<'a> {
     name: &'a str,
     ipv6: bool,
+    layout: Layout,
     info: &'a TableInfo,
+    entries: &'a [u8],
     /// In the order of their offsets.
     headers: Vec<Header<'a>>,
-    /// How many of them were met.
+    /// Where a table is divided that is large enough for two threads.
+    middle: Option<Middle>,
+}
+
+impl<'a> Outline<'a> {
+    /// First the names of all chains: jumps point at the first rule of a chain, by offset. The first entry from byte `half` on
+    /// begins the second half.
+    fn of(name: &'a str, ipv6: bool, info: &'a TableInfo, entries: &'a [u8], half: usize) -> Result<Self, EntryError> {
+        let layout = if ipv6 { V6 } else { V4 };
+        let mut outline = Self { name, ipv6, layout, info, entries, headers: Vec::new(), middle: None };
+        let (mut offset, mut open) = (0, None);
+        while offset < entries.len() {
+            if outline.middle.is_none() && offset >= half {
+                outline.middle = Some(Middle { offset, open });
+            }
+            let bounds = bounds(&outline.layout, entries, offset)?;
+            if let Some(chain) = chain_header(bounds.target) {
+                open = Some(Start::Header(outline.headers.len()));
+                outline.headers.push(Header { offset, next: bounds.next, chain });
+            } else if let Some(hook) = outline.hook_with(&info.hook_entry, offset) {
+                open = Some(Start::Hook(hook));
+            }
+            offset = bounds.next;
+        }
+        Ok(outline)
+    }
+
+    fn decode(&self) -> Result<Vec<Chain>, EntryError> {
+        let end = self.entries.len();
+        let Some(Middle { offset, open }) = self.middle else { return self.chains(0..end, None) };
+        // Most of the time goes into memory that is met for the first time, which two threads do side by side.
+        let (first, second) = thread::scope(|scope| {
+            let second = scope.spawn(|| self.chains(offset..end, open));
+            let first = self.chains(0..offset, None);
+            (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok(joined(first?, second?, open.is_some()))
+    }
+
+    /// The chains of these entries; the first of them goes on with the one that is open.
+    fn chains(&self, part: Range<usize>, open: Option<Start>) -> Result<Vec<Chain>, EntryError> {
+        let named = self.headers.partition_point(|header| header.offset < part.start);
+        let mut builder = Builder { outline: self, named, chains: Vec::new() };
+        match open {
+            Some(Start::Header(at)) => {
+                builder.chains.extend(self.headers.get(at).map(|it| Chain::user(it.chain.as_ref())))
+            }
+            Some(Start::Hook(hook)) => builder.chains.push(Chain::base(self.name, hook)),
+            None => {}
+        }
+        let mut offset = part.start;
+        while offset < part.end {
+            let bounds = bounds(&self.layout, self.entries, offset)?;
+            builder.entry(&bounds, offset)?;
+            offset = bounds.next;
+        }
+        Ok(builder.chains)
+    }
+
+    fn hook_with(&self, offsets: &[u32; 5], offset: usize) -> Option<Hook> {
+        let found = (0..5_u32).find(|hook| {
+            self.info.valid_hooks & (1 << hook) != 0
+                && offsets.get(*hook as usize).is_some_and(|at| *at as usize == offset)
+        });
+        Hook::from_inet(found?)
+    }
+}
+
+/// The chains of both halves, where the second may go on with the last chain of the first.
+fn joined(mut first: Vec<Chain>, second: Vec<Chain>, goes_on: bool) -> Vec<Chain> {
+    let mut second = second.into_iter();
+    if goes_on && let (Some(open), Some(rest)) = (first.last_mut(), second.next()) {
+        open.rules.extend(rest.rules);
+        open.policy = rest.policy.or(open.policy);
+        open.counters = rest.counters.or(open.counters);
+    }
+    first.extend(second);
+    first
+}
+
+struct Builder<'a> {
+    outline: &'a Outline<'a>,
+    /// How many of the headers were met.
     named: usize,
-    /// Where the entries end.
-    end: usize,
     chains: Vec<Chain>,
 }
 
 impl Builder<'_> {
-    fn entry(&mut self, layout: &Layout, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
+    fn entry(&mut self, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
         let fail = |what| EntryError { offset, what };
-        if let Some(header) = self.headers.get(self.named).filter(|header| header.offset == offset) {
+        let outline = self.outline;
+        if let Some(header) = outline.headers.get(self.named).filter(|header| header.offset == offset) {
             self.named += 1;
             // The entry behind everything is an ERROR target too; it begins no chain.
-            if header.next != self.end {
+            if header.next != outline.entries.len() {
                 self.chains.push(Chain::user(header.chain.as_ref()));
             }
             return Ok(());
         }
-        if let Some(hook) = self.hook_with(&self.info.hook_entry, offset) {
-            self.chains.push(Chain::base(self.name, hook));
+        if let Some(hook) = outline.hook_with(&outline.info.hook_entry, offset) {
+            self.chains.push(Chain::base(outline.name, hook));
         }
-        let entry = decode_entry(layout, bounds, offset, self.ipv6)?;
+        let entry = decode_entry(&outline.layout, bounds, offset, outline.ipv6)?;
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
-        let policy_of_base = chain.hook.is_some() && self.hook_with(&self.info.underflow, offset) == chain.hook;
+        let policy_of_base = chain.hook.is_some() && outline.hook_with(&outline.info.underflow, offset) == chain.hook;
         // A user chain ends with a RETURN that no one wrote: the entry before the next chain's name or the end. The kernel does not
         // see to it, so anything else there is a rule.
         let implicit =
-            chain.hook.is_none() && self.headers.get(self.named).is_some_and(|header| header.offset == entry.next);
+            chain.hook.is_none() && outline.headers.get(self.named).is_some_and(|header| header.offset == entry.next);
         let action = self.action(&entry)?;
         let Some(chain) = self.chains.last_mut() else { return Err(fail("belongs to no chain")) };
         let Entry { counters, ip, matches, .. } = entry;
@@ -212,19 +301,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn hook_with(&self, offsets: &[u32; 5], offset: usize) -> Option<Hook> {
-        let found = (0..5_u32).find(|hook| {
-            self.info.valid_hooks & (1 << hook) != 0
-                && offsets.get(*hook as usize).is_some_and(|at| *at as usize == offset)
-        });
-        Hook::from_inet(found?)
-    }
-
     fn action(&self, entry: &Entry<'_>) -> Result<Action, EntryError> {
         let fail = |what| EntryError { offset: entry.offset, what };
         let Part { name, revision, data } = part(entry.target).ok_or_else(|| fail("has a target cut short"))?;
         if !name.is_empty() {
-            return Ok(Action::Target(Target::decode(&String::from_utf8_lossy(name), revision, data, self.ipv6)));
+            return Ok(Action::Target(Target::decode(&exact_text(name), revision, data, self.outline.ipv6)));
         }
         let verdict = word::<4>(data, 0).map(i32::from_ne_bytes).ok_or_else(|| fail("has no verdict"))?;
         Ok(match verdict {
@@ -237,8 +318,12 @@ impl Builder<'_> {
                 if offset == entry.next {
                     return Ok(Action::None);
                 }
-                let at = self.headers.binary_search_by_key(&offset, |header| header.next);
-                let header = at.ok().and_then(|at| self.headers.get(at)).filter(|header| header.next != self.end);
+                let outline = self.outline;
+                let at = outline.headers.binary_search_by_key(&offset, |header| header.next);
+                let header = at
+                    .ok()
+                    .and_then(|at| outline.headers.get(at))
+                    .filter(|header| header.next != outline.entries.len());
                 let header = header.ok_or_else(|| fail("jumps into nothing"))?;
                 let chain = header.chain.as_ref().to_owned();
                 if entry.goto { Action::Goto(chain) } else { Action::Jump(chain) }
@@ -322,10 +407,63 @@ fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> O
         return None;
     }
     // `eth+` is stored with its plus, which the mask leaves out.
-    let found = DeviceMatch {
-        negated,
-        name: String::from_utf8_lossy(up_to_zero(compared)).into_owned(),
-        prefix: end.is_none(),
-    };
+    let found = DeviceMatch { negated, name: exact_text(up_to_zero(compared)).into_owned(), prefix: end.is_none() };
     Some((covered != 0 || negated).then(|| Box::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IPv4 entry without matches.
+    fn entry(target: &str, packets: u64, data: &[u8]) -> Vec<u8> {
+        let size = PART_HEAD + data.len();
+        let mut bytes = vec![0; V4.head];
+        bytes[V4.ip + 4..V4.ip + 6].copy_from_slice(&(V4.head as u16).to_ne_bytes());
+        bytes[V4.ip + 6..V4.ip + 8].copy_from_slice(&((V4.head + size) as u16).to_ne_bytes());
+        bytes[V4.counters..V4.counters + 8].copy_from_slice(&packets.to_ne_bytes());
+        bytes.extend((size as u16).to_ne_bytes());
+        let mut name = [0; 29];
+        name[..target.len()].copy_from_slice(target.as_bytes());
+        bytes.extend(name);
+        bytes.push(0);
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn a_table_in_two_halves_is_the_same_wherever_it_is_divided() {
+        let accept = |packets| entry("", packets, &[(-2_i32).to_ne_bytes(), [0; 4]].concat());
+        let ends = || entry("", 0, &[(-5_i32).to_ne_bytes(), [0; 4]].concat());
+        let header = |name: &[u8]| entry("ERROR", 0, &[name, &[0; 32]].concat()[..32]);
+        // INPUT and OUTPUT, two rules and a policy each; chains with two rules, with none, and the end.
+        let all = [
+            accept(1),
+            accept(2),
+            accept(3),
+            accept(4),
+            accept(5),
+            accept(6),
+            header(b"A"),
+            accept(7),
+            accept(8),
+            ends(),
+            header(b"B"),
+            ends(),
+            header(b"ERROR"),
+        ];
+        let starts: Vec<usize> = all.iter().scan(0, |at, one| Some(std::mem::replace(at, *at + one.len()))).collect();
+        let (mut hook_entry, mut underflow) = ([0; 5], [0; 5]);
+        (hook_entry[1], underflow[1]) = (starts[0] as u32, starts[2] as u32);
+        (hook_entry[3], underflow[3]) = (starts[3] as u32, starts[5] as u32);
+        let info = TableInfo { valid_hooks: 1 << 1 | 1 << 3, hook_entry, underflow };
+        let entries = all.concat();
+        let decode = |half| Outline::of("filter", false, &info, &entries, half).and_then(|outline| outline.decode());
+        let whole = decode(entries.len()).expect("a table");
+        let counts: Vec<(&str, usize)> = whole.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
+        assert_eq!(counts, [("INPUT", 2), ("OUTPUT", 2), ("A", 2), ("B", 0)]);
+        for half in starts {
+            assert_eq!(decode(half).expect("a table"), whole, "divided at byte {half}");
+        }
+    }
 }

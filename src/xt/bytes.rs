@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::packet::exact_text;
+
 /// The payload of a match or target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a>(pub(crate) &'a [u8]);
@@ -46,16 +48,9 @@ impl Layout<'_> {
 
     /// A zero-terminated name in a field of `length` bytes.
     pub(crate) fn text(&self, offset: usize, length: usize) -> Option<String> {
-        let field = self.0.get(offset..offset + length)?;
-        let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
-        Some(String::from_utf8_lossy(field.get(..end)?).into_owned())
-    }
-
-    /// The same, if it is text at all.
-    pub(crate) fn name(&self, offset: usize, length: usize) -> Option<String> {
         let field = self.0.get(offset..offset.checked_add(length)?)?;
         let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
-        String::from_utf8(field.get(..end)?.to_vec()).ok()
+        Some(exact_text(field.get(..end)?).into_owned())
     }
 }
 

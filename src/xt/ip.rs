@@ -124,6 +124,16 @@ pub fn protocol_name(number: u8) -> String {
     known_protocol(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
+/// The match that iptables loads by itself for an option behind `-p`.
+pub(super) fn protocol_match(number: u8) -> String {
+    // Those with shorter names than their protocols.
+    match number {
+        58 => "icmp6".to_owned(),
+        135 => "mh".to_owned(),
+        other => protocol_name(other),
+    }
+}
+
 fn known_protocol(number: u8) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }

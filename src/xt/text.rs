@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::address::parse_address;
 use super::extension::{Given, OPTIONAL, Unknown};
-use super::ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
+use super::ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_match, protocol_number};
 use super::{Action, Match, Rule, Target};
 
 /// A line is not a rule.
@@ -198,8 +198,10 @@ impl Parser<'_> {
                     self.target = Some(Pending { name, ..Pending::default() });
                 }
                 "-c" | "--set-counters" => {
-                    self.value(option)?;
-                    self.value(option)?;
+                    let (_, packets) = self.value(option)?;
+                    if !packets.contains(',') {
+                        self.value(option)?;
+                    }
                 }
                 "[unknown" if !token.quoted => self.bracket()?,
                 _ => self.option(token, negated)?,
@@ -301,7 +303,7 @@ impl Parser<'_> {
             return take(&mut self.tokens, pending, option, negated);
         }
         let protocol =
-            self.ip.protocol.filter(|protocol| !protocol.negated).map(|protocol| protocol_name(protocol.number));
+            self.ip.protocol.filter(|protocol| !protocol.negated).map(|protocol| protocol_match(protocol.number));
         if let Some(name) = protocol
             && let Some(option) = known(Match::options(&name))
         {

@@ -69,15 +69,17 @@ fn every_rule_file_is_understood_or_refused_by_its_line() {
         cases += 1;
         let path = path.to_string_lossy();
         let run = nslens(&words(&path, &["-o", "json"]));
-        let by_line = run.err.contains(": line ");
-        refused += usize::from(run.code == 2);
-        if !(run.code == 0 || run.code == 2 && by_line && run.out.is_empty()) {
+        let refused_by_line = run.code == 2 && run.err.contains(": line ") && run.out.is_empty();
+        // Rules that are none are kept as text, and the others are read.
+        let read_in_part = run.code == 5 && run.out.contains("\"source\": \"line ");
+        refused += usize::from(run.code != 0);
+        if !(run.code == 0 || refused_by_line || read_in_part) {
             wrong.push(format!("{path}: exit {} {}", run.code, run.err.trim_end()));
         }
     }
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
     // A reader that refuses everything would pass the above.
-    assert!(refused * 10 < cases, "{refused} of {cases} are refused");
+    assert!(refused * 10 < cases, "{refused} of {cases} are refused, in whole or in part");
     say(&format!("{cases} rule files, {refused} of them refused"));
 }
 

@@ -172,8 +172,8 @@ fn text_that_grows_when_it_is_understood() {
         let start = Instant::now();
         let (code, said) = limited(&file, 3 << 29);
         let shown = &body[..20];
-        assert!(matches!(code, Some(0 | 2)), "{shown:?} × {times}: {code:?} {said}");
-        assert!(start.elapsed() < 2 * SOON, "{shown:?} × {times} took {:?}", start.elapsed());
+        assert!(matches!(code, Some(0 | 2 | 5)), "{shown:?} × {times}: {code:?} {said}");
+        assert!(start.elapsed() < 4 * SOON, "{shown:?} × {times} took {:?}", start.elapsed());
     }
 }
 
@@ -195,7 +195,10 @@ fn bytes_that_are_no_text() {
     refused(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0", &[]);
     refused(&[0xff; 4096], &["neither a snapshot nor text", "hint: "]);
     refused(&[0; 4096], &[]);
-    refused(b"*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m comment --comment \"caf\xe9\" -j ACCEPT\nCOMMIT\n", &["text"]);
+    refused(b"{\"schema\": \"\xe9\"}", &["neither a snapshot nor text"]);
+    // Comments and names may be any bytes.
+    let saved = b"*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m comment --comment \"caf\xe9\" -j ACCEPT\nCOMMIT\n";
+    assert_eq!(with_input(&["rules", "-"], saved).code, 0);
     let program = std::fs::read(env!("CARGO_BIN_EXE_nslens")).expect("the program");
     refused(&program, &[]);
 }

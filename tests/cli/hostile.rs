@@ -8,8 +8,8 @@ use proptest::test_runner::RngSeed;
 
 use crate::kernel::{legacy, messages};
 use crate::parsers::{
-    MATCHES, Message, TARGETS, assembled, file, legacy_table, match_payload, message, network, nf_tables, save_text,
-    survives, target_payload, words,
+    MATCHES, Message, TARGETS, assembled, file, ipsets, legacy_table, match_payload, message, network, nf_tables,
+    nft_text, save_text, survives, target_payload, words,
 };
 use crate::program::{fixture, text_of};
 
@@ -199,6 +199,16 @@ proptest! {
         "--comment", "--syn", "--random", "-c", "[unknown", "match", "rev", "1:", "00]",
     ][..]), 0..14)) {
         save_text(&format!("*nat\n:X - [0:0]\n-A X {}\nCOMMIT\n", words.join(" ")));
+    }
+
+    #[test]
+    fn changed_text_of_nft(text in mutated_text(text_of("nft/sets.nft"))) {
+        nft_text(&text);
+    }
+
+    #[test]
+    fn random_messages_of_ipset(bytes in vec(any::<u8>(), 0..300)) {
+        ipsets(&bytes);
     }
 
     #[test]

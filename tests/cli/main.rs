@@ -15,6 +15,7 @@ mod house;
 mod kernel;
 mod large;
 mod misread;
+mod names;
 mod program;
 mod rules;
 mod sentence;

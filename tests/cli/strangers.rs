@@ -119,6 +119,7 @@ fn flag_bits_that_nobody_knows_are_not_left_out() {
     let log = |flags| Expression::Log {
         group: None,
         prefix: String::new(),
+        blank: false,
         length: None,
         threshold: None,
         level: None,

@@ -29,8 +29,13 @@ struct Rules {
     lines: Vec<Line>,
 }
 
+/// Another folder of tables to try, of which the program may refuse what it likes.
+fn elsewhere() -> Option<PathBuf> {
+    std::env::var_os("NSLENS_TABLES").map(PathBuf::from)
+}
+
 fn tables() -> Vec<Rules> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xt");
+    let folder = elsewhere().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xt"));
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("the tables").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
@@ -75,18 +80,25 @@ fn load(lab: &Lab, program: &str, lines: &[&Line]) -> Vec<bool> {
 
 /// What nslens makes of the rules that were loaded as they were typed, in the order of [`bodies`]; nothing where the shell changes them
 /// or iptables does.
-fn as_typed(lines: &[&Line], taken: &[bool], family: Family) -> Vec<(String, String, Option<Body>)> {
+fn as_typed(lines: &[&Line], taken: &[bool], family: Family) -> Vec<(String, String, Option<Result<Body, String>>)> {
     let taken = lines.iter().zip(taken).filter(|(_, taken)| **taken).map(|(line, _)| line);
     let mut found: Vec<_> = taken
-        .map(|line| {
+        .flat_map(|line| {
             let chain = line.rule.split(' ').next().unwrap_or_default().to_owned();
-            let plain = !line.families.starts_with('~') && !line.rule.contains(['$', '\'']);
-            let body = plain.then(|| {
-                let text = format!("*{}\n:X - [0:0]\n:Y - [0:0]\n:Z - [0:0]\n-A {}\nCOMMIT\n", line.table, line.rule);
-                let said = parse_save(&text, family).unwrap_or_else(|error| panic!("{}: {error}", line.rule));
-                bodies(&said).into_iter().next().expect("a rule").2
-            });
-            (line.table.clone(), chain, body)
+            if line.families.starts_with('~') || line.rule.contains(['$', '\'']) {
+                return vec![(line.table.clone(), chain, None)];
+            }
+            let text = format!(
+                "*{}\n:W - [0:0]\n:G - [0:0]\n:X - [0:0]\n:Y - [0:0]\n:Z - [0:0]\n-A {}\nCOMMIT\n",
+                line.table, line.rule
+            );
+            match parse_save(&text, family) {
+                // A list of addresses makes several rules.
+                Ok(said) => {
+                    bodies(&said).into_iter().map(|(table, chain, body)| (table, chain, Some(Ok(body)))).collect()
+                }
+                Err(error) => vec![(line.table.clone(), chain, Some(Err(format!("{}: {error}", line.rule))))],
+            }
         })
         .collect();
     found.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
@@ -201,11 +213,16 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
     let ours = String::from_utf8_lossy(&output.stdout);
     let mut differ = |kind: &str, one: &str, other: &str| {
         let (one, other) = (without_comments(one), without_comments(other));
+        if one.len() != other.len() {
+            let lost = |from: &[&str], to: &[&str]| {
+                from.iter().filter(|line| !to.contains(line)).copied().collect::<Vec<_>>().join("\n  ")
+            };
+            let (ours, theirs) = (lost(&one, &other), lost(&other, &one));
+            differences.push(format!("{what}, {kind}, lines\n  only ours: {ours}\n  only theirs: {theirs}"));
+            return;
+        }
         let pairs = one.iter().zip(&other).filter(|(one, other)| one != other);
         differences.extend(pairs.map(|(one, other)| format!("{what}, {kind}\n  ours:   {one}\n  theirs: {other}")));
-        if one.len() != other.len() {
-            differences.push(format!("{what}, {kind}: {} lines of ours, {} of theirs", one.len(), other.len()));
-        }
     };
     differ("from the kernel", &ours, &theirs);
     // What the save program leaves out cannot be told from its text, and so may be filled in again.
@@ -216,7 +233,8 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
         .map(|(index, line)| *kept.get(index).filter(|kept| cut_lines.contains(**kept)).unwrap_or(&line))
         .collect();
     differ("from its text", &again.join("\n"), &kept.join("\n"));
-    if backend == Backend::Nft {
+    // nft itself dies of some rules' translation.
+    if backend == Backend::Nft && lab.command("nft").args(["list", "ruleset"]).output().expect("nft").status.success() {
         let (ours, theirs) = (nslens(&lab, &["rules", "-o", "nft"]).stdout, lab.sh("nft list ruleset"));
         let ours = String::from_utf8_lossy(&ours);
         let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
@@ -237,7 +255,7 @@ fn compare(rules: &Rules, backend: Backend, ipv6: bool, differences: &mut Vec<St
     let (held, said) = (bodies(&held), bodies(&said));
     if held.len() == typed.len() {
         for (held, typed) in held.iter().zip(&typed) {
-            if typed.2.as_ref().is_some_and(|body| *body != held.2) {
+            if typed.2.as_ref().is_some_and(|body| body.as_ref() != Ok(&held.2)) {
                 differences.push(format!("{what}, as typed\n  kernel: {held:?}\n  typed:  {typed:?}"));
             }
         }
@@ -280,7 +298,7 @@ fn every_extension_prints_as_the_save_program_prints_it() {
         for (line, taken) in rules.lines.iter().zip(&taken) {
             let families = line.families.trim_start_matches('~').chars();
             let lost: String = families.filter(|family| !taken.contains(*family)).collect();
-            if !lost.is_empty() && !line.families.starts_with('-') {
+            if !lost.is_empty() && !line.families.starts_with('-') && elsewhere().is_none() {
                 differences.push(format!("{}: no program took this for IPv{lost}: {}", rules.name, line.rule));
             }
         }
@@ -288,4 +306,36 @@ fn every_extension_prints_as_the_save_program_prints_it() {
     println!("{lines} rules, {loads} loads compared, {texts} as text alone");
     assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
     assert!(loads > 0, "no table was tried");
+}
+
+#[test]
+fn a_second_test_of_a_port_is_not_lost() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // iptables-nft-save prints the last one alone, though the kernel asks both.
+    let rules = [
+        "-p tcp -m tcp --sport 1 -m tcp --dport 80 -m tcp ! --dport 81:90 -j ACCEPT",
+        "-p udp -m udp ! --sport 7 ! --dport 9 -m udp --dport 10",
+        "-p tcp -m tcp --dport 5 --tcp-flags SYN,ACK SYN -m tcp --tcp-flags FIN FIN -j DROP",
+        "-p tcp -m tcp --tcp-option 254 -m tcp ! --dport 0",
+        "! -i + -p tcp -j ACCEPT",
+    ];
+    for rule in rules {
+        lab.sh(&format!("iptables-nft -A INPUT {rule}"));
+    }
+    let saved = nslens(&lab, &["rules", "-4", "--backend", "nft", "-o", "save"]);
+    let saved = String::from_utf8_lossy(&saved.stdout).into_owned();
+    let found: Vec<&str> = saved.lines().filter_map(|line| line.strip_prefix("-A INPUT ")).collect();
+    assert_eq!(
+        found,
+        [
+            "-p tcp -m tcp --sport 1 --dport 80 -m tcp ! --dport 81:90 -j ACCEPT",
+            "-p udp -m udp ! --sport 7 ! --dport 9 -m udp --dport 10",
+            "-p tcp -m tcp --dport 5 --tcp-flags SYN,ACK SYN -m tcp --tcp-flags FIN FIN -j DROP",
+            "-p tcp -m tcp --tcp-option 254 -m tcp ! --dport 0",
+            "! -i + -p tcp -j ACCEPT",
+        ]
+    );
 }

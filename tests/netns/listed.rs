@@ -6,7 +6,7 @@ use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 23] = [
+const MISTRANSLATED: [&str; 31] = [
     "ct mark set ct mark xor ",
     "ct mark set mark and ",
     "meta mark set ct mark and ",
@@ -30,6 +30,14 @@ const MISTRANSLATED: [&str; 23] = [
     " meta hour ",
     "meta time ",
     "meta day ",
+    "ct direction original ct status ",
+    "ct original protocol ",
+    "ct state invalid ct status ",
+    "iifgroup != ",
+    "add @connlimit",
+    "udp sport . udp dport {",
+    "udplite sport . udplite dport {",
+    "dccp sport . dccp dport {",
 ];
 
 /// Matches of which iptables' translation may leave nothing at all.
@@ -59,6 +67,10 @@ pub(crate) fn agrees(ours: &str, theirs: &str) -> bool {
     let ends = |text: &str| -> Vec<usize> { text.match_indices(' ').map(|(at, _)| at).chain([text.len()]).collect() };
     ends(whole).into_iter().any(|end| {
         let (part, after) = whole.split_at(end);
+        // A match without options stands as it is.
+        if part == name && rest.strip_prefix(part).is_some_and(|rest| agrees(after, rest)) {
+            return true;
+        }
         let more = part.len() > name.len();
         match rest.strip_prefix(name.as_str()) {
             Some(rest) => more && agrees(after, rest),

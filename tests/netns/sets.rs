@@ -244,7 +244,7 @@ fn rules_of_both_backends_and_mixed_chains_look_into_the_sets() {
     // A set that a rule changes, be it in a chain of nft's, may hold anything.
     lab.sh("iptables-nft -A INPUT -j SET --add-set a src; nft add rule ip filter INPUT tcp dport vmap { 80 : drop }");
     let text = said(&["--sets", "--backend", "all", "--all"]);
-    assert!(text.contains("xt target SET --add-set a src") && !text.contains("only to port 80"), "{text}");
+    assert!(text.contains("source is added to set a") && !text.contains("only to port 80"), "{text}");
     let nft = printed(&lab, &["rules", "-o", "nft"]);
     assert!(nft.contains("counter packets 0 bytes 0 xt target SET --add-set a src\n"), "{nft}");
 }

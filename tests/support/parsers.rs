@@ -5,50 +5,124 @@ use nslens::archive::{self, Loaded};
 use nslens::model::{Backend, Body, Family, Kind, Ruleset, Snapshot, Table, Workload};
 use nslens::packet::Packet;
 use nslens::report::escape::escape;
-use nslens::syntax::{parse_body, parse_save, print_nft, print_rule, print_save};
+use nslens::syntax::{parse_body, parse_nft, parse_nft_json, parse_save, print_nft, print_rule, print_save};
 use nslens::target::{Query, Selector};
 use nslens::wire::attribute::{Attribute, Attributes, attributes};
 use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, TableInfo, decode_table};
-use nslens::wire::{conntrack, rtnetlink, sock_diag};
+use nslens::wire::{conntrack, ipset, rtnetlink, sock_diag};
 use nslens::xt::{Match, Target};
 
 /// Matches that are known, one that is not, and none.
 pub(crate) const MATCHES: &[&str] = &[
-    "icmp",
-    "icmp6",
-    "statistic",
     "addrtype",
+    "ah",
+    "bpf",
+    "cgroup",
+    "cluster",
     "comment",
+    "connbytes",
+    "connlabel",
+    "connlimit",
     "connmark",
     "conntrack",
-    "mark",
-    "multiport",
-    "owner",
-    "socket",
     "state",
-    "tcp",
-    "udp",
+    "cpu",
+    "helper",
+    "dccp",
+    "devgroup",
+    "dscp",
+    "ecn",
+    "esp",
+    "eui64",
+    "frag",
+    "hashlimit",
+    "icmp",
+    "icmp6",
+    "ipcomp",
+    "iprange",
+    "ipv6header",
+    "ipvs",
+    "length",
+    "limit",
+    "mac",
+    "mark",
+    "mh",
+    "multiport",
+    "nfacct",
+    "dst",
+    "hbh",
+    "osf",
+    "owner",
+    "physdev",
+    "pkttype",
+    "policy",
+    "quota",
+    "rateest",
+    "realm",
+    "recent",
+    "rpfilter",
+    "rt",
+    "sctp",
     "set",
+    "socket",
+    "srh",
+    "statistic",
+    "string",
+    "tcp",
+    "tcpmss",
+    "time",
+    "tos",
+    "ttl",
+    "hl",
+    "u32",
+    "udp",
+    "foreign",
     "",
 ];
 /// Targets likewise.
 pub(crate) const TARGETS: &[&str] = &[
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CLUSTERIP",
     "CONNMARK",
+    "CONNSECMARK",
     "CT",
+    "NOTRACK",
     "DNAT",
+    "DNPT",
+    "DSCP",
+    "ECN",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "LED",
     "LOG",
     "MARK",
     "MASQUERADE",
+    "NETMAP",
     "NFLOG",
-    "NOTRACK",
+    "NFQUEUE",
+    "RATEEST",
     "REDIRECT",
     "REJECT",
+    "SECMARK",
+    "SET",
     "SNAT",
-    "TPROXY",
+    "SNPT",
+    "SYNPROXY",
     "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TPROXY",
+    "TRACE",
+    "TTL",
+    "ULOG",
+    "foreign",
     "",
 ];
 
@@ -273,6 +347,27 @@ pub(crate) fn save_text(text: &str) {
         let again = parse_save(&printed, family).unwrap_or_else(|error| panic!("{error}:\n{printed}"));
         let reprinted: String = again.iter().map(|ruleset| print_save(ruleset, "0")).collect();
         assert_eq!(reprinted, printed);
+    }
+}
+
+/// What nft lists, or takes from a file, as text or as JSON.
+pub(crate) fn nft_text(text: &str) {
+    for read in [parse_nft(text), parse_nft_json(text)] {
+        let _ = print_nft(&read.rulesets, &[]);
+        survives(read.rulesets);
+    }
+}
+
+/// What the kernel says of ipsets, message after message.
+pub(crate) fn ipsets(bytes: &[u8]) {
+    let (mut rest, mut sets) = (bytes, Vec::new());
+    while let Some((length, tail)) = rest.split_first() {
+        let (message, after) = tail.split_at(tail.len().min(usize::from(*length) * 4));
+        let _ = ipset::add_listed(message, &mut sets);
+        rest = after;
+    }
+    for set in &sets {
+        let _ = (set.save(), format!("{set:?}"));
     }
 }
 

@@ -20,7 +20,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
-use crate::model::{Backend, Ruleset, Snapshot, Subject};
+use crate::model::{Backend, Ruleset, Snapshot, Subject, exact_bytes};
 use crate::report::rules::{Columns, Form};
 use crate::report::{cross_check, graph, rules, sentence::sentence, who, wrap::wrap, yaml};
 
@@ -249,7 +249,7 @@ fn nft(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
             .note(&format!("legacy tables ({}) are none of nft's, and not printed; see -o save", families.join(", ")));
     }
     let listed = rules::nft(snapshot, screen.terminal);
-    screen.print(&listed.text)?;
+    screen.stream(|out| out.write_all(&exact_bytes(&listed.text)))?;
     if listed.missing.is_empty() {
         return Ok(None);
     }

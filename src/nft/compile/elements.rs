@@ -168,6 +168,10 @@ pub(super) fn elements(
         all.extend(found);
         return Ok(all);
     }
+    if matches!(shapes, [one] if one.kind.is_flags()) {
+        // The kernel holds those that nft lists side by side the other way round.
+        found.reverse();
+    }
     Ok(found)
 }
 

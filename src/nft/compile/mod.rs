@@ -15,6 +15,7 @@ mod value;
 use std::collections::HashMap;
 
 use super::{Expression, Family, Rule, Set};
+use crate::packet::exact_bytes;
 
 pub use declare::set;
 pub use option::option_named;
@@ -102,7 +103,7 @@ pub(super) fn note(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
 }
 
 pub(super) fn zero_ended(text: &str) -> Vec<u8> {
-    [text.as_bytes(), &[0]].concat()
+    [&exact_bytes(text), &[0][..]].concat()
 }
 
 /// The kernel's number of a register that begins at this word.

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::super::constant;
 use super::super::kind::{Kind, Order, bytes_of};
 use super::{Fault, Value};
+use crate::packet::exact_bytes;
 
 /// What a value is compared with or written to: its kind, order and length, and how far it is shifted within its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,11 +277,11 @@ impl Shape {
 pub(super) fn text_of(value: &Value) -> Result<(Vec<u8>, bool), Fault> {
     let (Value::Word(text) | Value::Text(text)) = value else { return Err("a name is expected".to_owned()) };
     if let Some(start) = text.strip_suffix("\\*") {
-        return Ok(([start.as_bytes(), b"*"].concat(), false));
+        return Ok(([&exact_bytes(start), &b"*"[..]].concat(), false));
     }
     Ok(match text.strip_suffix('*') {
-        Some(start) => (start.as_bytes().to_vec(), true),
-        None => (text.as_bytes().to_vec(), false),
+        Some(start) => (exact_bytes(start).into_owned(), true),
+        None => (exact_bytes(text).into_owned(), false),
     })
 }
 

@@ -48,7 +48,9 @@ const INDENT: usize = 4;
 pub fn table(snapshot: &Snapshot, form: Form<'_>) -> String {
     let mut out = String::new();
     let everyone = blocks(snapshot, true);
-    for block in blocks(snapshot, form.chosen.whole()).iter().filter(|block| wanted(block, form)) {
+    // Each follows the jumps of all tables, which takes its time where they are large.
+    let fewer = (!form.chosen.whole()).then(|| blocks(snapshot, false));
+    for block in fewer.as_ref().unwrap_or(&everyone).iter().filter(|block| wanted(block, form)) {
         self::block(block, &everyone, form, &mut out);
     }
     for block in unreached(snapshot, form.chosen.whole()).iter().filter(|block| wanted(block, form)) {
@@ -57,7 +59,7 @@ pub fn table(snapshot: &Snapshot, form: Form<'_>) -> String {
         let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
         let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
         heading(&format!("{} · {why}", place(block, first)), &[], form, &mut out);
-        chains(block, &block.chains, form, &mut out);
+        chains(block, &Paths::of(block.table), &block.chains, form, &mut out);
     }
     out
 }
@@ -115,18 +117,18 @@ fn block(block: &Block<'_>, everyone: &[Block<'_>], form: Form<'_>, out: &mut St
         let columns = format!("{:>NUMBER$}{:>PACKETS$}{bytes}  what happens", "rule", "packets");
         line(out, &form.paint.text(Label::Dim, &columns));
     }
+    let paths = Paths::of(block.table);
     if form.chosen.chain(&base.name) {
-        self::chain(block, &Paths::of(block.table), base, form, out);
+        self::chain(block, &paths, base, form, out);
     }
-    chains(block, others, form, out);
+    chains(block, &paths, others, form, out);
 }
 
 /// Chains under their names.
-fn chains<'a>(block: &Block<'a>, chains: &[&'a Chain], form: Form<'_>, out: &mut String) {
-    let paths = Paths::of(block.table);
+fn chains<'a>(block: &Block<'a>, paths: &Paths<'_>, chains: &[&'a Chain], form: Form<'_>, out: &mut String) {
     for chain in chains.iter().filter(|chain| form.chosen.chain(&chain.name)) {
         line(out, &format!("  {}", form.paint.text(Label::Name, &escape(&chain.name))));
-        self::chain(block, &paths, chain, form, out);
+        self::chain(block, paths, chain, form, out);
     }
 }
 
@@ -174,7 +176,8 @@ fn rule(
     out: &mut String,
 ) {
     let family: Family = block.ruleset.family;
-    let text = escape(&print_rule(family, block.table, chain, rule)).into_owned();
+    // Only where it is shown: most rules are told in words.
+    let text = || escape(&print_rule(family, block.table, chain, rule)).into_owned();
     let told = describe::told(family, block.table, paths, chain, index);
     let packets = rule.counters.map_or("-".to_owned(), |counters| counters.packets.to_string());
     let mut columns = match form.columns {
@@ -190,7 +193,7 @@ fn rule(
     let outcome = told.as_ref().map(|told| told.outcome);
     // Lines that go on stand two further in.
     let width = form.width.saturating_sub(indent + 2).max(20);
-    let words = told.as_ref().map_or_else(|| text.clone(), |told| unbroken(told, width));
+    let words = told.as_ref().map_or_else(text, |told| unbroken(told, width));
     for (at, part) in wrap(&words, width).iter().enumerate() {
         let part = paint_words(&part.replace(NO_BREAK, " "), at, outcome, form.paint);
         if at == 0 {
@@ -203,9 +206,10 @@ fn rule(
         let note = "(a rule of nft's own: iptables tools do not show it)";
         line(out, &format!("{:indent$}  {}", "", form.paint.text(Label::Warning, note)));
     }
-    if form.columns == Columns::All && text != words {
-        for part in wrap(&text, width + 2) {
-            line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, &part)));
+    if form.columns == Columns::All {
+        let text = text();
+        for part in wrap(&text, width + 2).iter().filter(|_| text != words) {
+            line(out, &format!("{:indent$}{}", "", form.paint.text(Label::Dim, part)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::part::{limit, plain, synproxy, written};
+use super::part::{limit, plain, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};
@@ -233,4 +233,18 @@ fn object(key: &str, json: &Json, seen: Family) -> Result<(u32, Expression), Str
         "synproxy" => (10, synproxy(json)?),
         _ => return Err(format!("{key:?} is nothing that is known in a table")),
     })
+}
+
+/// What a proxy of handshakes offers (`NF_SYNPROXY_OPT_*` by what is given), as an object and in a rule.
+pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
+    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
+    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
+    for word in texts(json.get("flags")) {
+        flags |= match word {
+            "sack-perm" => 4,
+            "timestamp" => 8,
+            other => return Err(format!("flag {other:?} is not known")),
+        };
+    }
+    Ok(Expression::Synproxy { mss, scale, flags })
 }

@@ -97,6 +97,7 @@ fn object(key: &str, json: &Json, family: Family) -> Result<Option<Part>, String
             Value::Map(key, map) => Some(Part::ObjectMap(kind, *key, *map)),
             _ => None,
         },
+        Json::Object(_) | Json::Null if key == "synproxy" => Some(Part::Plain(super::block::synproxy(json)?)),
         _ => None,
     })
 }
@@ -229,7 +230,6 @@ pub(super) fn plain(key: &str, json: &Json) -> Result<Option<Expression>, String
         "notrack" => Expression::Notrack,
         "log" => log(json)?,
         "queue" => queue(json)?,
-        "synproxy" => synproxy(json)?,
         _ => return Ok(None),
     }))
 }
@@ -265,28 +265,16 @@ fn log(json: &Json) -> Result<Expression, String> {
         Some(word) => Some(log_level(word).ok_or_else(|| format!("level {word:?} is not known"))?),
     };
     let some = |key: &str| json.get(key).is_some();
+    let prefix = json.get("prefix").and_then(Json::as_str);
     Ok(complete_log(Expression::Log {
         group: if some("group") { Some(number(json, "group")?) } else { None },
-        prefix: json.get("prefix").and_then(Json::as_str).unwrap_or_default().to_owned(),
+        prefix: prefix.unwrap_or_default().to_owned(),
+        blank: prefix == Some(""),
         length: if some("snaplen") { Some(number(json, "snaplen")?) } else { None },
         threshold: if some("queue-threshold") { Some(number(json, "queue-threshold")?) } else { None },
         level,
         flags,
     }))
-}
-
-/// `NF_SYNPROXY_OPT_*` by what is given.
-pub(super) fn synproxy(json: &Json) -> Result<Expression, String> {
-    let (mss, scale) = (number_or(json, "mss", 0)?, number_or(json, "wscale", 0)?);
-    let mut flags = u32::from(mss != 0) | if scale == 0 { 0 } else { 2 };
-    for word in texts(json.get("flags")) {
-        flags |= match word {
-            "sack-perm" => 4,
-            "timestamp" => 8,
-            other => return Err(format!("flag {other:?} is not known")),
-        };
-    }
-    Ok(Expression::Synproxy { mss, scale, flags })
 }
 
 fn queue(json: &Json) -> Result<Expression, String> {

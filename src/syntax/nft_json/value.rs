@@ -186,7 +186,7 @@ fn transform(json: &Json) -> Result<Term, String> {
 
 fn payload(json: &Json) -> Result<Term, String> {
     if let Some(base) = json.get("base").and_then(Json::as_str) {
-        let base = ["ll", "nh", "th"].iter().position(|known| *known == base);
+        let base = ["ll", "nh", "th", "ih"].iter().position(|known| *known == base);
         let base = base.and_then(|base| u32::try_from(base).ok()).ok_or("payload of no known header")?;
         return Ok(Term::Raw(base, number(json, "offset")?, number(json, "len")?));
     }

@@ -55,9 +55,9 @@ pub(in crate::syntax) fn complete_log(log: Expression) -> Expression {
     /// `warn`
     const USUAL: u32 = 4;
     match log {
-        Expression::Log { group: None, prefix, length, threshold, level, flags } => {
+        Expression::Log { group: None, prefix, blank, length, threshold, level, flags } => {
             let level = level.or(Some(USUAL));
-            Expression::Log { group: None, prefix, length, threshold, level, flags }
+            Expression::Log { group: None, prefix, blank, length, threshold, level, flags }
         }
         other => other,
     }
@@ -152,12 +152,13 @@ impl Parser<'_> {
     pub(super) fn log(&mut self) -> Result<Expression, Fault> {
         self.next();
         let (mut group, mut prefix, mut length, mut threshold, mut level) = (None, String::new(), None, None, None);
-        let mut flags: Option<u32> = None;
+        let (mut flags, mut blank): (Option<u32>, bool) = (None, false);
         loop {
             match self.peek().text {
                 "prefix" => {
                     self.next();
                     self.text("a text")?.clone_into(&mut prefix);
+                    blank = prefix.is_empty();
                 }
                 "group" => {
                     self.next();
@@ -183,7 +184,7 @@ impl Parser<'_> {
                 _ => break,
             }
         }
-        Ok(complete_log(Expression::Log { group, prefix, length, threshold, level, flags }))
+        Ok(complete_log(Expression::Log { group, prefix, blank, length, threshold, level, flags }))
     }
 
     /// `tcp sequence,options`, `ip options`, `skuid`, `ether`, `all`

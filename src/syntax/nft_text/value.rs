@@ -144,7 +144,7 @@ impl Parser<'_> {
         }
         if self.sign("@") {
             let name = self.name("a name")?;
-            let base = ["ll", "nh", "th"].iter().position(|base| *base == name);
+            let base = ["ll", "nh", "th", "ih"].iter().position(|base| *base == name);
             if let (Some(base), true) = (base.and_then(|base| u32::try_from(base).ok()), self.at_sign(",")) {
                 self.next();
                 let offset = self.number("a number of bits")?;

@@ -85,10 +85,7 @@ impl Extension for Bpf {
         match (revision, layout.u16(0)?) {
             (0, count) => program(layout, 4, count).map(Self::Program),
             (1, BYTECODE) => program(layout, 8, layout.u16(2)?).map(Self::Program),
-            (1, PINNED) => {
-                let path = layout.text(8, PATH).filter(|path| !path.contains(char::REPLACEMENT_CHARACTER));
-                path.map(Self::Pinned)
-            }
+            (1, PINNED) => layout.text(8, PATH).map(Self::Pinned),
             _ => None,
         }
     }

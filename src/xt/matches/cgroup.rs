@@ -37,8 +37,7 @@ impl Extension for Cgroup {
             2 => (512, 4),
             _ => return None,
         };
-        // A path that is no UTF-8 is kept as bytes.
-        let path = layout.text(4, path).filter(|path| !path.contains(char::REPLACEMENT_CHARACTER));
+        let path = layout.text(4, path);
         match (layout.u8(0)?, layout.u8(1)?) {
             (1, 0) => Some(Self { negated: layout.u8(2)? != 0, group: Group::Path(path?) }),
             (0, 1) => Some(Self { negated: layout.u8(3)? != 0, group: Group::Class(layout.u32(class_at)?) }),

@@ -76,7 +76,7 @@ impl Extension for Connbytes {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let range = given("--connbytes")?;
         let (from, to) = range.value().split_once(':').unwrap_or((range.value(), ""));
-        let from = from.parse().ok()?;
+        let from = if from.is_empty() && range.value() != "" { 0 } else { from.parse().ok()? };
         let to = if to.is_empty() { u64::MAX } else { to.parse().ok().filter(|to| *to >= from)? };
         let word = |name: &str| given(name).map(Given::value);
         let counted = COUNTED.iter().find(|(_, known)| word("--connbytes-mode") == Some(known))?.0;

@@ -20,7 +20,7 @@ impl Extension for Helper {
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
         let layout = Layout::of(data, 34)?;
         let inverted = layout.u32(0)?;
-        let name = layout.name(4, 30)?;
+        let name = layout.text(4, 30)?;
         (revision == 0 && inverted <= 1).then_some(Self { negated: inverted == 1, name })
     }
 

@@ -69,7 +69,12 @@ impl Matching for Devgroup {
         }
     }
 
+    /// iptables' translation carries a negation of the first over to the second.
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {
+        let negated = |group: Option<Named>| group.map(|group| group.negated);
+        if (negated(self.input), negated(self.output)) == (Some(true), Some(false)) {
+            return None;
+        }
         let mut parts = Vec::new();
         parts.extend(self.input.map(|group| group.nft("iifgroup", ZERO)));
         parts.extend(self.output.map(|group| group.nft("oifgroup", ZERO)));

@@ -137,7 +137,7 @@ impl Hashlimit {
                 return Some((
                     layout,
                     Places { average, burst, mode: 16, lengths: 44, interval: None },
-                    layout.name(0, 16)?,
+                    layout.text(0, 16)?,
                 ));
             }
             2 => Places { average: layout.u64(256)?, burst: layout.u64(264)?, mode: 272, lengths: 292, interval: None },
@@ -146,7 +146,7 @@ impl Hashlimit {
                 Places { average, burst, mode: 272, lengths: 296, interval: Some(292) }
             }
         };
-        let name = layout.name(0, 255)?;
+        let name = layout.text(0, 255)?;
         Some((layout, places, name))
     }
 

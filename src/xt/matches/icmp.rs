@@ -173,8 +173,8 @@ impl Extension for Icmp {
         let (kind, codes, flags) = (layout.u8(0)?, (layout.u8(1)?, layout.u8(2)?), layout.u8(3)?);
         // One code or all of them: no text says a range.
         let writable = codes == EVERY_CODE || codes.0 == codes.1;
-        // Of any type a code cannot be said.
-        let writable = writable && (ipv6 || kind != ANY || codes == EVERY_CODE);
+        // Of any type the kernel looks at no code.
+        let codes = if kind == ANY && !ipv6 { EVERY_CODE } else { codes };
         (revision == 0 && flags <= 1 && writable).then_some(Self { ipv6, negated: flags == 1, kind, codes })
     }
 
@@ -187,8 +187,8 @@ impl Extension for Icmp {
             "any" if !ipv6 => (ANY, EVERY_CODE),
             value => typed(value, ipv6)?,
         };
-        let writable = ipv6 || kind != ANY || codes == EVERY_CODE;
-        writable.then_some(Self { ipv6, negated: given.negated, kind, codes })
+        let codes = if kind == ANY && !ipv6 { EVERY_CODE } else { codes };
+        Some(Self { ipv6, negated: given.negated, kind, codes })
     }
 
     fn name(&self) -> &'static str {

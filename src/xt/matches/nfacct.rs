@@ -16,7 +16,7 @@ impl Extension for Nfacct {
     const OPTIONS: &'static [(&'static str, usize)] = &[("--nfacct-name", 1)];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        let name = Layout::of(data, 40)?.name(0, 32).filter(|name| !name.is_empty())?;
+        let name = Layout::of(data, 40)?.text(0, 32).filter(|name| !name.is_empty())?;
         (revision <= 1).then_some(Self { name })
     }
 

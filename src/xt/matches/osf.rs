@@ -43,9 +43,7 @@ impl Extension for Osf {
             }
         };
         let genre = layout.text(0, MOST)?;
-        let known = flags & !(GENRE | TTL | LOG | INVERT) == 0
-            && genre.len() < MOST
-            && !genre.contains(char::REPLACEMENT_CHARACTER);
+        let known = flags & !(GENRE | TTL | LOG | INVERT) == 0 && genre.len() < MOST;
         (revision == 0 && known).then_some(Self {
             negated: flags & INVERT != 0,
             genre,

@@ -2,7 +2,7 @@
 
 use super::span::{bang, not};
 use super::{Condition, Extension, Given, Matching, Words};
-use crate::packet::Device;
+use crate::packet::{Device, exact_bytes};
 use crate::xt::bytes::Layout;
 use crate::xt::ip::DeviceMatch;
 use crate::xt::text::word;
@@ -36,12 +36,13 @@ fn device(layout: Layout<'_>, at: usize, negated: bool) -> Option<DeviceMatch> {
     let mask = layout.0.get(at + NAME..at + 2 * NAME)?;
     let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
     let clean = mask.iter().skip(covered).all(|byte| *byte == 0);
-    let named = name.len() < NAME && !name.contains(char::REPLACEMENT_CHARACTER);
+    let length = exact_bytes(&name).len();
+    let named = length < NAME;
     match name.strip_suffix('+') {
-        Some(beginning) if covered == beginning.len() => {
+        Some(beginning) if covered + 1 == length => {
             (clean && named).then(|| DeviceMatch { negated, name: beginning.to_owned(), prefix: true })
         }
-        _ => (clean && named && covered == name.len() + 1).then_some(DeviceMatch { negated, name, prefix: false }),
+        _ => (clean && named && covered == length + 1).then_some(DeviceMatch { negated, name, prefix: false }),
     }
 }
 

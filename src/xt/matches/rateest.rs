@@ -156,9 +156,9 @@ impl Extension for Rateest {
         // Rates are kept as their text says them.
         let bytes = (said(layout.u32(36)?)?, said(layout.u32(44)?)?);
         let packets = (layout.u32(40)?, layout.u32(48)?);
-        let second = layout.name(16, 16)?;
+        let second = layout.text(16, 16)?;
         let rateest = Self {
-            first: layout.name(0, 16)?,
+            first: layout.text(0, 16)?,
             second: relative.then_some(second),
             delta: flags & DELTA != 0,
             bytes: (flags & BYTES != 0).then_some(bytes),

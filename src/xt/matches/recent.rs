@@ -96,7 +96,7 @@ impl Extension for Recent {
             reap: check & REAP != 0,
             hits: layout.u32(4)?,
             same_ttl: check & SAME_TTL != 0,
-            name: layout.name(10, 200)?,
+            name: layout.text(10, 200)?,
             // Before revision 1 all of them did.
             mask: if revision == 1 { layout.address(212, ipv6)? } else { whole(ipv6) },
             destination: side == 1,

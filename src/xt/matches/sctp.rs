@@ -52,8 +52,7 @@ pub struct Sctp {
     pub chunks: Option<Chunks>,
 }
 
-/// Number, name, flags from the highest bit down, and the name in nft's words, in the order in which iptables translates them. The
-/// types without a name are nft's alone.
+/// Number, name, flags from the highest bit down, and the name in nft's words, in the order in which iptables translates them.
 const KINDS: [(u8, &str, &str, &str); 22] = [
     (0, "DATA", "----IUBE", "data"),
     (1, "INIT", "", "init"),
@@ -70,13 +69,13 @@ const KINDS: [(u8, &str, &str, &str); 22] = [
     (12, "ECN_ECNE", "", "ecne"),
     (13, "ECN_CWR", "", "cwr"),
     (14, "SHUTDOWN_COMPLETE", "-------T", "shutdown-complete"),
-    (64, "", "", "i-data"),
-    (130, "", "", "re-config"),
-    (132, "", "", "pad"),
+    (64, "I_DATA", "----IUBE", "i-data"),
+    (130, "RE_CONFIG", "", "re-config"),
+    (132, "PAD", "", "pad"),
     (193, "ASCONF", "", "asconf"),
     (128, "ASCONF_ACK", "", "asconf-ack"),
     (192, "FORWARD_TSN", "", "forward-tsn"),
-    (194, "", "", "i-forward-tsn"),
+    (194, "I_FORWARD_TSN", "", "i-forward-tsn"),
 ];
 
 const SOURCE: u32 = 1;
@@ -110,7 +109,7 @@ impl Chunk {
 
     fn parse(text: &str) -> Option<Self> {
         let (name, letters) = text.split_once(':').unwrap_or((text, ""));
-        let (kind, ..) = KINDS.iter().find(|(_, known, ..)| !known.is_empty() && known.eq_ignore_ascii_case(name))?;
+        let (kind, ..) = KINDS.iter().find(|(_, known, ..)| known.eq_ignore_ascii_case(name))?;
         let mut chunk = Self { kind: *kind, mask: 0, flags: 0 };
         for letter in letters.chars() {
             let upper = Some(letter.to_ascii_uppercase());
@@ -149,7 +148,7 @@ impl Chunks {
             return Some(Self { negated, quantity, list: None });
         }
         let has = |kind: u8| map.get(usize::from(kind / 32)).is_some_and(|word| word & (1 << (kind % 32)) != 0);
-        let named = |kind: u8| KINDS.iter().any(|(known, name, ..)| *known == kind && !name.is_empty());
+        let named = |kind: u8| KINDS.iter().any(|(known, ..)| *known == kind);
         let kinds: Vec<u8> = (0..=u8::MAX).filter(|kind| has(*kind)).collect();
         let count = usize::try_from(layout.u32(280)?).ok().filter(|count| *count <= MOST)?;
         if map.iter().skip(8).any(|word| *word != 0) || !kinds.iter().all(|kind| named(*kind)) {
@@ -159,6 +158,10 @@ impl Chunks {
         for index in 0..count {
             let at = 268 + 3 * index;
             let (kind, flags, mask) = (layout.u8(at)?, layout.u8(at + 1)?, layout.u8(at + 2)?);
+            // The kernel looks at flags of listed types only; iptables writes those of I_DATA for another.
+            if !list.iter().any(|chunk| chunk.kind == kind) {
+                continue;
+            }
             let chunk = list.iter_mut().find(|chunk| chunk.kind == kind && chunk.mask == 0)?;
             let known = (0..8).all(|bit| mask & (1 << bit) == 0 || Chunk::letter(kind, bit).is_some());
             if mask == 0 || flags & !mask != 0 || !known {
@@ -292,6 +295,7 @@ impl Matching for Sctp {
         parts.extend(self.destination.map(|ports| ports.nft("sctp dport")));
         if let Some(chunks) = &self.chunks {
             parts.push(chunks.nft()?);
+            parts.retain(|part| !part.is_empty());
         }
         (!parts.is_empty()).then(|| parts.join(" "))
     }

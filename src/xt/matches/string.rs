@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::span::bang;
 use super::{Condition, Extension, Given, Matching, Words};
-use crate::packet::{hex, unhex};
+use crate::packet::{exact_bytes, hex, unhex};
 use crate::xt::bytes::Layout;
 use crate::xt::text::word;
 
@@ -63,7 +63,7 @@ impl Search {
                 '\\' => rest.next()?,
                 other => other,
             };
-            bytes.extend(literal.encode_utf8(&mut [0; 4]).bytes());
+            bytes.extend(exact_bytes(literal.encode_utf8(&mut [0; 4])).iter());
         }
         Some(bytes)
     }
@@ -115,7 +115,7 @@ impl Extension for Search {
                 name => {
                     found.negated = given.negated;
                     found.pattern = match name {
-                        "--string" => given.value().as_bytes().to_vec(),
+                        "--string" => exact_bytes(given.value()).into_owned(),
                         _ => Self::parse_hex(given.value())?,
                     };
                 }

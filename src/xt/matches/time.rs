@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::OPTIONAL;
 
 /// When the rule holds; UTC unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,8 @@ fn parse_moment(text: &str) -> Option<u32> {
 /// A list of days as bits, by number or by what `named` makes of a name.
 fn parse_days(given: &Given, most: u32, named: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     let day = |text: &str| text.parse().ok().or_else(|| named(text)).filter(|day| (1..=most).contains(day));
-    let bits = given.value().split(',').try_fold(0_u32, |bits, text| Some(bits | 1 << day(text)?))?;
+    let days = given.value().split(',').filter(|_| !given.values.is_empty());
+    let bits = days.into_iter().try_fold(0_u32, |bits, text| Some(bits | 1 << day(text)?))?;
     Some(if given.negated { !bits } else { bits })
 }
 
@@ -122,8 +124,9 @@ impl Extension for Time {
         ("--datestop", 1),
         ("--timestart", 1),
         ("--timestop", 1),
-        ("--monthdays", 1),
-        ("--weekdays", 1),
+        ("--monthdays", OPTIONAL),
+        // iptables-save leaves the list out where no day is left, and iptables-restore cannot read that.
+        ("--weekdays", OPTIONAL),
         ("--kerneltz", 0),
         ("--contiguous", 0),
         ("--localtz", 0),

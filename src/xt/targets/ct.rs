@@ -127,8 +127,8 @@ impl Extension for Ct {
             untracked: flags & NOTRACK != 0,
             short: flags & NOTRACK_ALIAS != 0,
             zone: Zone::decode(flags, layout.u16(2)?)?,
-            helper: layout.name(12, 16)?,
-            timeout: if revision == 0 { String::new() } else { layout.name(28, 32)? },
+            helper: layout.text(12, 16)?,
+            timeout: if revision == 0 { String::new() } else { layout.text(28, 32)? },
             events: layout.u32(4)?,
             expected_events: layout.u32(8)?,
         };

@@ -32,7 +32,7 @@ impl Extension for Idletimer {
             _ => return None,
         };
         let layout = Layout(data);
-        Some(Self { timeout: layout.u32(0)?, label: layout.name(4, 28)?, alarm })
+        Some(Self { timeout: layout.u32(0)?, label: layout.text(4, 28)?, alarm })
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {

@@ -25,7 +25,7 @@ impl Extension for Led {
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
         let layout = Layout::of(data, 40)?;
-        let name = layout.name(0, 27)?;
+        let name = layout.text(0, 27)?;
         let trigger = name.strip_prefix(PREFIX).filter(|trigger| !trigger.is_empty())?.to_owned();
         (revision == 0).then(|| Some(Self { trigger, delay: layout.u32(28)?, blink: layout.u8(27)? != 0 }))?
     }

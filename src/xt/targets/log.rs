@@ -53,7 +53,7 @@ impl Extension for Log {
         let layout = Layout::of(data, 32)?;
         let flags = layout.u8(1)?;
         let level = layout.u8(0).filter(|level| *level < 8)?;
-        (revision == 0 && flags & !ALL == 0).then(|| Some(Self { level, flags, prefix: layout.name(2, 30)? }))?
+        (revision == 0 && flags & !ALL == 0).then(|| Some(Self { level, flags, prefix: layout.text(2, 30)? }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {

@@ -61,7 +61,7 @@ pub use led::Led;
 pub use log::Log;
 pub use mark::MarkTarget;
 pub use masquerade::Masquerade;
-pub use nat_range::{NatRange, PortRange};
+pub use nat_range::{NatPorts, NatRange, PortRange};
 pub use netmap::Netmap;
 pub use nflog::Nflog;
 pub use nfqueue::Nfqueue;
@@ -221,12 +221,12 @@ all_targets!(
     Led: Led,
     Log: Log,
     MarkTarget: MarkTarget,
-    Masquerade: Box<Masquerade>,
+    Masquerade: Masquerade,
     Netmap: Netmap,
     Nflog: Box<Nflog>,
     Nfqueue: Nfqueue,
     RateestTarget: RateestTarget,
-    Redirect: Box<Redirect>,
+    Redirect: Redirect,
     Reject: Reject,
     Secmark: Secmark,
     SetTarget: Box<SetTarget>,

@@ -26,8 +26,12 @@ impl PortRange {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (from, to) = text.split_once('-').unwrap_or((text, text));
-        Some(Self { from: port(from)?, to: port(to)? })
+        if let Some(port) = port(text) {
+            return Some(Self { from: port, to: port });
+        }
+        // Names of services have hyphens too.
+        text.match_indices('-')
+            .find_map(|(at, _)| Some(Self { from: port(text.get(..at)?)?, to: port(text.get(at + 1..)?)? }))
     }
 }
 
@@ -42,6 +46,16 @@ pub struct NatRange {
     pub flags: u32,
     /// The port that becomes the first one, the next one the second and so on (`--to-destination :1000-2000/5000`).
     pub base: Option<u16>,
+}
+
+/// What the ports may become where the kernel chooses the address (REDIRECT, MASQUERADE): a small part of a [`NatRange`], since nearly
+/// every rule of some tables has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NatPorts {
+    /// Ports.
+    pub ports: Option<PortRange>,
+    /// As in [`NatRange`].
+    pub flags: u32,
 }
 
 /// `NF_NAT_RANGE_*`.
@@ -68,14 +82,16 @@ impl NatRange {
         let layout = Layout::of(data, if second { 42 } else { 40 })?;
         let address = |at| layout.address(at, ipv6);
         let flags = layout.u32(0)?;
-        let shifted = second && flags & PROTO_OFFSET != 0;
+        let shifted = flags & PROTO_OFFSET != 0;
+        // The first form has no place for the base, for which the kernel then takes 0.
+        let base = if second { layout.be16(40)? } else { 0 };
         let flags = if shifted { flags & !PROTO_OFFSET } else { flags };
         let ports = (layout.be16(36)?, layout.be16(38)?);
         let range = Self::from_parts(flags, (address(4)?, address(20)?), ports)?;
         match (shifted, range.ports) {
             (false, _) => Some(range),
             // A base is written behind a range of ports.
-            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(layout.be16(40)?), ..range }),
+            (true, Some(ports)) if ports.from < ports.to => Some(Self { base: Some(base), ..range }),
             (true, _) => None,
         }
     }
@@ -97,9 +113,10 @@ impl NatRange {
         (self.addresses.is_some() || self.ports.is_some()).then_some(self)
     }
 
-    /// The range, where it has no address: REDIRECT and MASQUERADE write none.
-    fn without_address(self) -> Option<Self> {
-        self.addresses.is_none().then_some(self)
+    /// Its ports, where it has no address: REDIRECT and MASQUERADE write none.
+    pub(crate) fn without_address(self) -> Option<NatPorts> {
+        let Self { addresses, ports, flags, base } = self;
+        (addresses.is_none() && base.is_none()).then_some(NatPorts { ports, flags })
     }
 
     /// `10.0.0.1-10.0.0.9:80-90`, `[fd00::1]:80`, `:80`.
@@ -190,35 +207,11 @@ impl NatRange {
         (text.contains('/') == base.is_some()).then_some(parsed)
     }
 
-    fn save_flags(&self, out: &mut String) {
-        out.push_str(if self.flags & RANDOM != 0 { " --random" } else { "" });
-        out.push_str(if self.flags & FULLY_RANDOM != 0 { " --random-fully" } else { "" });
-        out.push_str(if self.flags & PERSISTENT != 0 { " --persistent" } else { "" });
-    }
-
-    fn flag(option: &str) -> u32 {
-        match option {
-            "--random" => RANDOM,
-            "--random-fully" => FULLY_RANDOM,
-            "--persistent" => PERSISTENT,
-            _ => 0,
-        }
-    }
-
     /// Of a target that names an end (DNAT, SNAT).
     pub(super) fn decode_end(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         match revision {
             0 if !ipv6 => Self::decode_v4(data)?.with_an_end(),
             1 | 2 => Self::decode_any(data, ipv6, revision == 2)?.with_an_end(),
-            _ => None,
-        }
-    }
-
-    /// Of a target whose address the kernel chooses (REDIRECT, MASQUERADE).
-    pub(super) fn decode_ports(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        match (revision, ipv6) {
-            (0, false) => Self::decode_v4(data)?.without_address(),
-            (0, true) => Self::decode_any(data, true, false)?.without_address(),
             _ => None,
         }
     }
@@ -229,33 +222,44 @@ impl NatRange {
         for given in options {
             match given.name {
                 name if name == main => range = Self { flags: range.flags, ..Self::parse_text(given.value())? },
-                flag => range.flags |= Self::flag(flag),
+                option => range.flags |= flag(option),
             }
         }
         range.with_an_end()
-    }
-
-    /// From the options of a target whose address the kernel chooses.
-    pub(super) fn parse_ports(options: &[Given]) -> Option<Self> {
-        let mut range = Self::default();
-        for given in options {
-            match given.name {
-                "--to-ports" => range.ports = Some(PortRange::parse(given.value())?),
-                flag => range.flags |= Self::flag(flag),
-            }
-        }
-        Some(range)
     }
 
     /// Appends the option that names the end, and the flags.
     pub(super) fn save_end(&self, option: &str, out: &mut String) {
         // Writing to a String cannot fail.
         write!(out, " {option} {}", self.text()).ok();
-        self.save_flags(out);
+        save_flags(self.flags, out);
+    }
+}
+
+impl NatPorts {
+    /// Of a target whose address the kernel chooses (REDIRECT, MASQUERADE).
+    pub(super) fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
+        match (revision, ipv6) {
+            (0, false) => NatRange::decode_v4(data)?.without_address(),
+            (0, true) => NatRange::decode_any(data, true, false)?.without_address(),
+            _ => None,
+        }
+    }
+
+    /// From the options of a target whose address the kernel chooses.
+    pub(super) fn parse(options: &[Given]) -> Option<Self> {
+        let mut found = Self::default();
+        for given in options {
+            match given.name {
+                "--to-ports" => found.ports = Some(PortRange::parse(given.value())?),
+                option => found.flags |= flag(option),
+            }
+        }
+        Some(found)
     }
 
     /// Appends the ports, where there are some, and the flags.
-    pub(super) fn save_ports(&self, out: &mut String) {
+    pub(super) fn save(&self, out: &mut String) {
         if let Some(ports) = self.ports {
             out.push_str(" --to-ports ");
             put_number(ports.from.into(), out);
@@ -264,6 +268,26 @@ impl NatRange {
                 put_number(ports.to.into(), out);
             }
         }
-        self.save_flags(out);
+        save_flags(self.flags, out);
+    }
+
+    /// The same as a range without addresses.
+    pub(super) fn range(self) -> NatRange {
+        NatRange { ports: self.ports, flags: self.flags, ..NatRange::default() }
+    }
+}
+
+fn save_flags(flags: u32, out: &mut String) {
+    out.push_str(if flags & RANDOM != 0 { " --random" } else { "" });
+    out.push_str(if flags & FULLY_RANDOM != 0 { " --random-fully" } else { "" });
+    out.push_str(if flags & PERSISTENT != 0 { " --persistent" } else { "" });
+}
+
+fn flag(option: &str) -> u32 {
+    match option {
+        "--random" => RANDOM,
+        "--random-fully" => FULLY_RANDOM,
+        "--persistent" => PERSISTENT,
+        _ => 0,
     }
 }

@@ -41,7 +41,7 @@ impl Extension for Nflog {
         (revision == 0 && flags & !COPY_LENGTH == 0).then(|| {
             Some(Self {
                 group: layout.u16(4)?,
-                prefix: layout.name(12, 64)?,
+                prefix: layout.text(12, 64)?,
                 size: limited.then_some(length),
                 range: (!limited && length != 0).then_some(length),
                 threshold: layout.u16(6)?,

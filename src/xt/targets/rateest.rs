@@ -40,6 +40,17 @@ fn time_text(microseconds: u64) -> String {
     if microseconds >= 1_000_000 { format!("{:.1}s", time / 1e6) } else { format!("{:.1}ms", time / 1e3) }
 }
 
+/// −ln(1 − x) for x from 0 to a half, by its series: for the C library's own, every start of the program would load libm.
+fn logarithm_below_one(x: f64) -> f64 {
+    // Each term is at most half of the one before: these are more than a float can tell apart.
+    const TERMS: u8 = 64;
+    let terms = (1..=TERMS).scan(1.0, |power, term| {
+        *power *= x;
+        Some(*power / f64::from(term))
+    });
+    terms.sum()
+}
+
 /// A time as iptables takes it, in microseconds; without a unit they are meant.
 fn parse_time(text: &str) -> Option<f64> {
     let unit_at = text.find(|character: char| !(character.is_ascii_digit() || character == '.')).unwrap_or(text.len());
@@ -66,7 +77,7 @@ impl Extension for RateestTarget {
         // iptables counts microseconds in 32 bits.
         let sayable = |shift: u8| SHORTEST.checked_shl(shift.into()).is_some_and(|time| time <= u32::MAX.into());
         let known = interval <= LONGEST && (1..AVERAGING).contains(&averaging) && sayable(interval + averaging);
-        (revision == 0 && known).then(|| Some(Self { name: layout.name(0, 16)?, interval, averaging }))?
+        (revision == 0 && known).then(|| Some(Self { name: layout.text(0, 16)?, interval, averaging }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
@@ -77,7 +88,7 @@ impl Extension for RateestTarget {
         // The shortest interval that is long enough, and the longest average that is not too long.
         let length = |interval: u8| 250_000.0 * f64::from(1_u32 << interval);
         let interval = (0..=LONGEST).find(|interval| wanted <= length(*interval))?;
-        let weight = |averaging: u8| -(1.0 - 1.0 / f64::from(1_u32 << averaging)).ln();
+        let weight = |averaging: u8| logarithm_below_one(1.0 / f64::from(1_u32 << averaging));
         let too_long = (1..=AVERAGING).find(|averaging| length(interval) / weight(*averaging) > average)?;
         let averaging = too_long.checked_sub(1).filter(|averaging| *averaging > 0)?;
         Some(Self { name, interval, averaging })
@@ -101,5 +112,19 @@ impl Targeting for RateestTarget {
         let (interval, average) = self.times();
         let (interval, average) = (time_text(interval), time_text(average));
         format!("rate measured as “{}” (every {interval}, averaged over {average})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logarithm_below_one;
+
+    #[test]
+    fn the_series_is_the_logarithm() {
+        for shift in 1..=30_u32 {
+            let x = 1.0 / f64::from(1_u32 << shift);
+            let (ours, exact) = (logarithm_below_one(x), -(-x).ln_1p());
+            assert!((ours / exact - 1.0).abs() < 1e-14, "{x}: {ours} for {exact}");
+        }
     }
 }

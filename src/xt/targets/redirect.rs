@@ -1,12 +1,12 @@
 //! `REDIRECT`: the destination becomes this machine; by OUTPUT 127.0.0.1 or ::1, by PREROUTING the receiving interface's address.
 
-use super::{Effect, Extension, Given, NatRange, Targeting};
+use super::{Effect, Extension, Given, NatPorts, Targeting};
 
 /// `REDIRECT`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redirect(
-    /// Ports and flags; never an address.
-    pub NatRange,
+    /// Ports and flags.
+    pub NatPorts,
 );
 
 impl Extension for Redirect {
@@ -15,15 +15,15 @@ impl Extension for Redirect {
         &[("--to-ports", 1), ("--random", 0), ("--random-fully", 0), ("--persistent", 0)];
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
-        NatRange::decode_ports(revision, data, ipv6).map(Self)
+        NatPorts::decode(revision, data, ipv6).map(Self)
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse_ports(options).map(Self)
+        NatPorts::parse(options).map(Self)
     }
 
     fn save(&self, out: &mut String) {
-        self.0.save_ports(out);
+        self.0.save(out);
     }
 }
 
@@ -34,12 +34,12 @@ impl Targeting for Redirect {
 
     fn explain(&self) -> String {
         match self.0.ports {
-            Some(ports) => format!("proxy at {}{}", ports.text(), self.0.manner()),
-            None => format!("this pod itself, same port{}", self.0.manner()),
+            Some(ports) => format!("proxy at {}{}", ports.text(), self.0.range().manner()),
+            None => format!("this pod itself, same port{}", self.0.range().manner()),
         }
     }
 
     fn nft(&self) -> Option<String> {
-        self.0.nft_text("redirect")
+        self.0.range().nft_text("redirect")
     }
 }

@@ -22,8 +22,8 @@ impl Extension for Secmark {
         let layout = Layout::of(data, 264).filter(|layout| layout.u8(0) == Some(SELINUX))?;
         // The number that the kernel has for it stands in front of it, or behind.
         let context = match revision {
-            0 => layout.name(8, 256)?,
-            1 => layout.name(1, 256)?,
+            0 => layout.text(8, 256)?,
+            1 => layout.text(1, 256)?,
             _ => return None,
         };
         (!context.is_empty()).then_some(Self { context })

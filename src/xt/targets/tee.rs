@@ -23,7 +23,7 @@ impl Extension for Tee {
 
     fn decode(revision: u8, data: &[u8], ipv6: bool) -> Option<Self> {
         let layout = Layout::of(data, 40)?;
-        (revision == 1).then(|| Some(Self { gateway: layout.address(0, ipv6)?, device: layout.name(16, 16)? }))?
+        (revision == 1).then(|| Some(Self { gateway: layout.address(0, ipv6)?, device: layout.text(16, 16)? }))?
     }
 
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
