@@ -82,6 +82,8 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     if bytes.len() as u64 > MOST {
         return Err(ArchiveError::TooLarge);
     }
+    // The mark of the order of bytes that some editors put before a text is none of its columns.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // JSON is UTF-8. The text of a save program has names as the kernel holds them.
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if text.trim_start().starts_with('{') => Cow::Borrowed(text),
@@ -120,7 +122,7 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
 
 /// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
 fn is_nft(text: &str) -> bool {
-    const WORDS: [&str; 8] = ["table", "add", "create", "insert", "flush", "define", "include", "destroy"];
+    const WORDS: [&str; 9] = ["table", "add", "create", "insert", "flush", "define", "include", "delete", "destroy"];
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines.next().unwrap_or_default();
     first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))

@@ -318,9 +318,9 @@ impl Reader<'_> {
     /// A type of ICMP message out of a set that the rule has for itself.
     pub(super) fn learn_messages(&mut self, key: &Term, set: &str) {
         let Term::Field(field) = key else { return };
-        let place = self.place;
-        let found = place.set(set).filter(|known| known.is_anonymous());
         if is_key(field) && field.base == TRANSPORT {
+            let place = self.place;
+            let found = place.set(set).filter(|known| known.is_anonymous());
             for element in found.into_iter().flat_map(|set| &set.elements) {
                 if let [said] = element.key.as_slice() {
                     self.learn_message(field, (*said).into());

@@ -305,7 +305,7 @@ impl<'a> Draft<'a> {
         let rules = parse_rule(body, ipv6, &is_chain).unwrap_or_else(|error| {
             misread(text, error.to_string());
             let kept: Vec<String> = body.iter().map(as_written).collect();
-            let action = Action::Target(Target::Unknown(Box::new(Unknown::rule(&kept.join(" ")))));
+            let action = Action::Target(Target::Unknown(Box::new(Unknown::Rule(kept.join(" ")))));
             vec![xt::Rule { ip: IpPart::default(), matches: Vec::new(), action }]
         });
         let cost = (RULE + text.len()).saturating_mul(rules.len());

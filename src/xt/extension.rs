@@ -91,6 +91,8 @@ pub enum Unknown {
         /// The words behind it as they are written, each in its quotation marks if it needs them.
         words: Vec<String>,
     },
+    /// The text of a whole rule.
+    Rule(String),
     /// A comparison of nft's own that iptables has no match for.
     Native {
         /// In nft's words.
@@ -105,7 +107,7 @@ impl Unknown {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Bytes { name, .. } if name.is_empty() => "text",
+            Self::Rule(_) => "text",
             Self::Bytes { name, .. } | Self::Text { name, .. } => name,
             Self::Native { text, .. } => text,
         }
@@ -115,7 +117,7 @@ impl Unknown {
     #[must_use]
     pub fn describe(&self, role: &str) -> String {
         match self {
-            Self::Bytes { name, .. } if name.is_empty() => "text that is not understood".to_owned(),
+            Self::Rule(_) => "text that is not understood".to_owned(),
             Self::Bytes { name, revision, .. } => format!("{role} {name} revision {revision}"),
             Self::Text { name, .. } => format!("{role} {name}"),
             Self::Native { text, .. } => format!("{role} {text}"),
@@ -126,9 +128,7 @@ impl Unknown {
     #[must_use]
     pub fn save(&self, role: &str) -> String {
         match self {
-            Self::Bytes { name, data, .. } if name.is_empty() => {
-                format!("[unknown rule {} ]", quote(&String::from_utf8_lossy(data)))
-            }
+            Self::Rule(text) => format!("[unknown rule {} ]", quote(text)),
             Self::Bytes { name, revision, data } => {
                 format!("[unknown {role} {} rev {revision}: {}]", quote(name), hex(data))
             }
@@ -142,12 +142,6 @@ impl Unknown {
                 text
             }
         }
-    }
-
-    /// The text of a rule that is not understood: no kernel knows a name without letters.
-    #[must_use]
-    pub fn rule(text: &str) -> Self {
-        Self::Bytes { name: String::new(), revision: 0, data: text.as_bytes().to_vec() }
     }
 
     /// From the words between the brackets that [`Unknown::save`] writes, `unknown ROLE` left off.

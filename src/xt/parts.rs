@@ -158,6 +158,7 @@ fn of_unknown(unknown: &Unknown) -> Option<Part> {
     let bytes = match unknown {
         Unknown::Bytes { revision, data, .. } => Some(Bytes { revision: *revision, data: data.clone() }),
         Unknown::Native { .. } => None,
+        Unknown::Rule(text) => Some(Bytes { revision: 0, data: text.clone().into_bytes() }),
         Unknown::Text { .. } => return None,
     };
     Some(Part { name: unknown.name().to_owned(), options: Vec::new(), bytes })

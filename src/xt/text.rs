@@ -267,7 +267,7 @@ impl Parser<'_> {
         }
         let role = if words.is_empty() { String::new() } else { words.remove(0) };
         if role == "rule" && words.len() == 2 {
-            let whole = Some(Unknown::rule(&words.concat()));
+            let whole = Some(Unknown::Rule(words.concat()));
             self.target = Some(Pending { whole, ..Pending::default() });
             return Ok(());
         }

@@ -348,3 +348,56 @@ fn tables_of_iptables_nft_are_read_from_nfts_text_as_far_as_it_goes() {
     println!("{rules} rules of iptables-nft in nft's text, {whole} of them understood whole");
     assert!(whole * 2 > rules, "{whole} of {rules}");
 }
+
+/// A list without its first line, which names whose it is, and without what only the kernel tells: that a family has no rules.
+fn said(list: &str) -> String {
+    let (_, rest) = list.split_once('\n').unwrap_or_default();
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    words.join(" ").replace(" IPv6: no redirect rules.", "").replace(" IPv4: no redirect rules.", "")
+}
+
+#[test]
+fn what_is_said_of_the_corpus_is_the_same_live_and_from_text_and_nothing_differs() {
+    if !require_root() {
+        return;
+    }
+    let Some(folder) = corpus() else { return };
+    let file = std::env::temp_dir().join(format!("nslens-texts-{}.nft", std::process::id()));
+    let name = file.display().to_string();
+    let mut files = 0;
+    for (number, path) in cases(&folder, "nft").into_iter().enumerate() {
+        let lab = Lab::new();
+        if !lab.command("nft").arg("-f").arg(&path).output().expect("nft").status.success() {
+            continue;
+        }
+        let what = path.display().to_string();
+        std::fs::write(&file, lab.sh("nft list ruleset")).expect("a file");
+        let saved = nslens_on(&["rules", &name]);
+        // The kernel tells the elements of a map, and so the chains behind it, in another order than nft's list.
+        let in_order = |list: &str| {
+            let mut words: Vec<String> = said(list).split(' ').map(str::to_owned).collect();
+            if what.contains("kube-proxy") {
+                words.sort();
+            }
+            words
+        };
+        assert_eq!(in_order(&printed(&lab, &["rules"])), in_order(&saved), "{what}");
+        assert!(saved.lines().count() > 3, "{what}: {saved}");
+        if number % 4 == 0 && !what.contains("kube-proxy") {
+            for form in ["wide", "save", "nft"] {
+                let (live, text) = (printed(&lab, &["rules", "-o", form]), nslens_on(&["rules", &name, "-o", form]));
+                assert_eq!(said(&live), said(&text), "{what}: {form}");
+            }
+        }
+        files += 1;
+    }
+    std::fs::remove_file(&file).ok();
+    assert!(files >= 34, "only {files} files load");
+}
+
+/// What the program prints of a file.
+fn nslens_on(words: &[&str]) -> String {
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_nslens")).args(words).output().expect("it starts");
+    assert!(run.status.success(), "{words:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("UTF-8")
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::part::{limit, plain, written};
+use super::part::{limit, plain, synproxy, written};
 use super::value::{item, set_items, value};
 use super::{number, number_or, only, text, texts};
 use crate::model::{Family, Policy};

@@ -40,8 +40,7 @@ const PAIRS: [&str; 7] = ["==", "!=", "<=", ">=", "<<", ">>", "&&"];
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        // A mark of the order of bytes, as some editors put it before a text.
-        Self { text, at: if text.starts_with('\u{feff}') { 3 } else { 0 } }
+        Self { text, at: 0 }
     }
 
     /// What stands between two places.

@@ -249,7 +249,7 @@ macro_rules! all_matches {
                 match self {
                     $(Self::$known(known) => known.explain(words),)+
                     Self::Unknown(unknown) => words.also(format!("if {}", match &**unknown {
-                        Unknown::Bytes { .. } => unknown.save("match"),
+                        Unknown::Bytes { .. } | Unknown::Rule(_) => unknown.save("match"),
                         Unknown::Native { text, .. } => text.clone(),
                         Unknown::Text { .. } => format!("[unknown match {}]", unknown.save("match")),
                     })),

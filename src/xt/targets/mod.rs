@@ -197,7 +197,7 @@ macro_rules! all_targets {
                 match self {
                     $(Self::$known(known) => known.explain(),)+
                     Self::Unknown(unknown) => match **unknown {
-                        Unknown::Bytes { .. } | Unknown::Native { .. } => unknown.save("target"),
+                        Unknown::Bytes { .. } | Unknown::Native { .. } | Unknown::Rule(_) => unknown.save("target"),
                         Unknown::Text { .. } => format!("[unknown target {}]", unknown.save("target")),
                     },
                 }
