@@ -251,6 +251,5 @@ fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             FileFlowTable::Whole(table) => table,
         })
         .collect();
-    let set_places = crate::nft::SetPlaces::default();
-    Ok(Table { name, handle, comment, dormant, chains, sets, set_places, ipsets, objects, flow_tables, extra })
+    Ok(Table { name, handle, comment, dormant, chains, sets, ipsets, objects, flow_tables, extra, ..Table::default() })
 }

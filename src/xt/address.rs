@@ -26,7 +26,7 @@ fn parse_mask(mask: Option<&str>, ipv6: bool) -> Option<IpAddr> {
     let length = match mask.map(|mask| (mask, mask.parse::<IpAddr>())) {
         None => width,
         Some((_, Ok(mask))) => return Some(mask).filter(|mask| mask.is_ipv6() == ipv6),
-        Some((length, Err(_))) => u32::try_from(parse_number(length)?).ok().filter(|length| *length <= width)?,
+        Some((length, Err(_))) => Some(parse_number(length)?).filter(|length| *length <= width)?,
     };
     Some(match ipv6 {
         true => IpAddr::from(u128::MAX.checked_shl(128 - length).unwrap_or(0).to_be_bytes()),

@@ -78,9 +78,12 @@ fn load(lab: &Lab, program: &str, lines: &[&Line]) -> Vec<bool> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line == "1").collect()
 }
 
+/// Table, chain and body of a rule; the error where it is not understood, `None` where nothing is compared.
+type Typed = (String, String, Option<Result<Body, String>>);
+
 /// What nslens makes of the rules that were loaded as they were typed, in the order of [`bodies`]; nothing where the shell changes them
 /// or iptables does.
-fn as_typed(lines: &[&Line], taken: &[bool], family: Family) -> Vec<(String, String, Option<Result<Body, String>>)> {
+fn as_typed(lines: &[&Line], taken: &[bool], family: Family) -> Vec<Typed> {
     let taken = lines.iter().zip(taken).filter(|(_, taken)| **taken).map(|(line, _)| line);
     let mut found: Vec<_> = taken
         .flat_map(|line| {
