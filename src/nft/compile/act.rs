@@ -245,9 +245,12 @@ impl Draft<'_, '_> {
         const RESET: u32 = 1;
         const EITHER: u32 = 2;
         let (kind, code) = match answer {
-            Answer::Usual => match self.network {
-                Some("ip") => (UNREACHABLE, 3),
-                Some("ip6") => (UNREACHABLE, 4),
+            // In a table of one family its own answer, whatever else the rule asks.
+            Answer::Usual => match (self.table.family, self.network) {
+                (Family::Ip, _) => (UNREACHABLE, 3),
+                (Family::Ip6, _) => (UNREACHABLE, 4),
+                (_, Some("ip")) => (UNREACHABLE, 3),
+                (_, Some("ip6")) => (UNREACHABLE, 4),
                 _ => (EITHER, 1),
             },
             Answer::Reset => {
