@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::thread;
 
-use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
+use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text, name_order};
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
 
 /// What the kernel says of a table beside its entries (`struct ipt_getinfo`).
@@ -81,7 +81,7 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) ->
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
-    user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    user.sort_by(|a, b| name_order(&a.name, &b.name));
     base.extend(user);
     Ok(Table { name: name.to_owned(), chains: base, ..Table::default() })
 }
