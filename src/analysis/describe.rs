@@ -53,7 +53,7 @@ pub fn told<'a>(family: Family, table: &Table, paths: &Paths<'a>, chain: &'a Cha
     let rule = chain.rules.get(index)?;
     let Some(Reading { rule: body, ipv6 }) = reading(family, table, rule) else {
         return match &rule.body {
-            Body::Nft(native) => by_statement(family, table, paths, rule, native),
+            Body::Nft(native) => by_statement(family, table, paths, (chain, rule), native),
             Body::Xt(_) => None,
         };
     };
@@ -86,12 +86,12 @@ fn by_statement<'a>(
     family: Family,
     table: &Table,
     paths: &Paths<'a>,
-    rule: &'a Rule,
+    (chain, rule): (&'a Chain, &'a Rule),
     native: &NativeRule,
 ) -> Option<Told> {
     let place = place_of(family, table, &[], false);
     let (mut tests, mut deeds) = (Vec::new(), Vec::new());
-    let mut outcome = match rule.redirects() {
+    let mut outcome = match paths.sends(chain, rule) {
         true => Outcome::Redirected,
         false => Outcome::GoesOn,
     };
@@ -166,7 +166,11 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
         Action::Return => ("left alone", Outcome::Exempt),
         Action::Jump(to) => return (format!("chain {to}"), Outcome::Enters),
         Action::Goto(to) => return (format!("chain {to}, for good"), Outcome::Enters),
-        Action::Target(target) => return (target.explain(), outcome(&target.effect())),
+        Action::Target(target) => {
+            let effect = target.effect();
+            let source = matches!(effect, Effect::Network { .. }) && paths.is_behind(chain);
+            return (target.explain(), if source { Outcome::Accepted } else { outcome(&effect) });
+        }
     };
     (what.to_owned(), outcome)
 }

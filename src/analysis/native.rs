@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Body, Family, Rule, Table};
 use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
-use crate::packet::Condition;
+use crate::packet::{Condition, exact_text};
 use crate::syntax::place_of;
 use crate::xt::matches::{
     Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Types, Udp,
@@ -51,6 +51,7 @@ impl Reading<'_> {
 }
 
 struct Translator<'a> {
+    table: &'a Table,
     place: Place<'a>,
     rule: xt::Rule,
     ipv6: Option<bool>,
@@ -61,7 +62,7 @@ struct Translator<'a> {
 fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
     let place = place_of(family, table, &[], false);
     let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
-    let mut translator = Translator { place, rule, ipv6: None, acted: false, tproxy: None };
+    let mut translator = Translator { table, place, rule, ipv6: None, acted: false, tproxy: None };
     for statement in statements(native, place)? {
         translator.statement(&statement)?;
     }
@@ -73,7 +74,9 @@ fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Re
     if let Some(text) = native.comment() {
         translator.rule.matches.push(Match::Comment(xt::matches::Comment { text }));
     }
-    Some(Reading { rule: Cow::Owned(translator.rule), ipv6: translator.ipv6.filter(|_| mixed) })
+    // In a table of one family, what is for the other is for nobody.
+    let ipv6 = translator.ipv6.filter(|ipv6| mixed || !family.sees(*ipv6));
+    Some(Reading { rule: Cow::Owned(translator.rule), ipv6 })
 }
 
 fn host(bytes: &[u8]) -> Option<u32> {
@@ -284,10 +287,19 @@ impl Translator<'_> {
             (Term::Meta(key @ (IIFNAME | OIFNAME)), Right::Value(name) | Right::Begins(name)) => {
                 let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
                 let prefix = matches!(right, Right::Begins(_));
-                let name = String::from_utf8(name.get(..end)?.to_vec()).ok()?;
+                let (name, rest) = name.split_at_checked(end)?;
+                // No device has a name with something behind its end.
+                if rest.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                let name = exact_text(name).into_owned();
                 self.device(*key == IIFNAME, DeviceMatch { negated, name, prefix })
             }
-            (Term::Meta(NFPROTO), Right::Value(value)) if !negated => self.family(value.first()? == &10),
+            (Term::Meta(NFPROTO), Right::Value(value)) if !negated => match value.as_slice() {
+                [2] => self.family(false),
+                [10] => self.family(true),
+                _ => None,
+            },
             (Term::Meta(PROTOCOL), Right::Value(value)) if !negated => match big16(value)? {
                 0x800 => self.family(false),
                 0x86dd => self.family(true),
@@ -319,6 +331,11 @@ impl Translator<'_> {
             (Term::Field(field), right) => self.field(field, negated, right),
             (left, right) => self.mark(left, negated, right),
         }
+    }
+
+    /// A set that no rule of the table changes.
+    fn lasting(&self, name: &str) -> Option<&nft::Set> {
+        self.place.set(name).filter(|_| !self.table.changes(name))
     }
 
     fn turned_range(&self, from: &[u8], to: &[u8]) -> Option<(u32, u32)> {
@@ -379,7 +396,7 @@ impl Translator<'_> {
         };
         let (value, mask) = match right {
             Right::Value(value) => (host(value)?, mask),
-            Right::Prefix(value, bits) => (host(value)?, u32::MAX.checked_shl(32_u32.checked_sub(*bits)?)?),
+            Right::Prefix(value, bits) => (host(value)?, mask & u32::MAX.checked_shl(32_u32.checked_sub(*bits)?)?),
             _ => return None,
         };
         let mark = Mark { negated, value, mask };
@@ -428,7 +445,7 @@ impl Translator<'_> {
             Right::Value(value) => (big16(value)?, big16(value)?),
             Right::Range(from, to) => (big16(from)?, big16(to)?),
             Right::Set(name) => {
-                let set = self.place.set(name)?;
+                let set = self.lasting(name)?;
                 let ports: Option<Vec<(u16, u16)>> =
                     nft::ranges(set)?.iter().map(|(from, to)| big16(from).zip(big16(to))).collect();
                 let side = if source { Side::Source } else { Side::Destination };

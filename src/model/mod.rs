@@ -14,7 +14,7 @@ pub use crate::nft::{
     Element as NativeElement, Expression as NativeExpression, Extra, FlowTable, Object as NativeObject,
     Rule as NativeRule, Set as NativeSet,
 };
-pub use crate::packet::{exact_bytes, exact_text, stray_byte};
+pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};

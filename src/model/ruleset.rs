@@ -275,6 +275,17 @@ impl Table {
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
     }
+
+    /// Whether a rule changes this set of nf_tables, or may do so. A set does not say that by itself: it need not be called dynamic.
+    #[must_use]
+    pub fn changes(&self, set: &str) -> bool {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        let native = rules.filter_map(|rule| match &rule.body {
+            Body::Xt(_) => None,
+            Body::Nft(native) => Some(&**native),
+        });
+        self.set_places.changed(set, native)
+    }
 }
 
 impl Chain {
@@ -341,6 +352,15 @@ impl Rule {
         match &self.body {
             Body::Xt(rule) => rule.redirects(),
             Body::Nft(rule) => rule.redirects(),
+        }
+    }
+
+    /// Whether a match moves an end to another network: which end, the hook says.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        match &self.body {
+            Body::Xt(rule) => rule.moves(),
+            Body::Nft(rule) => rule.moves(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::thread;
 
-use crate::model::{Body, Chain, Hook, Policy, Rule, Table, exact_text};
+use crate::model::{Body, Chain, Hook, Policy, Rule, Table, exact_text, name_order};
 use crate::xt::{self, Action, IpPart, Target};
 use entry::{Bounds, Entry, Layout, Part, V4, V6, bounds, decode_entry, part, up_to_zero, word};
 
@@ -58,7 +58,7 @@ pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8], ke
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
-    user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    user.sort_by(|a, b| name_order(&a.name, &b.name));
     base.extend(user);
     Ok(Table { name: name.to_owned(), chains: base, ..Table::default() })
 }
