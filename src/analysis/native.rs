@@ -3,6 +3,7 @@
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
 mod answers;
+mod parts;
 mod sets;
 
 use std::borrow::Cow;
@@ -20,6 +21,8 @@ use crate::xt::targets::{
     Tproxy, Zone,
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
+
+pub(super) use parts::{alone, asked_first, asks};
 
 /// A rule in the terms of iptables.
 #[derive(Debug, Clone)]
@@ -59,10 +62,8 @@ struct Translator<'a> {
 }
 
 fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
-    let place = place_of(family, table, &[], false);
-    let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
-    let mut translator = Translator { place, rule, ipv6: None, acted: false, tproxy: None };
-    for statement in statements(native, place)? {
+    let mut translator = Translator::new(place_of(family, table, &[], false));
+    for statement in statements(native, translator.place)? {
         translator.statement(&statement)?;
     }
     // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
@@ -97,7 +98,12 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.is_none().then(|| *place = Some(value))
 }
 
-impl Translator<'_> {
+impl<'a> Translator<'a> {
+    fn new(place: Place<'a>) -> Self {
+        let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
+        Self { place, rule, ipv6: None, acted: false, tproxy: None }
+    }
+
     fn statement(&mut self, statement: &Statement) -> Option<()> {
         match statement {
             Statement::Match { left, sign, right } => {

@@ -67,6 +67,7 @@ pub struct Paths<'a> {
     by_name: HashMap<&'a str, &'a Chain>,
     maps: HashMap<&'a str, &'a Set>,
     redirecting: HashSet<&'a str>,
+    ending: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
 }
@@ -85,10 +86,13 @@ impl<'a> Paths<'a> {
             }
         }
         // From the chains that redirect by themselves back to all that lead there.
-        let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(Rule::redirects));
-        let redirecting = spread(itself.map(|chain| chain.name.as_str()), |name| {
-            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
-        });
+        let led_from = |does: fn(&Rule) -> bool| {
+            let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(does));
+            spread(itself.map(|chain| chain.name.as_str()), |name| {
+                callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
+            })
+        };
+        let (redirecting, ending) = (led_from(Rule::redirects), led_from(Rule::ends_some));
         // From the chains that are called before a rule that redirects down to all that they call.
         let may = |rule: &Rule| rule.redirects() || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to));
         let called_before = table.chains.iter().flat_map(|chain| {
@@ -99,7 +103,13 @@ impl<'a> Paths<'a> {
             let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
             rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        Self { by_name, maps, redirecting, redirected_after }
+        Self { by_name, maps, redirecting, ending, redirected_after }
+    }
+
+    /// Whether the way of a packet that enters the chain may end there, so that it does not come back.
+    #[must_use]
+    pub fn ends_some(&self, chain: &str) -> bool {
+        self.ending.contains(chain)
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -135,6 +145,23 @@ impl<'a> Paths<'a> {
         }
         found
     }
+}
+
+/// Whether something in the table may lead to chains, and to which is not known: a map whose verdicts were not read, or a part of a
+/// rule that is not understood.
+#[must_use]
+pub fn leads_somewhere(table: &Table) -> bool {
+    let unknown = |expression: &Expression| match expression {
+        Expression::Lookup { set, into: Some(0), .. } => {
+            table.sets.iter().find(|known| known.name == *set).is_none_or(|map| map.unread)
+        }
+        Expression::Unknown { .. } => true,
+        _ => false,
+    };
+    let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    rules
+        .filter_map(|rule| if let Body::Nft(rule) = &rule.body { Some(rule) } else { None })
+        .any(|rule| rule.expressions.iter().any(unknown))
 }
 
 /// Whether packets do not come back from where the rule itself leads them.

@@ -52,9 +52,17 @@ impl Targeting for MarkTarget {
     }
 
     fn explain(&self) -> String {
-        match self.mask {
-            u32::MAX => format!("gets mark {:#x}", self.value),
-            mask => format!("gets mark bits {:#x}/{mask:#x}", self.value),
+        let Self { value, mask } = *self;
+        match (value, mask) {
+            (value, u32::MAX) => format!("gets mark {value:#x}"),
+            (0, 0) => "keeps its mark".to_owned(),
+            (0, mask) => format!("loses mark bits {mask:#x}"),
+            (value, 0) => format!("mark bits {value:#x} are flipped"),
+            (value, mask) if value == mask => format!("gets mark bits {value:#x}"),
+            (value, mask) if value & !mask == 0 => format!("gets mark bits {value:#x}/{mask:#x}"),
+            (value, mask) => {
+                format!("gets mark bits {:#x}/{mask:#x}, bits {:#x} are flipped", value & mask, value & !mask)
+            }
         }
     }
 

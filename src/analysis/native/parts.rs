@@ -1,0 +1,40 @@
+//! Parts of a rule of nft in the terms of iptables, where the whole has no such terms: what it asks first, and each thing that it does.
+
+use std::borrow::Cow;
+
+use super::{Reading, Translator};
+use crate::model::{Family, Table};
+use crate::nft::{self, Expression, Statement, statements};
+use crate::syntax::place_of;
+use crate::xt::Action;
+
+/// Whether a statement of nft only picks packets, or counts them.
+pub(in crate::analysis) fn asks(statement: &Statement) -> bool {
+    let limits = |part: &Expression| {
+        matches!(
+            part,
+            Expression::Counter { .. }
+                | Expression::Limit { .. }
+                | Expression::Quota { .. }
+                | Expression::Connections { .. }
+        )
+    };
+    matches!(statement, Statement::Match { .. }) || matches!(statement, Statement::Plain(part) if limits(part))
+}
+
+/// What a rule asks before it does anything, whatever that is.
+pub(in crate::analysis) fn asked_first<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
+    let mut translator = Translator::new(place_of(family, table, &[], false));
+    for statement in statements(native, translator.place)?.iter().take_while(|statement| asks(statement)) {
+        translator.statement(statement)?;
+    }
+    let mixed = matches!(family, Family::Inet | Family::Netdev);
+    Some(Reading { rule: Cow::Owned(translator.rule), ipv6: translator.ipv6.filter(|_| mixed) })
+}
+
+/// What a statement does, where one target does the same to all packets.
+pub(in crate::analysis) fn alone(family: Family, table: &Table, statement: &Statement) -> Option<Action> {
+    let mut translator = Translator::new(place_of(family, table, &[], false));
+    translator.statement(statement)?;
+    (translator.acted && translator.ipv6.is_none()).then_some(translator.rule.action)
+}
