@@ -160,9 +160,9 @@ fn of_many_names_those_are_offered_that_may_have_been_meant() {
 fn what_is_shown_already_is_not_offered() {
     let text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT\n";
     let some = with_input(&["rules", "-"], text.as_bytes()).ended(0);
-    assert!(some.out.contains("no redirect rules in 1 rule set read; 1 other rule: --all\n"), "{}", some.out);
+    assert!(some.out.contains("no redirect rules in 1 rule sets read; 1 other rules: --all\n"), "{}", some.out);
     let all = with_input(&["rules", "-", "--all"], text.as_bytes()).ended(0);
-    assert!(all.out.contains("no redirect rules in 1 rule set read; 1 other rule\n"), "{}", all.out);
+    assert!(all.out.contains("no redirect rules in 1 rule sets read; 1 other rules\n"), "{}", all.out);
 }
 
 #[test]

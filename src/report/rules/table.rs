@@ -83,8 +83,7 @@ pub fn nothing(snapshot: &Snapshot, all: bool) -> String {
     }
     let others: usize = snapshot.rulesets().iter().map(crate::model::Ruleset::rule_count).sum();
     let how = if others == 0 || all { "" } else { ": --all" };
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    format!("no redirect rules in {sets} rule set{} read; {others} other rule{}{how}\n", plural(sets), plural(others))
+    format!("no redirect rules in {sets} rule sets read; {others} other rules{how}\n")
 }
 
 /// `nat · iptables-nft · ipv4`
