@@ -70,7 +70,11 @@ impl Words {
 
     fn ip(&mut self, ip: &IpPart) {
         let not = |negated| if negated { "not " } else { "" };
-        self.protocol = ip.protocol.map(|part| (part.negated, protocol_name(part.number).to_uppercase()));
+        let name = |number| match protocol_name(number) {
+            name if name.bytes().all(|byte| byte.is_ascii_digit()) => format!("packets of protocol {name}"),
+            name => name.to_uppercase(),
+        };
+        self.protocol = ip.protocol.map(|part| (part.negated, name(part.number)));
         self.source.address = ip.source.as_ref().map(|part| (part.negated, part.words()));
         self.destination.address = ip.destination.as_ref().map(|part| (part.negated, part.words()));
         if let Some(part) = &ip.input {

@@ -93,11 +93,21 @@ fn matches_and_targets_are_worded_as_people_say_them() {
         ("-m conntrack --ctstate INVALID -j DROP", "everything in connection state INVALID → dropped"),
         ("-m statistic --mode random --probability 0.5 -j RETURN", "everything with a chance of 50 % → left alone"),
         ("-p tcp -m socket -j RETURN", "TCP for which a socket other than a wildcard listener exists → left alone"),
-        ("-j MARK --xor-mark 0x4000", "everything → mark bits 0x4000 are flipped"),
+        ("-j MARK --xor-mark 0x4000", "everything → has mark bits 0x4000 flipped"),
         ("-j MARK --or-mark 0x4000", "everything → gets mark bits 0x4000"),
         ("-j MARK --and-mark 0xfffffff0", "everything → loses mark bits 0xf"),
-        ("-j MARK --set-xmark 0x11/0xf", "everything → gets mark bits 0x1/0xf, bits 0x10 are flipped"),
+        ("-j MARK --set-xmark 0x11/0xf", "everything → gets mark bits 0x1/0xf, and 0x10 flipped"),
         ("-j MARK --set-mark 0x1", "everything → gets mark 0x1"),
+        ("-j CONNMARK --set-xmark 0x50/0", "everything → connection has mark bits 0x50 flipped"),
+        ("-p tcp --syn -j RETURN", "TCP that opens a connection (SYN alone) → left alone"),
+        ("-p tcp ! --syn -j DROP", "TCP that opens no connection (not SYN alone) → dropped"),
+        ("-m limit --limit 3/hour -j RETURN", "everything up to 3 an hour (burst 5) → left alone"),
+        ("-p 200 -j DROP", "all packets of protocol 200 → dropped"),
+        ("-p 200 -i lo -j DROP", "packets of protocol 200 coming in by lo → dropped"),
+        (
+            "-m addrtype --dst-type LOCAL,MULTICAST,ANYCAST -j RETURN",
+            "everything to a local, anycast or multicast address → left alone",
+        ),
     ] {
         assert_eq!(told_of(&[rule]), [words], "{rule}");
     }
