@@ -71,6 +71,7 @@ impl Words {
     fn ip(&mut self, ip: &IpPart) {
         let not = |negated| if negated { "not " } else { "" };
         let name = |number| match protocol_name(number) {
+            name if name == "ipv6-icmp" => "ICMPv6".to_owned(),
             name if name.bytes().all(|byte| byte.is_ascii_digit()) => format!("packets of protocol {name}"),
             name => name.to_uppercase(),
         };
