@@ -346,6 +346,15 @@ impl Rule {
         }
     }
 
+    /// Whether a match may end the packet's way through its base chain: by a verdict that is no jump, a translation or an answer.
+    #[must_use]
+    pub fn ends_some(&self) -> bool {
+        match &self.body {
+            Body::Xt(rule) => rule.ends_some(),
+            Body::Nft(rule) => rule.ends_some(),
+        }
+    }
+
     /// Whether a match sends the packet elsewhere than it was addressed to.
     #[must_use]
     pub fn redirects(&self) -> bool {

@@ -110,7 +110,7 @@ impl Evaluator {
             }
             self.budget.set(self.budget.get() - 1);
             let Some((reading, condition)) = asking else {
-                return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
+                return End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) };
             };
             match condition.ask(&walk.traveller.packet) {
                 Answer::No => {}
