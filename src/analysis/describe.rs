@@ -121,7 +121,7 @@ fn by_verdict<'a>(paths: &Paths<'a>, chain: &Chain, rule: &'a Rule) -> Outcome {
     });
     let map = native.expressions.iter().any(|part| matches!(part, Expression::Lookup { into: Some(0), .. }));
     match verdict {
-        _ if rule.redirects() => Outcome::Redirected,
+        _ if paths.sends(chain, rule) => Outcome::Redirected,
         _ if map && paths.leads_to(rule).is_empty() => Outcome::Unknown,
         _ if map => Outcome::Enters,
         Some(Verdict::Drop) => Outcome::Dropped,
@@ -155,7 +155,11 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
         Action::Return => ("left alone", Outcome::Exempt),
         Action::Jump(to) => return (format!("chain {to}"), Outcome::Enters),
         Action::Goto(to) => return (format!("chain {to}, for good"), Outcome::Enters),
-        Action::Target(target) => return (target.explain(), outcome(&target.effect())),
+        Action::Target(target) => {
+            let effect = target.effect();
+            let source = matches!(effect, Effect::Network { .. }) && paths.is_behind(chain);
+            return (target.explain(), if source { Outcome::Accepted } else { outcome(&effect) });
+        }
     };
     (what.to_owned(), outcome)
 }

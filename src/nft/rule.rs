@@ -70,9 +70,17 @@ impl Rule {
                 "nat" => nat_kind(data) == Some(DESTINATION),
                 _ => false,
             },
-            Expression::Target { name, .. } => matches!(name.as_str(), "REDIRECT" | "DNAT" | "TPROXY"),
+            Expression::Target { name, .. } => {
+                matches!(name.as_str(), "REDIRECT" | "DNAT" | "DNPT" | "TPROXY" | "NETMAP")
+            }
             _ => false,
         })
+    }
+
+    /// Whether xtables' target is among its expressions that moves an end to another network.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.expressions.iter().any(|part| matches!(part, Expression::Target { name, .. } if name == "NETMAP"))
     }
 
     /// Whether it looks into a set, a map or a map of objects.

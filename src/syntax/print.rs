@@ -151,6 +151,10 @@ fn print_table(family: Family, listed: &Listed<'_>, out: &mut Pieces<'_>) -> io:
         out.line()?;
     }
     for chain in chains.iter().filter(expressible) {
+        for piece in chain.saved.iter().flat_map(|saved| &saved.text) {
+            out.flush()?;
+            out.out.write_all(&exact_bytes(piece))?;
+        }
         let name = word(&chain.name);
         for (index, rule) in chain.rules.iter().enumerate() {
             match &rule.body {

@@ -147,6 +147,12 @@ impl Rule {
         )
     }
 
+    /// Whether a match moves an end to another network: the destination before the route is chosen, the source behind.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        matches!(&self.action, Action::Target(target) if matches!(target.effect(), Effect::Network { .. }))
+    }
+
     /// The indices of the sets that it holds by index still.
     #[must_use]
     pub fn set_indices(&self) -> Vec<u16> {

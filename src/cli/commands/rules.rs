@@ -131,7 +131,8 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         (Output::Save, false) => Elements::None,
         (_, false) => Elements::Cheap,
     };
-    let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
+    let text = arguments.output == Output::Save;
+    let wanted = Wanted { expressions, elements, text, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };

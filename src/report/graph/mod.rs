@@ -233,7 +233,7 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
         let text = escape(&print_rule(family, block.table, chain, rule)).into_owned();
         let told = describe::told(family, block.table, paths, chain, index);
         let told = told.unwrap_or_else(|| {
-            let outcome = match (rule.redirects(), paths.leads_to(rule).is_empty()) {
+            let outcome = match (paths.sends(chain, rule), paths.leads_to(rule).is_empty()) {
                 (true, _) => Outcome::Redirected,
                 (false, false) => Outcome::Enters,
                 (false, true) => Outcome::Unknown,
