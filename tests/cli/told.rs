@@ -239,3 +239,9 @@ fn what_is_dropped_stands_out() {
     assert!(run.out.contains("all TCP →\u{1b}[31m dropped\u{1b}[0m\n"), "{:?}", run.out);
     assert!(run.out.contains("all UDP → accepted\n"), "{:?}", run.out);
 }
+
+#[test]
+fn a_program_is_no_text() {
+    let run = with_input(&["rules", "-"], b"\x7fELF\x02\x01\x01\0\0\n*nat\nCOMMIT\n").ended(2);
+    assert!(run.err.starts_with("error: standard input: it is neither a snapshot nor text\n"), "{}", run.err);
+}
