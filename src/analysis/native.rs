@@ -64,7 +64,7 @@ struct Translator<'a> {
 }
 
 fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
-    let mut translator = Translator::new(family, table);
+    let mut translator = Translator::new(table, place_of(family, table, &[], false));
     for statement in statements(native, translator.place)? {
         translator.statement(&statement)?;
     }
@@ -103,8 +103,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
 }
 
 impl<'a> Translator<'a> {
-    fn new(family: Family, table: &'a Table) -> Self {
-        let place = place_of(family, table, &[], false);
+    fn new(table: &'a Table, place: Place<'a>) -> Self {
         let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
         Self { table, place, rule, ipv6: None, acted: false, tproxy: None }
     }

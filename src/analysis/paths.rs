@@ -67,9 +67,9 @@ pub struct Paths<'a> {
     by_name: HashMap<&'a str, &'a Chain>,
     maps: HashMap<&'a str, &'a Set>,
     redirecting: HashSet<&'a str>,
-    ending: HashSet<&'a str>,
     /// Chains in which sources are translated: only hooks behind the choice of the route lead there.
     behind: HashSet<&'a str>,
+    ending: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
 }
@@ -118,13 +118,7 @@ impl<'a> Paths<'a> {
             let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
             rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        Self { by_name, maps, redirecting, ending, behind, redirected_after }
-    }
-
-    /// Whether the way of a packet that enters the chain may end there, so that it does not come back.
-    #[must_use]
-    pub fn ends_some(&self, chain: &str) -> bool {
-        self.ending.contains(chain)
+        Self { by_name, maps, redirecting, behind, ending, redirected_after }
     }
 
     /// Whether only hooks behind the choice of the route lead to the chain: there, sources are translated.
@@ -137,6 +131,12 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn sends(&self, chain: &Chain, rule: &Rule) -> bool {
         rule.redirects() && !(rule.moves() && self.is_behind(chain))
+    }
+
+    /// Whether the way of a packet that enters the chain may end there, so that it does not come back.
+    #[must_use]
+    pub fn ends_some(&self, chain: &str) -> bool {
+        self.ending.contains(chain)
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -174,6 +174,11 @@ impl<'a> Paths<'a> {
     }
 }
 
+/// Whether nat chains of the hook translate sources.
+fn is_behind(hook: Hook) -> bool {
+    matches!(hook, Hook::Input | Hook::Postrouting)
+}
+
 /// Whether something in the table may lead to chains, and to which is not known: a map whose verdicts were not read, or a part of a
 /// rule that is not understood.
 #[must_use]
@@ -189,11 +194,6 @@ pub fn leads_somewhere(table: &Table) -> bool {
     rules
         .filter_map(|rule| if let Body::Nft(rule) = &rule.body { Some(rule) } else { None })
         .any(|rule| rule.expressions.iter().any(unknown))
-}
-
-/// Whether nat chains of the hook translate sources.
-fn is_behind(hook: Hook) -> bool {
-    matches!(hook, Hook::Input | Hook::Postrouting)
 }
 
 /// Whether packets do not come back from where the rule itself leads them.

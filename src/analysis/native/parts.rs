@@ -1,10 +1,11 @@
-//! Parts of a rule of nft in the terms of iptables, where the whole has no such terms: what it asks first, and each thing that it does.
+//! Parts of a rule of nft in the terms of iptables, where the whole has none: what it asks first, and each thing that it does.
 
 use std::borrow::Cow;
 
 use super::{Reading, Translator, host};
 use crate::model::{Family, Table};
 use crate::nft::{self, Expression, Statement, Term, statements};
+use crate::syntax::place_of;
 use crate::xt::Action;
 
 /// Whether a statement of nft only picks packets, or counts them.
@@ -23,7 +24,7 @@ pub(in crate::analysis) fn asks(statement: &Statement) -> bool {
 
 /// What a rule asks before it does anything, whatever that is.
 pub(in crate::analysis) fn asked_first<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
-    let mut translator = Translator::new(family, table);
+    let mut translator = Translator::new(table, place_of(family, table, &[], false));
     for statement in statements(native, translator.place)?.iter().take_while(|statement| asks(statement)) {
         translator.statement(statement)?;
     }
@@ -33,7 +34,7 @@ pub(in crate::analysis) fn asked_first<'a>(family: Family, table: &Table, native
 
 /// What a statement does, where one target does the same to all packets.
 pub(in crate::analysis) fn alone(family: Family, table: &Table, statement: &Statement) -> Option<Action> {
-    let mut translator = Translator::new(family, table);
+    let mut translator = Translator::new(table, place_of(family, table, &[], false));
     translator.statement(statement)?;
     (translator.acted && translator.ipv6.is_none()).then_some(translator.rule.action)
 }
