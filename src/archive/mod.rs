@@ -87,6 +87,8 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     // JSON is UTF-8. The text of a save program has names as the kernel holds them.
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if text.trim_start().starts_with('{') => Cow::Borrowed(text),
+        // A program, a picture: no name that the kernel holds has this byte.
+        _ if bytes.contains(&0) => return Err(ArchiveError::NotText),
         Err(_) if !bytes.trim_ascii_start().first().is_some_and(|byte| byte.is_ascii() && *byte != b'{') => {
             return Err(ArchiveError::NotText);
         }
