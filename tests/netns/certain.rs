@@ -331,3 +331,40 @@ fn where_a_translated_packet_leaves_is_not_guessed() {
     outbound(&format!("{own}{}", nat("10.7.7.7:15001")), "15001");
     assert_eq!(saying(&nat("127.0.0.1:15001"), false), "15001");
 }
+
+#[test]
+fn chains_are_left_as_the_kernel_leaves_them() {
+    if !require_root() {
+        return;
+    }
+    const REDIRECT: &str = "IPT -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001\n";
+    for (rules, becomes) in [
+        // From a chain that was gone to, back to the caller of the one that went.
+        ("-A OUTPUT -j a|-A a -g b|-A a -p tcp -j REDIRECT --to-ports 9|-A b -p udp -j RETURN", "15001"),
+        ("-A OUTPUT -g a|-A a -p udp -j RETURN", "direct"),
+        ("-A OUTPUT -g a|-A a -p tcp -j RETURN", "direct"),
+        ("-A OUTPUT -j a|-A a -p tcp -j RETURN|-A a -p tcp -j REDIRECT --to-ports 9", "15001"),
+        ("-A OUTPUT -j a|-A a -p tcp -j ACCEPT", "direct"),
+        ("-A OUTPUT -p tcp -j RETURN", "direct"),
+        ("-A OUTPUT -j a|-A a -j b|-A b -p tcp -j RETURN|-A a -p tcp -j ACCEPT", "direct"),
+    ] {
+        let rules: String = rules.split('|').map(|rule| format!("IPT -t nat {rule}\n")).collect();
+        each(&format!("IPT -t nat -N a; IPT -t nat -N b\n{rules}{REDIRECT}"), becomes);
+    }
+    for (rules, becomes) in [
+        ("-A OUTPUT -p tcp -j RETURN|-A OUTPUT -p tcp -j ACCEPT", "dropped"),
+        ("-A OUTPUT -j a|-A a -p tcp -j RETURN|-A OUTPUT -p tcp -j ACCEPT", "direct"),
+        ("-A OUTPUT -g a|-A a -p udp -j ACCEPT|-A OUTPUT -p tcp -j ACCEPT", "dropped"),
+        ("-A OUTPUT -j a|-A a -p tcp -j ACCEPT", "direct"),
+    ] {
+        let rules: String = rules.split('|').map(|rule| format!("IPT {rule}\n")).collect();
+        each(&format!("IPT -N a; IPT -P OUTPUT DROP\n{rules}"), becomes);
+    }
+    // An accept ends its own chain of the hook, and none behind it (K28).
+    let accepts = "chain o { type filter hook output priority 0; accept; }";
+    let drops = "chain p { type filter hook output priority 1; meta l4proto tcp drop; }";
+    outbound(&table(&[accepts, drops]), "dropped");
+    let first = "chain m { type nat hook output priority -110; accept; }";
+    let second = "chain n { type nat hook output priority -100; meta l4proto tcp redirect to :15001; }";
+    outbound(&table(&[first, second]), "15001");
+}
