@@ -3,6 +3,7 @@
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
 mod answers;
+mod parts;
 mod sets;
 
 use std::borrow::Cow;
@@ -20,6 +21,9 @@ use crate::xt::targets::{
     Tproxy, Zone,
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
+
+use parts::changed_bits;
+pub(super) use parts::{alone, asked_first, asks};
 
 /// A rule in the terms of iptables.
 #[derive(Debug, Clone)]
@@ -60,10 +64,8 @@ struct Translator<'a> {
 }
 
 fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
-    let place = place_of(family, table, &[], false);
-    let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
-    let mut translator = Translator { table, place, rule, ipv6: None, acted: false, tproxy: None };
-    for statement in statements(native, place)? {
+    let mut translator = Translator::new(table, place_of(family, table, &[], false));
+    for statement in statements(native, translator.place)? {
         translator.statement(&statement)?;
     }
     // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
@@ -100,7 +102,12 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.is_none().then(|| *place = Some(value))
 }
 
-impl Translator<'_> {
+impl<'a> Translator<'a> {
+    fn new(table: &'a Table, place: Place<'a>) -> Self {
+        let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
+        Self { table, place, rule, ipv6: None, acted: false, tproxy: None }
+    }
+
     fn statement(&mut self, statement: &Statement) -> Option<()> {
         match statement {
             Statement::Match { left, sign, right } => {
@@ -478,21 +485,3 @@ const L4PROTO: u32 = 16;
 const CT_STATE: u32 = 0;
 const CT_MARK: u32 = 3;
 const CT_ZONE: u32 = 17;
-
-/// The bits that a mark gets, and those that are cleared before: `(mark & !cleared) ^ bits`.
-fn changed_bits(what: &Term, to: &Term) -> Option<(u32, u32)> {
-    match to {
-        Term::Value(value) => Some((host(value)?, u32::MAX)),
-        Term::Binary { of, sign, with } => {
-            let (bits, cleared) = if **of == *what { (0, 0) } else { changed_bits(what, of)? };
-            let with = host(with)?;
-            Some(match *sign {
-                "&" => (bits & with, cleared | !with),
-                "|" => (bits | with, cleared | with),
-                "^" => (bits ^ with, cleared),
-                _ => return None,
-            })
-        }
-        _ => None,
-    }
-}

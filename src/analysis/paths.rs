@@ -69,6 +69,7 @@ pub struct Paths<'a> {
     redirecting: HashSet<&'a str>,
     /// Chains in which sources are translated: only hooks behind the choice of the route lead there.
     behind: HashSet<&'a str>,
+    ending: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
 }
@@ -98,10 +99,13 @@ impl<'a> Paths<'a> {
         let redirects =
             |chain: &Chain, rule: &Rule| rule.redirects() && !(rule.moves() && behind.contains(&*chain.name));
         // From the chains that redirect by themselves back to all that lead there.
-        let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(|rule| redirects(chain, rule)));
-        let redirecting = spread(itself.map(|chain| chain.name.as_str()), |name| {
-            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
-        });
+        let led_from = |does: &dyn Fn(&Chain, &Rule) -> bool| {
+            let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(|rule| does(chain, rule)));
+            spread(itself.map(|chain| chain.name.as_str()), |name| {
+                callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
+            })
+        };
+        let (redirecting, ending) = (led_from(&redirects), led_from(&|_, rule| rule.ends_some()));
         // From the chains that are called before a rule that redirects down to all that they call.
         let may = |chain: &Chain, rule: &Rule| {
             redirects(chain, rule) || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to))
@@ -114,7 +118,7 @@ impl<'a> Paths<'a> {
             let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
             rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        Self { by_name, maps, redirecting, behind, redirected_after }
+        Self { by_name, maps, redirecting, behind, ending, redirected_after }
     }
 
     /// Whether only hooks behind the choice of the route lead to the chain: there, sources are translated.
@@ -127,6 +131,12 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn sends(&self, chain: &Chain, rule: &Rule) -> bool {
         rule.redirects() && !(rule.moves() && self.is_behind(chain))
+    }
+
+    /// Whether the way of a packet that enters the chain may end there, so that it does not come back.
+    #[must_use]
+    pub fn ends_some(&self, chain: &str) -> bool {
+        self.ending.contains(chain)
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -167,6 +177,23 @@ impl<'a> Paths<'a> {
 /// Whether nat chains of the hook translate sources.
 fn is_behind(hook: Hook) -> bool {
     matches!(hook, Hook::Input | Hook::Postrouting)
+}
+
+/// Whether something in the table may lead to chains, and to which is not known: a map whose verdicts were not read, or a part of a
+/// rule that is not understood.
+#[must_use]
+pub fn leads_somewhere(table: &Table) -> bool {
+    let unknown = |expression: &Expression| match expression {
+        Expression::Lookup { set, into: Some(0), .. } => {
+            table.sets.iter().find(|known| known.name == *set).is_none_or(|map| map.unread)
+        }
+        Expression::Unknown { .. } => true,
+        _ => false,
+    };
+    let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    rules
+        .filter_map(|rule| if let Body::Nft(rule) = &rule.body { Some(rule) } else { None })
+        .any(|rule| rule.expressions.iter().any(unknown))
 }
 
 /// Whether packets do not come back from where the rule itself leads them.

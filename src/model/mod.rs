@@ -20,7 +20,9 @@ pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;
 pub use printed::Printed;
-pub use ruleset::{Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, Syntax, Table};
+pub use ruleset::{
+    Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
+};
 pub use snapshot::{Resolver, Snapshot};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

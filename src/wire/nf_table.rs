@@ -139,6 +139,7 @@ impl<'a> ChainReader<'a> {
             comment: nft::comment_of(&message.user_data, 0),
             extra: extra_of(message, hook),
             rules,
+            saved: None,
         }
     }
 }

@@ -110,7 +110,7 @@ impl Evaluator {
             }
             self.budget.set(self.budget.get() - 1);
             let Some((reading, condition)) = asking else {
-                return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
+                return End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) };
             };
             if base.table.restores && reading.rule.restores_mark() {
                 // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).

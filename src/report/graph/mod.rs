@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::analysis::describe::{self, Outcome, Told};
+use crate::analysis::leftover::takes_everything;
 use crate::analysis::paths::{Block, Chosen, Paths, blocks, goes_for_good, rivals, unreached};
 use crate::model::{Chain, Snapshot, Table};
 use crate::report::escape::escape;
@@ -61,7 +62,7 @@ pub struct Node {
     pub group: String,
     /// Number of the block within the picture: chains that hang together.
     pub block: usize,
-    /// Its rules; behind them what becomes of packets at its end.
+    /// Its rules; behind them what becomes of packets at its end, where some come there.
     pub rows: Vec<Row>,
 }
 
@@ -247,6 +248,9 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
             packets: rule.counters.map(|counters| counters.packets),
             text,
         });
+    }
+    if chain.rules.iter().any(|rule| takes_everything(family, block.table, rule)) {
+        return rows;
     }
     let (what, outcome) = describe::end(chain);
     let who = if chain.rules.is_empty() { "everything" } else { "what is left" }.to_owned();
