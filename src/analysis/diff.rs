@@ -10,7 +10,7 @@ use super::join::{Connection, Direction, Way};
 use crate::model::{
     Backend, Chain, Family, Kind, NativeExpression, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table,
 };
-use crate::syntax::{elements_text, place_of, print_rule, set_types};
+use crate::syntax::{elements_text, flow_table_text, object_text, place_of, print_rule, set_properties, set_types};
 
 /// How a rule differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -123,26 +123,21 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
     found
 }
 
-/// What is not known of a table and of its objects, and its flow tables. What its objects have counted is state.
+/// What is not known of a table, its objects and its flow tables. What its objects have counted is state.
 fn table_lines(table: &Table) -> Vec<String> {
     let mut found: Vec<String> = table.dormant.then(|| "flags dormant".to_owned()).into_iter().collect();
     found.extend(table.extra.texts(0));
+    let line = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     for object in &table.objects {
-        let content = matches!(object.expression, NativeExpression::Unknown { .. }).then(|| object.expression.text());
-        let parts: Vec<String> = content.into_iter().chain(object.unknown.iter().map(|part| part.text())).collect();
-        if !parts.is_empty() {
-            found.push(format!("object {} {}", object.name, parts.join(" ")));
+        let mut object = object.clone();
+        match &mut object.expression {
+            NativeExpression::Counter { packets, bytes } => (*packets, *bytes) = (0, 0),
+            NativeExpression::Quota { used, .. } => *used = 0,
+            _ => {}
         }
+        found.push(line(&object_text(&object).0));
     }
-    for flow in &table.flow_tables {
-        let unknown: String = flow.unknown.iter().map(|part| format!(" {}", part.text())).collect();
-        found.push(format!(
-            "flowtable {} device {} flags {}{unknown}",
-            flow.name,
-            flow.devices.join(" device "),
-            flow.flags
-        ));
-    }
+    found.extend(table.flow_tables.iter().map(|flow| line(&flow_table_text(flow, &|priority| priority.to_string()).0)));
     found
 }
 
@@ -151,7 +146,8 @@ fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let place = place_of(family, table, &[], false);
     let (key, data) = set_types(set, &place);
     let data = data.map_or(String::new(), |data| format!(" : {data}"));
-    let mut head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    let of = format!("type {}{data}", key.unwrap_or_default());
+    let mut head = std::iter::once(of).chain(set_properties(set)).collect::<Vec<_>>().join(", ");
     head.extend(set.unknown.iter().map(|attribute| format!(" {}", attribute.text())));
     let elements =
         if set.changes() || table.changes(&set.name) { Some(Vec::new()) } else { elements_text(set, &place) };

@@ -19,7 +19,7 @@ use walk::{Base, DEPTH, Evaluator, Reached};
 use super::ipsets::IpSets;
 use super::native::{Reading, reading};
 use super::paths::Paths;
-use crate::model::{Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -88,6 +88,8 @@ struct Prepared<'a> {
     table: &'a Table,
     by_name: HashMap<&'a str, usize>,
     paths: Paths<'a>,
+    /// A match of some rule gives packets the mark of a socket.
+    restores: bool,
     /// For each chain, for each rule, its reading and what it asks; `None` for what is not understood.
     readings: Vec<Vec<Option<Asking<'a>>>>,
 }
@@ -110,6 +112,7 @@ impl<'a> Rulebase<'a> {
             ruleset,
             table,
             paths: Paths::of(table),
+            restores: table.chains.iter().flat_map(|chain| &chain.rules).any(restores),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
             readings: table
                 .chains
@@ -204,6 +207,11 @@ impl<'a> Rulebase<'a> {
         }
         end
     }
+}
+
+/// Whether a match of the rule gives the packet the mark of the socket that takes it.
+fn restores(rule: &Rule) -> bool {
+    matches!(&rule.body, Body::Xt(rule) if rule.restores_mark())
 }
 
 /// The rule of this name, and its table.

@@ -312,6 +312,8 @@ fn reject(kind: u32, code: u8, ipv6: Option<bool>, both: bool) -> Option<String>
 pub(super) fn stateless(expression: &Expression) -> Option<String> {
     match expression {
         Expression::Counter { .. } => Some("counter".to_owned()),
+        Expression::Last(_) => Some("last".to_owned()),
+        Expression::Quota { bytes, flags, .. } => Some(format!("quota {}", quota(*bytes, 0, *flags)?)),
         other => plain(other),
     }
 }

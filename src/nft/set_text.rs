@@ -230,7 +230,7 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
     let declared = declaration(set, place);
     let whole = declared.is_some();
     line(&declared.unwrap_or_else(|| format!("[ type 0x{:x} ]", set.key)));
-    for text in properties(set) {
+    for text in set_properties(set) {
         line(&text);
     }
     let mut complete = whole && !set.unread && set.unknown.is_empty() && set.unknown_flags() == 0;
@@ -289,7 +289,8 @@ fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
 }
 
 /// What stands between type and elements, line by line.
-fn properties(set: &Set) -> Vec<String> {
+#[must_use]
+pub fn set_properties(set: &Set) -> Vec<String> {
     const MEMORY: u32 = 1;
     let mut lines = Vec::new();
     if set.policy == Some(MEMORY) && !set.is_constant() {

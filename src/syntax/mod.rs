@@ -9,7 +9,7 @@ mod nft_text;
 mod parse;
 mod print;
 
-pub use crate::nft::{elements_text, set_types};
+pub use crate::nft::{elements_text, flow_table_text, object_text, set_properties, set_types};
 pub use nft::{NftText, print_nft};
 pub use nft_json::parse_nft_json;
 pub use nft_rule::{place_of, print_native};

@@ -7,6 +7,7 @@ mod support;
 mod below;
 mod certain;
 mod changing;
+mod counted;
 mod cross_check;
 mod demo;
 mod effects;
