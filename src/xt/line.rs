@@ -236,7 +236,8 @@ impl Parser<'_> {
     /// Whose option a name is: as getopt finds it among those of the rule, its target and its matches so far, where one that is written
     /// out comes before all that begin so; else that of the match which the protocol names.
     fn meant(&mut self, name: &str) -> Option<Meant> {
-        let of_target = self.target.as_ref().and_then(|target| Target::options(&target.name));
+        let target = self.target.as_ref().map_or("", |target| &target.name);
+        let of_target = Target::options(target);
         // Of matches of one name the last takes the options.
         let last = |at: usize, name: &str| self.matches.iter().skip(at + 1).all(|other| other.name != name);
         let nearest = || {
@@ -249,7 +250,7 @@ impl Parser<'_> {
         if let Some((at, option)) = nearest().find_map(|(at, _, options)| Some((at, exactly(options, name)?))) {
             return Some(Meant::Match(at, option));
         }
-        let targets = of_target.into_iter().flat_map(|options| beginning("", options, name)).map(Meant::Target);
+        let targets = of_target.into_iter().flat_map(|options| beginning(target, options, name)).map(Meant::Target);
         let matches = nearest().flat_map(|(at, extension, options)| {
             beginning(extension, options, name).map(move |option| Meant::Match(at, option))
         });

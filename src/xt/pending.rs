@@ -136,12 +136,13 @@ pub(super) fn beginning<'a>(
     options: &'static [Known],
     typed: &'a str,
 ) -> impl Iterator<Item = Known> + use<'a> {
-    // One file knows both matches, each of which has its own options.
+    // One file knows several of them, each of which has its own options.
     let foreign = move |option: &str| match extension {
         "icmp" => option == "--icmpv6-type",
         "icmp6" => option == "--icmp-type",
         "state" => option != "--state",
         "conntrack" => option == "--state",
+        "DNAT" | "REDIRECT" => option == "--random-fully",
         _ => false,
     };
     options.iter().filter(move |(name, _)| name.starts_with(typed) && !foreign(name)).copied()
