@@ -81,7 +81,10 @@ pub(super) struct Command<'a> {
 impl<'a> Command<'a> {
     /// The command among the words of a line, which is the first of them unless the line was written by hand.
     pub(super) fn of(words: &'a [Token]) -> Option<Self> {
-        let (at, (verb, glued)) = words.iter().enumerate().find_map(|(at, word)| Some((at, Verb::of(word)?)))?;
+        // Later in the line a short form is that of another option.
+        let whole = |word: &Token| VERBS.iter().any(|(short, long, _)| word.text == *short || word.text == *long);
+        let possible = words.iter().enumerate().filter(|(at, word)| *at == 0 || whole(word));
+        let (at, (verb, glued)) = possible.filter_map(|(at, word)| Some((at, Verb::of(word)?))).next()?;
         let (before, behind) = (words.get(..at)?, words.get(at + 1..)?);
         let is_option = |word: &Token| !word.quoted && (word.text.starts_with('-') || word.text == "!");
         let optional = matches!(verb, Verb::Flush | Verb::Remove | Verb::Zero);
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(of("--delete-c X"), wanted(Verb::Remove, "X", None, ""));
         assert_eq!(of("-F"), Some((Verb::Flush, None, None, String::new())));
         assert_eq!(of("-P INPUT DROP"), wanted(Verb::Policy, "INPUT", None, "DROP"));
+        assert_eq!(of("-m policy --pol none -A X"), wanted(Verb::Append, "X", None, "-m policy --pol none"));
         for none in ["", "-p tcp", "\"-A\" X", "--del X", "-E X Y", "--append-x X"] {
             assert_eq!(of(none), None, "{none}");
         }

@@ -71,8 +71,9 @@ impl Own {
     }
 
     /// The one that a shortened name means.
-    fn beginning(typed: &str) -> Option<Self> {
-        let mut found = LONG.iter().filter(|(long, _)| long.starts_with(typed)).map(|(_, own)| *own);
+    fn beginning(typed: &str, ipv6: bool) -> Option<Self> {
+        let own = LONG.iter().filter(|(_, own)| !(ipv6 && *own == Self::Fragment));
+        let mut found = own.filter(|(long, _)| long.starts_with(typed)).map(|(_, own)| *own);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
     }
@@ -250,14 +251,16 @@ impl Parser<'_> {
         if let Some((at, option)) = nearest().find_map(|(at, _, options)| Some((at, exactly(options, name)?))) {
             return Some(Meant::Match(at, option));
         }
-        let targets = of_target.into_iter().flat_map(|options| beginning(target, options, name)).map(Meant::Target);
+        let targets =
+            of_target.into_iter().flat_map(|options| beginning((target, self.ipv6), options, name)).map(Meant::Target);
         let matches = nearest().flat_map(|(at, extension, options)| {
-            beginning(extension, options, name).map(move |option| Meant::Match(at, option))
+            beginning((extension, self.ipv6), options, name).map(move |option| Meant::Match(at, option))
         });
         // Two letters at least: nobody writes less, and what is not known is kept.
         let long_enough = name.len() > 3;
         let alone = {
-            let mut begun = targets.chain(matches).chain(Own::beginning(name).map(Meant::Own)).filter(|_| long_enough);
+            let mut begun =
+                targets.chain(matches).chain(Own::beginning(name, self.ipv6).map(Meant::Own)).filter(|_| long_enough);
             begun.next().filter(|_| begun.next().is_none())
         };
         alone.or_else(|| self.of_protocol(name, long_enough))
@@ -269,7 +272,7 @@ impl Parser<'_> {
         let extension = protocol_match(protocol.number);
         let options = Match::options(&extension)?;
         let alone = {
-            let mut begun = beginning(&extension, options, name).filter(|_| shortened);
+            let mut begun = beginning((&extension, self.ipv6), options, name).filter(|_| shortened);
             begun.next().filter(|_| begun.next().is_none())
         };
         let option = exactly(options, name).or(alone)?;

@@ -132,7 +132,7 @@ pub(super) fn exactly(options: &'static [Known], typed: &str) -> Option<Known> {
 
 /// Those of an extension that begin so: one of them alone may be written short.
 pub(super) fn beginning<'a>(
-    extension: &'a str,
+    (extension, ipv6): (&'a str, bool),
     options: &'static [Known],
     typed: &'a str,
 ) -> impl Iterator<Item = Known> + use<'a> {
@@ -142,6 +142,7 @@ pub(super) fn beginning<'a>(
         "icmp6" => option == "--icmp-type",
         "state" => option != "--state",
         "conntrack" => option == "--state",
+        "ah" => !ipv6 && option != "--ahspi",
         "DNAT" | "REDIRECT" => option == "--random-fully",
         _ => false,
     };

@@ -10,7 +10,7 @@ use crate::packet::Field;
 use crate::xt::bytes::Layout;
 use crate::xt::extension::begins;
 use crate::xt::ip::{protocol_name, protocol_number};
-use crate::xt::services::port;
+use crate::xt::services::service;
 
 /// Tests of a packet's tracked connection. A negation stands in front of what it negates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -122,7 +122,7 @@ impl Conntrack {
             option => match Self::end(option)? {
                 (end, false) => *self.addresses.get_mut(end)? = Some((negated, Host::parse(given.value(), ipv6)?)),
                 (end, true) => {
-                    let ports = Span::parse_named(given, u16::MAX.into(), |text| port(text).map(u32::from))?;
+                    let ports = Span::parse_named(given, u16::MAX.into(), |text| service(text).map(u32::from))?;
                     *self.ports.get_mut(end)? = Some(ports);
                 }
             },

@@ -7,7 +7,7 @@ use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::{Layout, prefix_length, prefix_mask};
 use crate::xt::extension::parse_whole;
 use crate::xt::ip::{address_text, protocol_number};
-use crate::xt::services;
+use crate::xt::services::service;
 
 /// How the balancer passes packets on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Extension for Ipvs {
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
         let mut ipvs = Self::default();
         for given in options {
-            let port = || Some((given.negated, services::port(given.value())?));
+            let port = || Some((given.negated, service(given.value())?));
             match given.name {
                 "--ipvs" => ipvs.none = given.negated,
                 "--vproto" => ipvs.protocol = Some((given.negated, protocol_number(given.value())?)),
