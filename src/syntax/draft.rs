@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::builtin;
 use super::command::{Command, Verb};
 use super::parse::SaveError;
-use crate::model::{Body, Chain, Counters, Family, Policy, Rule, Table};
+use crate::model::{Body, Chain, Counters, Family, Policy, Rule, Table, name_order};
 use crate::xt::{self, Action, IpPart, Target, Token, Unknown, parse_line, tokens};
 
 /// What all rules of a text may come to: each its text and what it takes in memory beside. A million rules stay below.
@@ -123,7 +123,7 @@ impl<'a> Draft<'a> {
         let kept = self.chains.into_iter().zip(gathered).filter(|(_, gathered)| !gathered.removed);
         let (base, mut user): (Vec<Chain>, Vec<Chain>) =
             kept.map(|(chain, _)| chain).partition(|chain| chain.hook.is_some());
-        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        user.sort_by(|a, b| name_order(&a.name, &b.name));
         let chains = base.into_iter().chain(user).collect();
         Ok(Table { name: self.name, chains, ..Table::default() })
     }
