@@ -121,7 +121,7 @@ fn parse_burst(text: &str) -> Option<u64> {
     let digits = text.get(start..)?;
     let end = start + digits.find(|character: char| !character.is_digit(radix)).unwrap_or(digits.len());
     let (number, unit) = text.split_at_checked(end)?;
-    parse_whole::<u64>(number).filter(|number| *number > 0)?.checked_mul(factor(unit))
+    parse_whole::<u64>(number)?.checked_mul(factor(unit))
 }
 
 /// How many seconds' worth of a rate a burst is, rounded up.
