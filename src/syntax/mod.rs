@@ -1,6 +1,8 @@
 //! Framing of text: what iptables-save prints, parsed and printed.
 
 mod builtin;
+mod command;
+mod draft;
 mod nft;
 mod nft_json;
 mod nft_rule;

@@ -82,7 +82,8 @@ impl Rule {
         out.push_str("-A ");
         out.push_str(chain);
         self.save_options(out);
-        out.truncate(out.trim_end().len());
+        // Some options write nothing but the blank in front.
+        out.truncate(out.trim_end_matches(' ').len());
     }
 
     /// What it asks of a packet.

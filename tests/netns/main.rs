@@ -23,6 +23,7 @@ mod native;
 mod order;
 mod owners;
 mod permission;
+mod restored;
 mod rules;
 mod sets;
 mod sockets;
