@@ -7,6 +7,7 @@ mod support;
 mod below;
 mod changing;
 mod cross_check;
+mod declared;
 mod demo;
 mod effects;
 mod extensions;
