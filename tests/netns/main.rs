@@ -9,6 +9,7 @@ mod changing;
 mod cross_check;
 mod declared;
 mod demo;
+mod differences;
 mod effects;
 mod extensions;
 mod families;
