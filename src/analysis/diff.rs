@@ -168,7 +168,8 @@ fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let properties = set_properties(set);
     head.extend(properties.iter().filter(|line| !line.starts_with("flags ")).map(|line| format!(", {line}")));
     head.extend(set.unknown.iter().map(|attribute| format!(" {}", attribute.text())));
-    let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
+    let elements =
+        if set.changes() || table.changes(&set.name) { Some(Vec::new()) } else { elements_text(set, &place) };
     let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
     std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::analysis::summary::{Direction, Fate, Others, Summary};
+use crate::analysis::summary::{Direction, Does, Fate, Others, Summary};
 use crate::model::RuleRef;
 use crate::report::escape::escape;
 
 /// More items than this of one kind are counted rather than named.
 const MOST: usize = 16;
+/// As many rules: each is several words.
+const MOST_RULES: usize = 6;
 
 /// One sentence or a few for both families; `None` for a family whose rules were not asked for.
 #[must_use]
@@ -48,6 +50,7 @@ fn about(summary: &Summary) -> String {
         text.push_str(&format!(", except from {exempt}"));
     }
     text.push('.');
+    because(outbound, inbound, &mut text);
     warn_of_loop(outbound, &exempt, &mut text);
     let mut spared = Vec::new();
     for (word, from_to, direction) in [("outbound", "to", outbound), ("inbound", "from", inbound)] {
@@ -58,10 +61,9 @@ fn about(summary: &Summary) -> String {
     if !spared.is_empty() {
         text.push_str(&format!(" Left alone too: {}.", spared.join("; ")));
     }
-    let further: Vec<String> = outbound.others.further.iter().chain(&inbound.others.further).map(rule).collect();
+    let further = [further("outbound", outbound), further("inbound", inbound)].concat();
     if !further.is_empty() {
-        let word = if further.len() == 1 { "rule" } else { "rules" };
-        text.push_str(&format!(" Further exceptions by {word} {}.", list(&further)));
+        text.push_str(&format!(" Further exceptions: {}.", further.join("; ")));
     }
     if let Some(port) = dns {
         text.push_str(&format!(" DNS over UDP goes to {port}."));
@@ -69,20 +71,53 @@ fn about(summary: &Summary) -> String {
     if summary.more {
         text.push_str(" The rules name more than is asked for this sentence: others may be treated otherwise.");
     }
-    for direction in [outbound, inbound] {
-        match &direction.fate {
-            Fate::Undecided(because) => text.push_str(&format!(" That hangs on {}.", escape(because))),
-            Fate::Dropped(Some(by)) => text.push_str(&format!(" Dropped by rule {}.", rule(by))),
-            _ => {}
-        }
-    }
     text
+}
+
+/// On what it hangs that a direction is undecided, and which rule drops it; once where it is the same for both.
+fn because(outbound: &Direction, inbound: &Direction, text: &mut String) {
+    let why = |direction: &Direction| match &direction.fate {
+        Fate::Undecided(because) => Some((false, format!("on {}", escape(because)))),
+        Fate::Dropped(Some(by)) => Some((true, format!("by rule {}", rule(by)))),
+        _ => None,
+    };
+    let verb = |dropped: bool| if dropped { "is dropped" } else { "hangs" };
+    text.push_str(&match (why(outbound), why(inbound)) {
+        (Some((dropped, why)), Some(other)) if other == (dropped, why.clone()) => {
+            format!(" Both {} {why}.", if dropped { "are dropped" } else { "hang" })
+        }
+        (Some((true, why)), None) | (None, Some((true, why))) => format!(" Dropped {why}."),
+        (Some((false, why)), None) | (None, Some((false, why))) => format!(" That hangs {why}."),
+        (Some((out, why)), Some((dropped, other))) => {
+            format!(" Outbound {} {why}, inbound {} {other}.", verb(out), verb(dropped))
+        }
+        (None, None) => return,
+    });
+}
+
+/// `outbound left alone by rule nat OUTPUT 2`
+fn further(word: &str, direction: &Direction) -> Vec<String> {
+    let ways = [Does::Redirects, Does::LeavesAlone, Does::Drops].into_iter().map(|does| {
+        let rules = direction.others.further.iter().filter(|further| further.does == does);
+        (does, rules.map(|further| rule(&further.rule)).collect::<Vec<_>>())
+    });
+    let told = ways.filter(|(_, rules)| !rules.is_empty()).map(|(does, rules)| {
+        let verb = match does {
+            Does::Redirects if matches!(direction.fate, Fate::Redirected(_)) => "sent elsewhere",
+            Does::Redirects => "redirected",
+            Does::LeavesAlone => "left alone",
+            Does::Drops => "dropped",
+        };
+        let of = if rules.len() == 1 { "rule" } else { "rules" };
+        format!("{word} {verb} by {of} {}", list_of(rules, MOST_RULES))
+    });
+    told.collect()
 }
 
 /// Nobody may leave without coming back: said only where a local port takes the packets.
 fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
     let Fate::Redirected(to) = &outbound.fate else { return };
-    let local = to.address.is_none_or(|address| address.is_loopback());
+    let local = !to.stays && to.address.is_none_or(|address| address.is_loopback());
     match (local && exempt.is_empty(), outbound.others.further_owner) {
         (true, false) => text.push_str(
             " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
@@ -96,6 +131,7 @@ fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
 fn place(direction: &Direction) -> String {
     let Fate::Redirected(to) = &direction.fate else { return String::new() };
     match (to.address, to.port) {
+        (None, Some(port)) if to.stays => format!("to port {port} of the same address"),
         (None, Some(port)) => format!("to {port}"),
         (Some(address), Some(port)) => format!("to {}", crate::model::Endpoint::new(address, port)),
         (Some(address), None) => format!("to {address}"),
@@ -157,20 +193,37 @@ fn identities(others: &Others) -> String {
     list(&parts)
 }
 
+/// `nat OUTPUT 2`: chains of several tables have the same name.
 fn rule(name: &RuleRef) -> String {
-    format!("{} {}", escape(&name.chain), name.number)
+    format!("{} {} {}", escape(&name.table), escape(&name.chain), name.number)
 }
 
-fn ranges<T: Display + PartialEq>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
-    ranges.iter().map(|(from, to)| if from == to { from.to_string() } else { format!("{from}–{to}") }).collect()
+/// `22`, `80–94`: three or more that follow each other are one range.
+fn ranges<T: Copy + Into<u64>>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
+    let mut runs: Vec<Vec<(u64, u64)>> = Vec::new();
+    for (from, to) in ranges.iter().map(|(from, to)| ((*from).into(), (*to).into())) {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|(_, last)| last + 1 == from) => run.push((from, to)),
+            _ => runs.push(vec![(from, to)]),
+        }
+    }
+    let text = |(from, to): (u64, u64)| if from == to { from.to_string() } else { format!("{from}–{to}") };
+    let run = |run: Vec<(u64, u64)>| match run.as_slice() {
+        [(from, _), _, .., (_, to)] => vec![text((*from, *to))],
+        few => few.iter().copied().map(text).collect(),
+    };
+    runs.into_iter().flat_map(run).collect()
 }
 
 /// `a, b and c`; of very many the first ones, and how many more.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    if items.len() > MOST {
-        let more = items.len() - MOST;
-        items.truncate(MOST);
+    list_of(items.into_iter().map(|item| item.to_string()).collect(), MOST)
+}
+
+fn list_of(mut items: Vec<String>, most: usize) -> String {
+    if items.len() > most {
+        let more = items.len() - most;
+        items.truncate(most);
         items.push(format!("{more} more"));
     }
     match items.split_last() {

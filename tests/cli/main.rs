@@ -26,5 +26,6 @@ mod strangers;
 mod streams;
 mod targets;
 mod texts;
+mod told;
 mod usage;
 mod words;
