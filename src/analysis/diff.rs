@@ -8,7 +8,8 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 use super::ipsets::IpSets;
 use super::join::{Connection, Direction, Way};
 use crate::model::{
-    Backend, Chain, Family, Kind, NativeExpression, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table,
+    Backend, Chain, Family, Kind, NativeExpression, NativeObject, NativeSet, Policy, RuleRef, Ruleset, Snapshot,
+    Syntax, Table,
 };
 use crate::syntax::{elements_text, flow_table_text, object_text, place_of, print_rule, set_properties, set_types};
 
@@ -128,18 +129,27 @@ fn table_lines(table: &Table) -> Vec<String> {
     let mut found: Vec<String> = table.dormant.then(|| "flags dormant".to_owned()).into_iter().collect();
     found.extend(table.extra.texts(0));
     let line = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    for object in &table.objects {
-        let mut object = object.clone();
-        match &mut object.expression {
-            NativeExpression::Counter { packets, bytes } => (*packets, *bytes) = (0, 0),
-            NativeExpression::Quota { used, .. } => *used = 0,
-            _ => {}
-        }
-        found.push(line(&object_text(&object).0));
-    }
+    let mut objects: Vec<String> = table.objects.iter().map(object_line).collect();
+    objects.sort();
+    found.extend(objects);
     found.extend(table.flow_tables.iter().map(|flow| line(&flow_table_text(flow, &|priority| priority.to_string()).0)));
     found
 }
+
+/// An object as nft declares it, without what it has counted.
+fn object_line(object: &NativeObject) -> String {
+    let mut object = object.clone();
+    match &mut object.expression {
+        NativeExpression::Counter { packets, bytes } => (*packets, *bytes) = (0, 0),
+        NativeExpression::Quota { used, flags, .. } => (*used, *flags) = (0, *flags & !DEPLETED),
+        _ => {}
+    }
+    let (text, _) = object_text(&object);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `NFT_QUOTA_F_DEPLETED`
+const DEPLETED: u32 = 2;
 
 /// First what kind of set it is, then its elements, unless they come and go by themselves.
 fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
@@ -186,7 +196,10 @@ fn lines(family: Family, table: &Table, chain: &Chain) -> Vec<String> {
     let base = match (chain.hook, chain.priority) {
         (Some(hook), Some(priority)) => {
             let policy = if chain.policy == Some(Policy::Drop) { "DROP" } else { "ACCEPT" };
-            format!(":{} {policy} (hook {}, priority {priority})", chain.name, hook.word())
+            // Of iptables' chains the hook and the table tell it.
+            let kind = chain.kind.as_ref().filter(|_| chain.syntax == Syntax::Nft);
+            let kind = kind.map_or(String::new(), |kind| format!("type {kind}, "));
+            format!(":{} {policy} ({kind}hook {}, priority {priority})", chain.name, hook.word())
         }
         _ => format!(":{} -", chain.name),
     };

@@ -38,6 +38,7 @@ pub use family::Family;
 pub use header::{Field, named as field_named};
 pub use kind::{Kind, Order};
 pub use load::{HeaderOption, Load, Span};
+pub use noted::raw;
 pub use object_text::{all_timeouts, flow_table_text, object_text, timeout_number};
 pub use print::{Xtables, rule_text, statement_text};
 pub use reading::{read as statements, read_for_text as written};

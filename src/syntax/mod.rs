@@ -8,6 +8,7 @@ mod nft_json;
 mod nft_rule;
 mod nft_tables;
 mod nft_text;
+mod nft_uses;
 mod parse;
 mod print;
 

@@ -213,7 +213,11 @@ fn changes(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
             }
             _ => return None,
         },
-        b"byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => Expression::ByteOrder { register },
+        // Of several numbers each would be turned by itself; of a single byte nothing is.
+        b"byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => {
+            let (length, size) = (fields.be32(4)?, fields.be32(5)?);
+            (length == size || length == 1).then_some(Expression::ByteOrder { register })?
+        }
         b"immediate" if fields.only(&[1, 2]) => match (register, fields.get(2)?) {
             (0, data) => Expression::Immediate(verdict(&data)?),
             (register, data) => Expression::Value { value: data_value(&data)?, register },
