@@ -57,8 +57,9 @@ pub fn told<'a>(family: Family, table: &Table, paths: &Paths<'a>, chain: &'a Cha
             Body::Xt(_) => None,
         };
     };
-    // The last rule of a chain gets what the ones before it left over.
-    let rest = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
+    // The last rule of a chain gets what the ones before it left over, if they take anything.
+    let last = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
+    let rest = last && chain.rules.iter().take(index).any(|rule| paths.takes(rule));
     let who = body.subject(ipv6, rest);
     let (what, outcome) = action(paths, chain, &body.action);
     let what = match (logs(family, table, rule), &body.action) {

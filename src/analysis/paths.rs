@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Body, Chain, Family, Hook, Policy, Rule, Ruleset, Snapshot, Table};
 use crate::nft::{Data, Expression, Set, Verdict};
+use crate::xt::Action;
 
 /// One base chain with the chains that it leads to: what is shown as one block.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub struct Paths<'a> {
     redirecting: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
+    /// Chains from which some packet may not come back to the chain that called.
+    taking: HashSet<&'a str>,
 }
 
 impl<'a> Paths<'a> {
@@ -99,7 +102,11 @@ impl<'a> Paths<'a> {
             let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
             rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        Self { by_name, maps, redirecting, redirected_after }
+        let ends = table.chains.iter().filter(|chain| chain.rules.iter().any(ends));
+        let taking = spread(ends.map(|chain| chain.name.as_str()), |name| {
+            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
+        });
+        Self { by_name, maps, redirecting, redirected_after, taking }
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -112,6 +119,16 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn redirects_after(&self, chain: &str) -> bool {
         self.redirected_after.contains(chain)
+    }
+
+    /// Whether some packet that this rule matches may not meet the next one: a rule that counts or marks takes none, and neither
+    /// does a jump to chains of such rules, as `KUBE-MARK-MASQ` is one.
+    #[must_use]
+    pub fn takes(&self, rule: &'a Rule) -> bool {
+        ends(rule)
+            || returns(rule)
+            || goes_for_good(rule)
+            || leads(&self.maps, rule).into_iter().any(|to| self.taking.contains(to))
     }
 
     /// The chains that a match of the rule leads to, by a jump or by the verdicts of a map, each once.
@@ -137,11 +154,76 @@ impl<'a> Paths<'a> {
     }
 }
 
+/// Targets of iptables behind which the next rule comes, as they stand in rules of nf_tables; of all others it is not said.
+const GO_ON: &[&str] = &[
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "DSCP",
+    "ECN",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "LED",
+    "LOG",
+    "MARK",
+    "NFLOG",
+    "NOTRACK",
+    "RATEEST",
+    "SECMARK",
+    "SET",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TRACE",
+    "TTL",
+    "ULOG",
+];
+
+/// Whether the rule itself may end a packet's way through the table, or is not understood.
+fn ends(rule: &Rule) -> bool {
+    match &rule.body {
+        Body::Xt(rule) => match &rule.action {
+            Action::None | Action::Return | Action::Jump(_) | Action::Goto(_) => false,
+            Action::Accept | Action::Drop | Action::Queue => true,
+            Action::Target(target) => !GO_ON.contains(&target.name()),
+        },
+        Body::Nft(rule) => rule.expressions.iter().any(|part| match part {
+            Expression::Immediate(verdict) => matches!(verdict, Verdict::Accept | Verdict::Drop | Verdict::Other(_)),
+            Expression::Target { name, .. } => !GO_ON.contains(&name.as_str()),
+            Expression::Send { copy, .. } => !copy,
+            Expression::Lookup { into, .. } => *into == Some(0),
+            Expression::Nat { .. }
+            | Expression::Redirect { .. }
+            | Expression::Masquerade { .. }
+            | Expression::Tproxy { .. }
+            | Expression::Reject { .. }
+            | Expression::Queue { .. }
+            | Expression::QueueBy { .. }
+            | Expression::Synproxy { .. }
+            | Expression::Unknown { .. } => true,
+            _ => false,
+        }),
+    }
+}
+
+/// Whether packets go back to the chain that called.
+fn returns(rule: &Rule) -> bool {
+    match &rule.body {
+        Body::Xt(rule) => rule.action == Action::Return,
+        Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Return))),
+    }
+}
+
 /// Whether packets do not come back from where the rule itself leads them.
 #[must_use]
 pub fn goes_for_good(rule: &Rule) -> bool {
     match &rule.body {
-        Body::Xt(rule) => matches!(rule.action, crate::xt::Action::Goto(_)),
+        Body::Xt(rule) => matches!(rule.action, Action::Goto(_)),
         Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Goto(_)))),
     }
 }

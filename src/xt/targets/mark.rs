@@ -54,6 +54,7 @@ impl Targeting for MarkTarget {
     fn explain(&self) -> String {
         match self.mask {
             u32::MAX => format!("gets mark {:#x}", self.value),
+            0 => format!("gets mark bits {:#x} flipped", self.value),
             mask => format!("gets mark bits {:#x}/{mask:#x}", self.value),
         }
     }
