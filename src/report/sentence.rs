@@ -9,6 +9,8 @@ use crate::report::escape::escape;
 
 /// More items than this of one kind are counted rather than named.
 const MOST: usize = 16;
+/// Of more rules than that only so many are named: a node with services has a thousand of a kind.
+const FEW: usize = 4;
 
 /// One sentence or a few for both families; `None` for a family whose rules were not asked for.
 #[must_use]
@@ -40,6 +42,9 @@ fn about(summary: &Summary) -> String {
         (Fate::Redirected(_), Fate::Redirected(_)) => {
             format!("Outbound TCP goes {}, inbound TCP {}", place(outbound), place(inbound))
         }
+        (Fate::Direct, Fate::Direct) if unnamed(outbound) && unnamed(inbound) => {
+            format!("Outbound and inbound TCP are {UNLESS}")
+        }
         _ => format!("Outbound TCP {}, inbound TCP {}", fate(outbound, "to"), fate(inbound, "from")),
     };
     let exempt = identities(&outbound.others);
@@ -58,10 +63,13 @@ fn about(summary: &Summary) -> String {
     if !spared.is_empty() {
         text.push_str(&format!(" Left alone too: {}.", spared.join("; ")));
     }
-    let further: Vec<String> = outbound.others.further.iter().chain(&inbound.others.further).map(rule).collect();
+    let mut further: Vec<&RuleRef> = outbound.others.further.iter().collect();
+    // A service's rule is one, whichever way its packets come.
+    further.extend(inbound.others.further.iter().filter(|rule| !outbound.others.further.contains(rule)));
     if !further.is_empty() {
         let word = if further.len() == 1 { "rule" } else { "rules" };
-        text.push_str(&format!(" Further exceptions by {word} {}.", list(&further)));
+        let named = if further.len() > MOST { FEW } else { MOST };
+        text.push_str(&format!(" Further exceptions by {word} {}.", first(further.into_iter().map(rule), named)));
     }
     if let Some(port) = dns {
         text.push_str(&format!(" DNS over UDP goes to {port}."));
@@ -103,6 +111,13 @@ fn place(direction: &Direction) -> String {
     }
 }
 
+/// Said where single rules redirect, but none of what was asked about by one property.
+const UNLESS: &str = "not redirected unless a rule above says so";
+
+fn unnamed(direction: &Direction) -> bool {
+    direction.redirects_some && !direction.others.told()
+}
+
 fn fate(direction: &Direction, from_to: &str) -> String {
     let others = &direction.others;
     match &direction.fate {
@@ -115,7 +130,7 @@ fn fate(direction: &Direction, from_to: &str) -> String {
             format!("is redirected only {}{sent}", only.join(" or "))
         }
         // The packets asked about are samples; a redirect that none of them met is there all the same.
-        Fate::Direct if direction.redirects_some => "is not redirected unless a rule above says so".to_owned(),
+        Fate::Direct if direction.redirects_some => format!("is {UNLESS}"),
         Fate::Direct => "is not redirected".to_owned(),
         Fate::Redirected(_) => format!("goes {}", place(direction)),
         Fate::Dropped(_) => "is dropped".to_owned(),
@@ -157,8 +172,13 @@ fn identities(others: &Others) -> String {
     list(&parts)
 }
 
+/// `ISTIO_OUTPUT 3`; the table too where it is not the one that redirects in most pods: chains of two may have one name.
 fn rule(name: &RuleRef) -> String {
-    format!("{} {}", escape(&name.chain), name.number)
+    let RuleRef { table, chain, number, .. } = name;
+    match table.as_str() {
+        "nat" => format!("{} {number}", escape(chain)),
+        table => format!("{} {number} of {}", escape(chain), escape(table)),
+    }
 }
 
 fn ranges<T: Display + PartialEq>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
@@ -167,10 +187,14 @@ fn ranges<T: Display + PartialEq>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
 
 /// `a, b and c`; of very many the first ones, and how many more.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    first(items, MOST)
+}
+
+fn first<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> String {
     let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    if items.len() > MOST {
-        let more = items.len() - MOST;
-        items.truncate(MOST);
+    if items.len() > most {
+        let more = items.len() - most;
+        items.truncate(most);
         items.push(format!("{more} more"));
     }
     match items.split_last() {

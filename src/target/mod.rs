@@ -13,7 +13,7 @@ mod local;
 mod located;
 mod matching;
 mod namespaces;
-mod near;
+pub mod near;
 mod opening;
 mod proof;
 mod query;

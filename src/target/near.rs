@@ -4,7 +4,8 @@
 const OFFERED: usize = 3;
 
 /// The known names nearest to the one asked for: few typing errors away, or one begins with the other.
-pub(super) fn names<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+#[must_use]
+pub fn names<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let allowed = (asked.chars().count() / 3).clamp(1, 3);
     let mut near: Vec<(usize, &str)> = known
         .into_iter()

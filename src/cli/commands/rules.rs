@@ -23,6 +23,7 @@ use crate::cli::source::Source;
 use crate::model::{Backend, Ruleset, Snapshot, Subject, exact_bytes};
 use crate::report::rules::{Columns, Form};
 use crate::report::{cross_check, graph, rules, sentence::sentence, who, wrap::wrap, yaml};
+use crate::target::near;
 
 /// Show the redirect rules of a workload, in plain words.
 ///
@@ -314,6 +315,9 @@ fn table(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &S
     out
 }
 
+/// Of more names than these only those are offered that may have been meant: a node has thousands of chains.
+const MOST_NAMES: usize = 16;
+
 /// A name that stands for nothing is a mistake, not an empty list.
 fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     let tables = || snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables);
@@ -324,10 +328,12 @@ fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     for (kind, asked, there) in [("table", &arguments.tables, there), ("chain", &arguments.chains, chains)] {
         let Some(name) = asked.iter().find(|name| !there.contains(name.as_str())) else { continue };
         let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
-        let names = there.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(failure.hint(match names.as_str() {
-            "" => format!("there is no {kind} at all"),
-            names => format!("there is: {names}"),
+        let near = near::names(name, there.iter().copied());
+        return Err(failure.hint(match (there.len(), near.is_empty()) {
+            (0, _) => format!("there is no {kind} at all"),
+            (1..=MOST_NAMES, _) => format!("there is: {}", there.into_iter().collect::<Vec<_>>().join(", ")),
+            (_, false) => format!("there is: {}", near.join(", ")),
+            (count, true) => format!("there are {count} of them, and none has a name like that: --all shows them"),
         }));
     }
     Ok(())
