@@ -203,14 +203,17 @@ impl<'a> Rulebase<'a> {
                     && is_nat(a.chain) != is_nat(b.chain)
         };
         let rivals = bases.windows(2).any(|pair| matches!(pair, [a, b] if rival(a, b)));
-        if rivals {
-            bases.reverse();
-            bases.sort_by_key(|base| place(base, false));
-            if !run(&bases).same(&end) {
-                return End::Undecided { because: "the unknown order of chains at the same priority".to_owned() };
-            }
+        if !rivals || matches!(end, End::Undecided { .. }) {
+            return end;
         }
-        end
+        bases.reverse();
+        bases.sort_by_key(|base| place(base, false));
+        match run(&bases) {
+            // What one order leaves open is open for its own reason, not for the order's.
+            other @ End::Undecided { .. } => other,
+            other if other.same(&end) => end,
+            _ => End::Undecided { because: "the unknown order of chains at the same priority".to_owned() },
+        }
     }
 }
 

@@ -77,13 +77,16 @@ fn about(summary: &Summary) -> String {
     if summary.more {
         text.push_str(" The rules name more than is asked for this sentence: others may be treated otherwise.");
     }
+    let mut reasons: Vec<String> = Vec::new();
     for direction in [outbound, inbound] {
-        match &direction.fate {
-            Fate::Undecided(because) => text.push_str(&format!(" That hangs on {}.", escape(because))),
-            Fate::Dropped(Some(by)) => text.push_str(&format!(" Dropped by rule {}.", rule(by))),
-            _ => {}
-        }
+        reasons.extend(match &direction.fate {
+            Fate::Undecided(because) => Some(format!(" That hangs on {}.", escape(because))),
+            Fate::Dropped(Some(by)) => Some(format!(" Dropped by rule {}.", rule(by))),
+            _ => None,
+        });
     }
+    reasons.dedup();
+    text.push_str(&reasons.concat());
     text
 }
 

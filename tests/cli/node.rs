@@ -106,6 +106,25 @@ fn the_sentence_stays_short() {
     assert_eq!(sentence(&services(300)), format!("{unless} {first} and 196 more. {more}"), "not all were asked about");
 }
 
+/// Two chains of one place, of which the second asks what is not known: the order is not what the answer hangs on.
+#[test]
+fn what_is_not_known_is_named_once_and_rightly() {
+    let base = |hook: &str| format!("type nat hook {hook} priority -100; policy accept;");
+    let text = format!(
+        "table ip t {{\n\tmap m {{\n\t\ttype ipv4_addr . inet_service : verdict\n\t}}\n\
+         \tchain o {{\n\t\t{}\n\t\tjump c\n\t}}\n\tchain i {{\n\t\t{}\n\t\tjump c\n\t}}\n\
+         \tchain c {{\n\t\tip daddr . tcp dport vmap @m\n\t}}\n}}\n\
+         table ip u {{\n\tchain o {{\n\t\t{}\n\t}}\n\tchain i {{\n\t\t{}\n\t}}\n}}\n",
+        base("output"),
+        base("prerouting"),
+        base("output"),
+        base("prerouting"),
+    );
+    let said = sentence(&text);
+    assert!(said.ends_with("That hangs on nf_tables expressions in rule nft ip t c 1."), "{said}");
+    assert_eq!(said.matches("That hangs on").count(), 1, "{said}");
+}
+
 #[test]
 fn a_rule_of_another_table_is_named_with_it() {
     let text = "*nat\n-A OUTPUT -d 10.0.0.0/8 -p tcp --dport 81 -j RETURN\n\
