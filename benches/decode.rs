@@ -18,7 +18,7 @@ use nslens::sys::netlink::{DUMP, NETFILTER, NetlinkSocket};
 use nslens::sys::xt_sockopt::{RawTable, XtSocket};
 use nslens::wire::nf_table::{ChainReader, Kept};
 use nslens::wire::nf_tables::{self, ChainMessage, GET_CHAIN, GET_RULE, head, rules_of};
-use nslens::wire::xt::{TableInfo, decode_table};
+use nslens::wire::xt::{self, TableInfo, decode_table};
 
 /// Few enough to stay in the processor's cache: what memory costs, `rules_at_scale` shows.
 const RULES: usize = 2000;
@@ -37,7 +37,7 @@ fn rules() -> String {
             2 => writeln!(text, "-A MANY -o lo -s 10.1.{high}.{low}/32 -m owner --uid-owner 1337 -j ACCEPT"),
             _ => writeln!(
                 text,
-                "-A MANY -m mark --mark 0x{rule:x}/0xffff -j DNAT --to-destination 10.2.{high}.{low}:8080"
+                "-A MANY -p udp -m mark --mark 0x{rule:x}/0xffff -j DNAT --to-destination 10.2.{high}.{low}:8080"
             ),
         }
         .ok();
@@ -84,9 +84,11 @@ fn main() {
     group.throughput(Throughput::Elements(RULES as u64));
     let raw = legacy();
     let info = TableInfo { valid_hooks: raw.valid_hooks, hook_entry: raw.hook_entry, underflow: raw.underflow };
-    group.bench_function("legacy table", |bench| {
-        bench.iter(|| decode_table("nat", false, &info, black_box(raw.entries())).expect("a table"));
-    });
+    for (name, kept) in [("legacy table", xt::Kept::Rules), ("legacy table, its text", xt::Kept::Text)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| decode_table("nat", false, &info, black_box(raw.entries()), kept).expect("a table"));
+        });
+    }
     let (chain, messages) = nft();
     for (name, kept) in [("nft messages", Kept::Reading), ("nft messages, expressions kept", Kept::Expressions)] {
         group.bench_function(name, |bench| {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use crate::model::{Backend, Body, Chain, Family, Printed, Ruleset, Snapshot, Syntax, Table};
+use crate::model::{Backend, Body, Chain, Family, Policy, Printed, Ruleset, Snapshot, Syntax, Table};
 use crate::syntax::{parse_body, print_save};
+use crate::xt::{Token, tokens};
 
 /// A table as both see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,17 +145,13 @@ fn why(table: &Table, family: Family, ours: Option<&str>, theirs: Option<&str>, 
 
 /// Why two lines at the same place are not the same.
 fn told_apart(table: &Table, family: Family, ours: &str, theirs: &str) -> String {
-    let sorted = |line: &str| {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        words.sort();
-        words
-    };
-    if sorted(ours) == sorted(theirs) {
+    if in_order(ours).is_some_and(|ours| Some(ours) == in_order(theirs)) {
         return "the same options in another order: versions of iptables differ in that".to_owned();
     }
-    let body = |line: &str| -> Option<Body> {
-        let options = line.strip_prefix("-A ")?.split_once(' ')?.1;
-        parse_body(options, family == Family::Ip6, &|name| table.chain(name).is_some()).ok()
+    let body = |line: &str| -> Option<(String, Body)> {
+        let (chain, options) = line.strip_prefix("-A ")?.split_once(' ')?;
+        let body = parse_body(options, family == Family::Ip6, &|name| table.chain(name).is_some()).ok()?;
+        Some((chain.to_owned(), body))
     };
     if body(ours).is_some_and(|ours| Some(ours) == body(theirs)) {
         return "the same rule: versions of iptables write it differently".to_owned();
@@ -162,16 +159,82 @@ fn told_apart(table: &Table, family: Family, ours: &str, theirs: &str) -> String
     "they are not the same rule; one of both may have been read while the rules changed".to_owned()
 }
 
+/// An option with its values, and its negation in front.
+type Words = Vec<String>;
+
+/// The options of a line in an order that is the same for all: those of the rule itself, and those of each match together. `None` where
+/// a quotation mark stays open.
+fn in_order(line: &str) -> Option<Vec<Vec<Words>>> {
+    let mut parts: Vec<Vec<Words>> = vec![Vec::new()];
+    let (mut at, mut negated) = (0, false);
+    for Token { text, quoted } in tokens(line).ok()? {
+        if text == "!" && !quoted {
+            negated = true;
+            continue;
+        }
+        let long = !quoted && text.starts_with("--");
+        let short = !quoted && !long && text.starts_with('-');
+        if short && matches!(&*text, "-m" | "-j" | "-g") {
+            parts.push(Vec::new());
+            at = parts.len() - 1;
+        } else if short {
+            at = 0;
+        }
+        let part = parts.get_mut(at)?;
+        if short || long || part.is_empty() {
+            part.push(Words::new());
+        }
+        let words = part.last_mut()?;
+        words.extend(std::mem::take(&mut negated).then(|| "!".to_owned()));
+        words.push(text);
+    }
+    parts.iter_mut().for_each(|part| part.sort());
+    parts.sort();
+    Some(parts)
+}
+
 /// Chains of nf_tables' own among iptables': the save program leaves them out with no more than a comment line (K18).
 fn native(table: &Table, compared: &mut Compared) {
-    let native = |chain: &&Chain| chain.syntax == Syntax::Nft && !chain.rules.is_empty();
+    let drops = |chain: &Chain| chain.hook.is_some() && chain.policy == Some(Policy::Drop);
+    let native = |chain: &&Chain| chain.syntax == Syntax::Nft && (!chain.rules.is_empty() || drops(chain));
     for chain in table.chains.iter().filter(native) {
         let hook = chain.hook.map_or(String::new(), |hook| format!(" on {}", hook.word()));
         compared.differences.push(Difference {
-            ours: Some(format!("chain {}{hook}: {} rules", chain.name, chain.rules.len())),
+            ours: Some(format!("chain {}{hook}: {} rules{}", chain.name, chain.rules.len(), if drops(chain) { ", policy drop" } else { "" })),
             theirs: None,
             why: "it is written in nf_tables' own terms: iptables' programs do not show it, and the kernel asks it all the same"
                 .to_owned(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_an_order_only_where_each_option_keeps_its_value() {
+        let why = |ours: &str, theirs: &str| told_apart(&Table::default(), Family::Ip, ours, theirs);
+        let order = "the same options in another order";
+        for (ours, theirs, said) in [
+            ("-A X -p tcp -d 10.0.0.1/32 -j DROP", "-A X -d 10.0.0.1/32 -p tcp -j DROP", order),
+            ("-A X -p tcp -m tcp --dport 1 ! --sport 2", "-A X -p tcp -m tcp ! --sport 2 --dport 1", order),
+            ("-A X -s 10.0.0.1/32 -d 10.0.0.2/32", "-A X -s 10.0.0.2/32 -d 10.0.0.1/32", "not the same rule"),
+            (
+                "-A X -p tcp -m tcp ! --dport 1 --sport 2",
+                "-A X -p tcp -m tcp --dport 1 ! --sport 2",
+                "not the same rule",
+            ),
+            (
+                "-A X -m mark --mark 0x1 -m connmark --mark 0x2",
+                "-A X -m mark --mark 0x2 -m connmark --mark 0x1",
+                "not the same rule",
+            ),
+            ("-A X -p tcp -j ACCEPT", "-A Y -p tcp -j ACCEPT", "not the same rule"),
+            ("-A X -m comment --comment \"a -b\"", "-A X -m comment --comment \"-b a\"", "not the same rule"),
+            ("-A X -p tcp -m tcp --dport 80", "-A X -p 6 -m tcp --dport http", "write it differently"),
+        ] {
+            assert!(why(ours, theirs).contains(said), "{ours} | {theirs}: {}", why(ours, theirs));
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::eval::{End, Rulebase};
-use crate::model::{Hook, RuleRef, Ruleset, Snapshot};
+use super::summary::{Does, Further};
+use crate::model::{Hook, Ruleset, Snapshot};
 use crate::packet::{Condition, Device, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
 
@@ -121,14 +122,14 @@ impl<'a> Asker<'a> {
     /// Rules of a hook that end otherwise than the rest for a packet made to the measure of them and of the jumps that lead there,
     /// though no single property of it does: those that are not `told` already, and whether they name an owner or a mark and leave
     /// it alone. Loopback is left out, and so is everything but TCP.
-    pub(super) fn further(&self, hook: Hook, told: &dyn Fn(&Packet) -> bool, usual: &End) -> Vec<(RuleRef, bool)> {
+    pub(super) fn further(&self, hook: Hook, told: &dyn Fn(&Packet) -> bool, usual: &End) -> Vec<(Further, bool)> {
         let base = if hook == Hook::Output { &self.outbound } else { &self.inbound };
-        let mut found: Vec<(RuleRef, bool)> = Vec::new();
+        let mut found: Vec<(Further, bool)> = Vec::new();
         let mut left = 5 * self.named.most;
         let mut fit =
             |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
         let whole = self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
-            if packet == base || told(packet) || found.iter().any(|(known, _)| known == name) {
+            if packet == base || told(packet) || found.iter().any(|(known, _)| known.rule == *name) {
                 return;
             }
             if left == 0 || found.len() >= MOST {
@@ -140,14 +141,15 @@ impl<'a> Asker<'a> {
                 Hook::Output => self.outbound(|asked| *asked = packet.clone()),
                 _ => self.inbound(|asked| *asked = packet.clone()),
             };
-            let decides = match &end {
-                End::Untouched { by } | End::Dropped { by } => by.as_ref() == Some(name),
-                End::Redirected { by, .. } => by == name,
-                End::Undecided { .. } => false,
+            let (by, does) = match &end {
+                End::Untouched { by } => (by.as_ref(), Does::LeavesAlone),
+                End::Dropped { by } => (by.as_ref(), Does::Drops),
+                End::Redirected { by, .. } => (Some(by), Does::Redirects),
+                End::Undecided { .. } => return,
             };
-            if decides && !end.same(usual) {
+            if by == Some(name) && !end.same(usual) {
                 let owner = packet.uid != base.uid || packet.gid != base.gid || packet.mark != base.mark;
-                found.push((name.clone(), owner && matches!(end, End::Untouched { .. })));
+                found.push((Further { rule: name.clone(), does }, owner && does == Does::LeavesAlone));
             }
         });
         if !whole {

@@ -1,11 +1,12 @@
 //! What a rule means, in plain words: who, and what happens to them.
 
-use super::native::{Reading, reading};
+use super::leftover::gets_the_rest;
+use super::native::{Reading, alone, asked_first, asks, reading};
 use super::paths::Paths;
 use crate::model::{Body, Chain, Family, NativeRule, Policy, Rule, Table};
-use crate::nft::{Expression, Statement, Verdict, statement_text, statements};
+use crate::nft::{Expression, Statement, Verdict, statement_text, statements, written};
 use crate::syntax::place_of;
-use crate::xt::{self, Action, Effect, Match};
+use crate::xt::{Action, Effect};
 
 /// What becomes of a packet that a rule takes, as far as it matters at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,16 +52,14 @@ pub fn means<'a>(family: Family, table: &Table, paths: &Paths<'a>, chain: &'a Ch
 #[must_use]
 pub fn told<'a>(family: Family, table: &Table, paths: &Paths<'a>, chain: &'a Chain, index: usize) -> Option<Told> {
     let rule = chain.rules.get(index)?;
-    let Some(Reading { rule: body, ipv6 }) = reading(family, table, rule) else {
+    let Some(own) = reading(family, table, rule) else {
         return match &rule.body {
-            Body::Nft(native) => by_statement(family, table, paths, rule, native),
+            Body::Nft(native) => by_statement((family, table), paths, (chain, rule), native),
             Body::Xt(_) => None,
         };
     };
-    // The last rule of a chain gets what the ones before it left over, if they take anything.
-    let last = index > 0 && index + 1 == chain.rules.len() && takes_all(&body);
-    let rest = last && chain.rules.iter().take(index).any(|rule| paths.takes(rule));
-    let who = body.subject(ipv6, rest);
+    let Reading { rule: body, ipv6 } = &own;
+    let who = body.subject(*ipv6, gets_the_rest((family, table), paths, (chain, index), &own));
     let (what, outcome) = action(paths, chain, &body.action);
     let what = match (logs(family, table, rule), &body.action) {
         (None, _) => what,
@@ -82,59 +81,55 @@ fn logs(family: Family, table: &Table, rule: &Rule) -> Option<String> {
     Some(format!("logged ({})", texts.collect::<Vec<_>>().join(", ")))
 }
 
-/// A rule of nft that does what no single rule of iptables does: its tests and its deeds one by one, in nft's words.
+/// A rule of nft that does what no single rule of iptables does: which packets in the same words, then its deeds one by one, in
+/// nft's words where there are no others.
 fn by_statement<'a>(
-    family: Family,
-    table: &Table,
+    (family, table): (Family, &Table),
     paths: &Paths<'a>,
-    rule: &'a Rule,
+    (chain, rule): (&'a Chain, &'a Rule),
     native: &NativeRule,
 ) -> Option<Told> {
     let place = place_of(family, table, &[], false);
-    let (mut tests, mut deeds) = (Vec::new(), Vec::new());
-    let mut outcome = match rule.redirects() {
-        true => Outcome::Redirected,
-        false => Outcome::GoesOn,
-    };
-    for statement in statements(native, place)? {
+    let outcome = by_verdict(paths, chain, rule);
+    let mut deeds = Vec::new();
+    for statement in written(native, place)?.into_iter().skip_while(asks) {
         let text = || statement_text(&statement, &place);
-        match &statement {
-            Statement::Plain(Expression::Counter { .. }) => {}
-            Statement::Match { .. } if deeds.is_empty() => tests.push(text()?),
-            Statement::Match { .. } => deeds.push(format!("if {}", text()?)),
+        deeds.push(match &statement {
+            Statement::Plain(Expression::Counter { .. }) => continue,
             Statement::Unknown(_) => return None,
-            Statement::Verdict(verdict) => {
-                outcome = match (outcome, verdict) {
-                    (Outcome::Redirected, _) => Outcome::Redirected,
-                    (_, Verdict::Drop) => Outcome::Dropped,
-                    (_, Verdict::Accept) => Outcome::Accepted,
-                    (_, Verdict::Jump(_) | Verdict::Goto(_)) => Outcome::Enters,
-                    (_, Verdict::Return) => Outcome::Returns,
-                    (other, _) => other,
-                };
-                deeds.push(match verdict {
-                    Verdict::Jump(chain) => format!("chain {chain}"),
-                    Verdict::Goto(chain) => format!("chain {chain}, for good"),
-                    Verdict::Accept => "accepted".to_owned(),
-                    Verdict::Drop => "dropped".to_owned(),
-                    Verdict::Return => "goes back".to_owned(),
-                    Verdict::Continue | Verdict::Other(_) => text()?,
-                });
-            }
-            Statement::VerdictMap { .. } => {
-                if outcome != Outcome::Redirected {
-                    outcome = if paths.leads_to(rule).is_empty() { Outcome::Unknown } else { Outcome::Enters };
-                }
-                deeds.push(format!("as a map says ({})", text()?));
-            }
-            Statement::Plain(Expression::Log { .. }) => deeds.push(format!("logged ({})", text()?)),
-            Statement::Update { .. } => deeds.push(format!("noted in a set ({})", text()?)),
-            _ => deeds.push(text()?),
-        }
+            Statement::Match { .. } => format!("if {}", text()?),
+            Statement::VerdictMap { .. } => format!("as a map says ({})", text()?),
+            Statement::Plain(Expression::Log { .. }) => format!("logged ({})", text()?),
+            Statement::Update { .. } => format!("noted in a set ({})", text()?),
+            _ => match alone(family, table, &statement) {
+                Some(deed) => action(paths, chain, &deed).0,
+                None => text()?,
+            },
+        });
     }
-    let who = if tests.is_empty() { "everything".to_owned() } else { format!("everything if {}", tests.join(", ")) };
+    let Reading { rule: tests, ipv6 } = asked_first(family, table, native)?;
     let what = if deeds.is_empty() { "counted".to_owned() } else { deeds.join(", then ") };
-    Some(Told { who, what, outcome })
+    Some(Told { who: tests.subject(ipv6, false), what, outcome })
+}
+
+/// What becomes of the packets of such a rule, as far as its verdict tells.
+fn by_verdict<'a>(paths: &Paths<'a>, chain: &Chain, rule: &'a Rule) -> Outcome {
+    let Body::Nft(native) = &rule.body else { return Outcome::Unknown };
+    let verdict = native.expressions.iter().find_map(|expression| match expression {
+        Expression::Immediate(verdict) => Some(verdict),
+        _ => None,
+    });
+    let map = native.expressions.iter().any(|part| matches!(part, Expression::Lookup { into: Some(0), .. }));
+    match verdict {
+        _ if paths.sends(chain, rule) => Outcome::Redirected,
+        _ if map && paths.leads_to(rule).is_empty() => Outcome::Unknown,
+        _ if map => Outcome::Enters,
+        Some(Verdict::Drop) => Outcome::Dropped,
+        Some(Verdict::Accept) => self::action(paths, chain, &Action::Accept).1,
+        Some(Verdict::Jump(_) | Verdict::Goto(_)) => Outcome::Enters,
+        Some(Verdict::Return) => self::action(paths, chain, &Action::Return).1,
+        Some(Verdict::Continue | Verdict::Other(_)) | None => Outcome::GoesOn,
+    }
 }
 
 /// What becomes of packets at the end of a chain: `accepted by policy`.
@@ -145,13 +140,6 @@ pub fn end(chain: &Chain) -> (&'static str, Outcome) {
         (Some(_), Some(Policy::Drop)) => ("dropped by policy", Outcome::Dropped),
         (Some(_), _) => ("accepted by policy", Outcome::Accepted),
     }
-}
-
-/// Whether the rule asks for nothing but a protocol, or packets of one family.
-fn takes_all(body: &xt::Rule) -> bool {
-    let ip = &body.ip;
-    let plain = ip.source.is_none() && ip.destination.is_none() && ip.input.is_none() && ip.output.is_none();
-    plain && ip.fragments.is_none() && body.matches.iter().all(|part| matches!(part, Match::Comment(_)))
 }
 
 fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome) {
@@ -167,12 +155,17 @@ fn action(paths: &Paths<'_>, chain: &Chain, action: &Action) -> (String, Outcome
         Action::Return => ("left alone", Outcome::Exempt),
         Action::Jump(to) => return (format!("chain {to}"), Outcome::Enters),
         Action::Goto(to) => return (format!("chain {to}, for good"), Outcome::Enters),
-        Action::Target(target) => return (target.explain(), outcome(&target.effect())),
+        Action::Target(target) => {
+            let effect = target.effect();
+            let source = matches!(effect, Effect::Network { .. }) && paths.is_behind(chain);
+            return (target.explain(), if source { Outcome::Accepted } else { outcome(&effect) });
+        }
     };
     (what.to_owned(), outcome)
 }
 
-fn outcome(effect: &Effect) -> Outcome {
+/// What becomes of a packet to which a target does this.
+pub(super) fn outcome(effect: &Effect) -> Outcome {
     match effect {
         Effect::Redirect(_)
         | Effect::Destination(_)

@@ -153,7 +153,8 @@ fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let data = data.map_or(String::new(), |data| format!(" : {data}"));
     let mut head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
     head.extend(set.unknown.iter().map(|attribute| format!(" {}", attribute.text())));
-    let elements = if set.changes() { Some(Vec::new()) } else { elements_text(set, &place) };
+    let elements =
+        if set.changes() || table.changes(&set.name) { Some(Vec::new()) } else { elements_text(set, &place) };
     let bytes = || set.elements.iter().map(|element| format!("{element:?}")).collect();
     std::iter::once(head).chain(elements.unwrap_or_else(bytes)).collect()
 }

@@ -4,19 +4,22 @@
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
 mod headers;
+mod order;
+mod translation;
 mod traveller;
 mod walk;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use order::orders;
 use traveller::Traveller;
 use walk::{Base, DEPTH, Evaluator, Reached};
 
 use super::ipsets::IpSets;
 use super::native::{Reading, reading};
-use super::paths::{Paths, is_nat, standing};
-use crate::model::{Hook, Rule, RuleRef, Ruleset, Snapshot, Table};
+use super::paths::Paths;
+use crate::model::{Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -54,6 +57,8 @@ pub struct Target {
     pub port: Option<u16>,
     /// The address; `None` for the machine itself, or one of several.
     pub address: Option<IpAddr>,
+    /// The address stays what it was, and only the port becomes another.
+    pub stays: bool,
 }
 
 impl End {
@@ -182,38 +187,30 @@ impl<'a> Rulebase<'a> {
         let in_force = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant);
         for table in in_force {
             let chains = table.table.chains.iter().enumerate();
-            let chains = chains.filter(|(_, chain)| chain.hook.is_some_and(|hook| hooks.contains(&hook)));
+            // Where nothing is asked, nothing happens.
+            let asks = |chain: &Chain| !chain.rules.is_empty() || chain.policy == Some(Policy::Drop);
+            let chains =
+                chains.filter(|(_, chain)| asks(chain) && chain.hook.is_some_and(|hook| hooks.contains(&hook)));
             bases.extend(chains.map(|(index, chain)| Base { table, chain, index }));
         }
-        let hook = |base: &Base<'_>| hooks.iter().position(|known| Some(*known) == base.chain.hook);
-        let place = |base: &Base<'_>, nat_first: bool| {
-            let (place, among_nat) = standing(base.chain);
-            (hook(base), place, is_nat(base.chain) != nat_first, among_nat)
-        };
-        bases.sort_by_key(|base| place(base, true));
         let run = |bases: &[Base<'_>]| {
             Evaluator::new(until_redirect)
                 .run(bases, Traveller::new(packet.clone(), hooks.first() == Some(&Hook::Output)))
         };
-        let end = run(&bases);
-        // At equal priority the chain that was registered last runs first, and nobody can tell which that was (K5).
-        let rival = |a: &Base<'_>, b: &Base<'_>| {
-            place(a, true) == place(b, true)
-                || (hook(a), standing(a.chain).0) == (hook(b), standing(b.chain).0)
-                    && is_nat(a.chain) != is_nat(b.chain)
-        };
-        let rivals = bases.windows(2).any(|pair| matches!(pair, [a, b] if rival(a, b)));
-        if !rivals || matches!(end, End::Undecided { .. }) {
-            return end;
+        let mut orders = orders(bases, hooks).into_iter();
+        let end = run(&orders.next().unwrap_or_default());
+        for order in orders.filter(|_| !matches!(end, End::Undecided { .. })) {
+            match run(&order) {
+                // What one order leaves open is open for a reason of its own.
+                open @ End::Undecided { .. } => return open,
+                other if other.same(&end) => {}
+                _ => {
+                    let because = "the unknown order of chains at the same priority".to_owned();
+                    return End::Undecided { because };
+                }
+            }
         }
-        bases.reverse();
-        bases.sort_by_key(|base| place(base, false));
-        match run(&bases) {
-            // What one order leaves open is open for its own reason, not for the order's.
-            other @ End::Undecided { .. } => other,
-            other if other.same(&end) => end,
-            _ => End::Undecided { because: "the unknown order of chains at the same priority".to_owned() },
-        }
+        end
     }
 }
 

@@ -9,7 +9,7 @@ use crate::nft::Expression;
 use crate::packet::{Condition, Device, Field};
 use crate::xt::ipset::Entry;
 use crate::xt::matches::Set;
-use crate::xt::{self, Way};
+use crate::xt::{self, Action, Match, Target, Unknown, Way};
 
 /// Elements that are asked one by one; of larger sets it is not known what they hold.
 const MOST: usize = 2048;
@@ -35,7 +35,9 @@ impl<'a> IpSets<'a> {
         let rules = tables.flat_map(|table| {
             table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
         });
-        let changed: BTreeSet<&str> = rules.flat_map(|(table, rule)| changes(table, rule)).collect();
+        let changes: Option<Vec<Vec<&str>>> = rules.map(|(table, rule)| changes(table, rule)).collect();
+        let Some(changes) = changes else { return Self::default() };
+        let changed = with_members(snapshot, changes.concat());
         let stays = |set: &&IpSet| set.header.timeout.is_none() && !changed.contains(set.name.as_str());
         Self { sets: snapshot.ipsets.iter().filter(stays).collect() }
     }
@@ -85,20 +87,53 @@ impl<'a> IpSets<'a> {
     }
 }
 
-/// The sets that a rule adds to or deletes from.
-fn changes<'a>(table: &'a Table, rule: &'a Rule) -> Vec<&'a str> {
+/// These sets, and those that are listed in them: what is added to a list goes to one of its members.
+fn with_members<'a>(snapshot: &'a Snapshot, mut waiting: Vec<&'a str>) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        if found.insert(name) {
+            let lists = snapshot.ipsets.iter().filter(|set| set.name == name);
+            waiting
+                .extend(lists.flat_map(|set| set.elements.iter().flatten()).filter_map(|entry| entry.set.as_deref()));
+        }
+    }
+    found
+}
+
+/// The sets that a rule adds to or deletes from; `None` where it may be any.
+fn changes<'a>(table: &'a Table, rule: &'a Rule) -> Option<Vec<&'a str>> {
+    let held = |name: &str, revision: u8, data: &[u8]| -> Option<Vec<&'a str>> {
+        let indices = xt::set_indices(true, name, revision, data);
+        let names: Option<Vec<&str>> =
+            indices.iter().map(|index| table.ipsets.get(index).map(String::as_str)).collect();
+        // The target always names one; where none is found, it is not read.
+        names.filter(|found| name != "SET" || !found.is_empty())
+    };
     match &rule.body {
         Body::Xt(body) => {
-            let xt::Action::Target(xt::Target::SetTarget(target)) = &body.action else { return Vec::new() };
-            [&target.add, &target.delete].into_iter().flatten().map(|key| key.name.as_str()).collect()
+            // A rule whose text is not understood may say anything.
+            let text = |part: &Match| matches!(part, Match::Unknown(unknown) if matches!(**unknown, Unknown::Rule(_)));
+            match &body.action {
+                _ if body.matches.iter().any(text) => None,
+                Action::Target(Target::SetTarget(target)) => {
+                    Some([&target.add, &target.delete].into_iter().flatten().map(|key| key.name.as_str()).collect())
+                }
+                Action::Target(Target::Unknown(unknown)) => match &**unknown {
+                    Unknown::Bytes { name, revision, data } => held(name, *revision, data),
+                    Unknown::Text { name, .. } if name != "SET" => Some(Vec::new()),
+                    _ => None,
+                },
+                _ => Some(Vec::new()),
+            }
         }
         // In a chain of nft's the target is held by its bytes: whatever set it names may change.
         Body::Nft(native) => {
-            let held = native.expressions.iter().flat_map(|part| match part {
-                Expression::Target { name, revision, data } => xt::set_indices(true, name, *revision, data),
-                _ => Vec::new(),
+            let held = native.expressions.iter().map(|part| match part {
+                Expression::Target { name, revision, data } => held(name, *revision, data),
+                Expression::Unknown { name, .. } if name == "target" || name.starts_with("xt ") => None,
+                _ => Some(Vec::new()),
             });
-            held.filter_map(|index| table.ipsets.get(&index)).map(String::as_str).collect()
+            Some(held.collect::<Option<Vec<_>>>()?.concat())
         }
     }
 }
@@ -269,5 +304,30 @@ mod tests {
             assert_eq!(ask(&sets, name, ways, false), wanted, "{name} {ways:?}");
         }
         assert_eq!(ask(&sets, "ip", &[S], true), No, "the set is of the other family");
+    }
+
+    #[test]
+    fn a_target_that_is_not_read_may_change_any_set() {
+        let table = Table { ipsets: [(3, "a".to_owned())].into(), ..Table::default() };
+        let changed = |unknown: Unknown| {
+            let action = Action::Target(Target::Unknown(Box::new(unknown)));
+            let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action };
+            let rule = Rule { counters: None, handle: None, body: Body::Xt(Box::new(rule)), native: None };
+            changes(&table, &rule).map(|names| names.join(","))
+        };
+        let bytes = |name: &str, index: u16| {
+            let [low, high] = index.to_ne_bytes();
+            let none = [0xff, 0xff, 0, 0];
+            let data = [[low, high, 1, 2], none, none, [0; 4], [0xff; 4]].concat();
+            Unknown::Bytes { name: name.to_owned(), revision: 9, data }
+        };
+        assert_eq!(changed(bytes("SET", 3)).as_deref(), Some("a"));
+        assert_eq!(changed(bytes("SET", 4)), None);
+        assert_eq!(changed(Unknown::Bytes { name: "SET".to_owned(), revision: 3, data: Vec::new() }), None);
+        assert_eq!(changed(bytes("FOO", 3)).as_deref(), Some(""));
+        let words = |name: &str| Unknown::Text { name: name.to_owned(), words: Vec::new() };
+        assert_eq!(changed(words("SET")), None);
+        assert_eq!(changed(words("FOO")).as_deref(), Some(""));
+        assert_eq!(changed(Unknown::Rule("-j SET".to_owned())), None);
     }
 }

@@ -8,6 +8,7 @@ pub mod diff;
 pub mod eval;
 pub mod ipsets;
 pub mod join;
+pub mod leftover;
 pub mod native;
 pub mod overview;
 pub mod paths;

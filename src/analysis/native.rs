@@ -3,6 +3,7 @@
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
 mod answers;
+mod parts;
 mod sets;
 
 use std::borrow::Cow;
@@ -10,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Body, Family, Rule, Table};
 use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
-use crate::packet::Condition;
+use crate::packet::{Condition, exact_text};
 use crate::syntax::place_of;
 use crate::xt::matches::{
     Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Types, Udp,
@@ -20,6 +21,9 @@ use crate::xt::targets::{
     Tproxy, Zone,
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
+
+use parts::changed_bits;
+pub(super) use parts::{alone, asked_first, asks};
 
 /// A rule in the terms of iptables.
 #[derive(Debug, Clone)]
@@ -51,6 +55,7 @@ impl Reading<'_> {
 }
 
 struct Translator<'a> {
+    table: &'a Table,
     place: Place<'a>,
     rule: xt::Rule,
     ipv6: Option<bool>,
@@ -59,10 +64,8 @@ struct Translator<'a> {
 }
 
 fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Reading<'a>> {
-    let place = place_of(family, table, &[], false);
-    let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
-    let mut translator = Translator { place, rule, ipv6: None, acted: false, tproxy: None };
-    for statement in statements(native, place)? {
+    let mut translator = Translator::new(table, place_of(family, table, &[], false));
+    for statement in statements(native, translator.place)? {
         translator.statement(&statement)?;
     }
     // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
@@ -73,7 +76,9 @@ fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Re
     if let Some(text) = native.comment() {
         translator.rule.matches.push(Match::Comment(xt::matches::Comment { text }));
     }
-    Some(Reading { rule: Cow::Owned(translator.rule), ipv6: translator.ipv6.filter(|_| mixed) })
+    // In a table of one family, what is for the other is for nobody.
+    let ipv6 = translator.ipv6.filter(|ipv6| mixed || !family.sees(*ipv6));
+    Some(Reading { rule: Cow::Owned(translator.rule), ipv6 })
 }
 
 fn host(bytes: &[u8]) -> Option<u32> {
@@ -97,7 +102,12 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.is_none().then(|| *place = Some(value))
 }
 
-impl Translator<'_> {
+impl<'a> Translator<'a> {
+    fn new(table: &'a Table, place: Place<'a>) -> Self {
+        let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
+        Self { table, place, rule, ipv6: None, acted: false, tproxy: None }
+    }
+
     fn statement(&mut self, statement: &Statement) -> Option<()> {
         match statement {
             Statement::Match { left, sign, right } => {
@@ -284,10 +294,19 @@ impl Translator<'_> {
             (Term::Meta(key @ (IIFNAME | OIFNAME)), Right::Value(name) | Right::Begins(name)) => {
                 let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
                 let prefix = matches!(right, Right::Begins(_));
-                let name = String::from_utf8(name.get(..end)?.to_vec()).ok()?;
+                let (name, rest) = name.split_at_checked(end)?;
+                // No device has a name with something behind its end.
+                if rest.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                let name = exact_text(name).into_owned();
                 self.device(*key == IIFNAME, DeviceMatch { negated, name, prefix })
             }
-            (Term::Meta(NFPROTO), Right::Value(value)) if !negated => self.family(value.first()? == &10),
+            (Term::Meta(NFPROTO), Right::Value(value)) if !negated => match value.as_slice() {
+                [2] => self.family(false),
+                [10] => self.family(true),
+                _ => None,
+            },
             (Term::Meta(PROTOCOL), Right::Value(value)) if !negated => match big16(value)? {
                 0x800 => self.family(false),
                 0x86dd => self.family(true),
@@ -319,6 +338,11 @@ impl Translator<'_> {
             (Term::Field(field), right) => self.field(field, negated, right),
             (left, right) => self.mark(left, negated, right),
         }
+    }
+
+    /// A set that no rule of the table changes.
+    fn lasting(&self, name: &str) -> Option<&nft::Set> {
+        self.place.set(name).filter(|_| !self.table.changes(name))
     }
 
     fn turned_range(&self, from: &[u8], to: &[u8]) -> Option<(u32, u32)> {
@@ -379,7 +403,7 @@ impl Translator<'_> {
         };
         let (value, mask) = match right {
             Right::Value(value) => (host(value)?, mask),
-            Right::Prefix(value, bits) => (host(value)?, u32::MAX.checked_shl(32_u32.checked_sub(*bits)?)?),
+            Right::Prefix(value, bits) => (host(value)?, mask & u32::MAX.checked_shl(32_u32.checked_sub(*bits)?)?),
             _ => return None,
         };
         let mark = Mark { negated, value, mask };
@@ -428,7 +452,7 @@ impl Translator<'_> {
             Right::Value(value) => (big16(value)?, big16(value)?),
             Right::Range(from, to) => (big16(from)?, big16(to)?),
             Right::Set(name) => {
-                let set = self.place.set(name)?;
+                let set = self.lasting(name)?;
                 let ports: Option<Vec<(u16, u16)>> =
                     nft::ranges(set)?.iter().map(|(from, to)| big16(from).zip(big16(to))).collect();
                 let side = if source { Side::Source } else { Side::Destination };
@@ -461,21 +485,3 @@ const L4PROTO: u32 = 16;
 const CT_STATE: u32 = 0;
 const CT_MARK: u32 = 3;
 const CT_ZONE: u32 = 17;
-
-/// The bits that a mark gets, and those that are cleared before: `(mark & !cleared) ^ bits`.
-fn changed_bits(what: &Term, to: &Term) -> Option<(u32, u32)> {
-    match to {
-        Term::Value(value) => Some((host(value)?, u32::MAX)),
-        Term::Binary { of, sign, with } => {
-            let (bits, cleared) = if **of == *what { (0, 0) } else { changed_bits(what, of)? };
-            let with = host(with)?;
-            Some(match *sign {
-                "&" => (bits & with, cleared | !with),
-                "|" => (bits | with, cleared | with),
-                "^" => (bits ^ with, cleared),
-                _ => return None,
-            })
-        }
-        _ => None,
-    }
-}

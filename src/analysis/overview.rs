@@ -1,6 +1,7 @@
 //! How much there is in a namespace, in numbers: a workload's line in a list.
 
-use crate::model::{Backend, Snapshot, Subject, Unread};
+use super::paths::Paths;
+use crate::model::{Backend, Snapshot, Subject, Table, Unread};
 
 /// The numbers of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +25,16 @@ impl Overview {
         let whole = |subject: Subject| snapshot.unread_about(&[subject]).next().is_none();
         let rulesets = || snapshot.rulesets().iter().filter(|ruleset| ruleset.rule_count() > 0);
         let backends = [Backend::Legacy, Backend::Nft].into_iter();
-        let rules = || rulesets().flat_map(|ruleset| &ruleset.tables).flat_map(|table| &table.chains);
+        let tables = || rulesets().flat_map(|ruleset| &ruleset.tables);
+        let redirects = |table: &Table| {
+            let rules = || table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| (chain, rule)));
+            let paths = rules().any(|(_, rule)| rule.redirects()).then(|| Paths::of(table));
+            paths.is_some_and(|paths| rules().any(|(chain, rule)| paths.sends(chain, rule)))
+        };
         Self {
             backends: backends.filter(|backend| rulesets().any(|ruleset| ruleset.backend == *backend)).collect(),
             rules: whole(Subject::Rules).then(|| rulesets().map(|ruleset| ruleset.rule_count()).sum()),
-            redirects: Some(rules().flat_map(|chain| &chain.rules).any(|rule| rule.redirects()))
-                .filter(|redirects| *redirects || whole(Subject::Rules)),
+            redirects: Some(tables().any(redirects)).filter(|redirects| *redirects || whole(Subject::Rules)),
             connections: whole(Subject::Sockets).then(|| {
                 let sockets = snapshot.sockets.iter().flatten();
                 sockets.filter(|socket| socket.state.is_live()).count()

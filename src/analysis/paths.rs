@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Body, Chain, Family, Hook, Policy, Rule, Ruleset, Snapshot, Table};
 use crate::nft::{Data, Expression, Set, Verdict};
-use crate::xt::Action;
 
 /// One base chain with the chains that it leads to: what is shown as one block.
 #[derive(Debug)]
@@ -68,10 +67,11 @@ pub struct Paths<'a> {
     by_name: HashMap<&'a str, &'a Chain>,
     maps: HashMap<&'a str, &'a Set>,
     redirecting: HashSet<&'a str>,
+    /// Chains in which sources are translated: only hooks behind the choice of the route lead there.
+    behind: HashSet<&'a str>,
+    ending: HashSet<&'a str>,
     /// Chains whose callers may redirect what comes back from them.
     redirected_after: HashSet<&'a str>,
-    /// Chains from which some packet may not come back to the chain that called.
-    taking: HashSet<&'a str>,
 }
 
 impl<'a> Paths<'a> {
@@ -87,26 +87,56 @@ impl<'a> Paths<'a> {
                 callers.entry(to).or_default().push(chain);
             }
         }
+        let below = |behind: bool| {
+            let bases =
+                table.chains.iter().filter(move |chain| chain.hook.is_some_and(|hook| is_behind(hook) == behind));
+            spread(bases.map(|chain| chain.name.as_str()), |name| {
+                let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
+                rules.flat_map(|rule| leads(&maps, rule)).collect()
+            })
+        };
+        let behind: HashSet<&str> = below(true).difference(&below(false)).copied().collect();
+        let redirects =
+            |chain: &Chain, rule: &Rule| rule.redirects() && !(rule.moves() && behind.contains(&*chain.name));
         // From the chains that redirect by themselves back to all that lead there.
-        let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(Rule::redirects));
-        let redirecting = spread(itself.map(|chain| chain.name.as_str()), |name| {
-            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
-        });
+        let led_from = |does: &dyn Fn(&Chain, &Rule) -> bool| {
+            let itself = table.chains.iter().filter(|chain| chain.rules.iter().any(|rule| does(chain, rule)));
+            spread(itself.map(|chain| chain.name.as_str()), |name| {
+                callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
+            })
+        };
+        let (redirecting, ending) = (led_from(&redirects), led_from(&|_, rule| rule.ends_some()));
         // From the chains that are called before a rule that redirects down to all that they call.
-        let may = |rule: &Rule| rule.redirects() || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to));
+        let may = |chain: &Chain, rule: &Rule| {
+            redirects(chain, rule) || leads(&maps, rule).into_iter().any(|to| redirecting.contains(to))
+        };
         let called_before = table.chains.iter().flat_map(|chain| {
-            let last = chain.rules.iter().rposition(may).unwrap_or(0);
+            let last = chain.rules.iter().rposition(|rule| may(chain, rule)).unwrap_or(0);
             chain.rules.iter().take(last).flat_map(|rule| leads(&maps, rule))
         });
         let redirected_after = spread(called_before, |name| {
             let rules = by_name.get(name).into_iter().flat_map(|chain| &chain.rules);
             rules.flat_map(|rule| leads(&maps, rule)).collect()
         });
-        let ends = table.chains.iter().filter(|chain| chain.rules.iter().any(ends));
-        let taking = spread(ends.map(|chain| chain.name.as_str()), |name| {
-            callers.get(name).into_iter().flatten().map(|caller| caller.name.as_str()).collect()
-        });
-        Self { by_name, maps, redirecting, redirected_after, taking }
+        Self { by_name, maps, redirecting, behind, ending, redirected_after }
+    }
+
+    /// Whether only hooks behind the choice of the route lead to the chain: there, sources are translated.
+    #[must_use]
+    pub fn is_behind(&self, chain: &Chain) -> bool {
+        self.behind.contains(&*chain.name)
+    }
+
+    /// Whether a match of the rule sends the packet elsewhere than it was addressed to: NETMAP does so before the route is chosen only.
+    #[must_use]
+    pub fn sends(&self, chain: &Chain, rule: &Rule) -> bool {
+        rule.redirects() && !(rule.moves() && self.is_behind(chain))
+    }
+
+    /// Whether the way of a packet that enters the chain may end there, so that it does not come back.
+    #[must_use]
+    pub fn ends_some(&self, chain: &str) -> bool {
+        self.ending.contains(chain)
     }
 
     /// Whether a packet that enters the chain may be redirected.
@@ -119,16 +149,6 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn redirects_after(&self, chain: &str) -> bool {
         self.redirected_after.contains(chain)
-    }
-
-    /// Whether some packet that this rule matches may not meet the next one: a rule that counts or marks takes none, and neither
-    /// does a jump to chains of such rules, as `KUBE-MARK-MASQ` is one.
-    #[must_use]
-    pub fn takes(&self, rule: &'a Rule) -> bool {
-        ends(rule)
-            || returns(rule)
-            || goes_for_good(rule)
-            || leads(&self.maps, rule).into_iter().any(|to| self.taking.contains(to))
     }
 
     /// The chains that a match of the rule leads to, by a jump or by the verdicts of a map, each once.
@@ -154,76 +174,33 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// Targets of iptables behind which the next rule comes, as they stand in rules of nf_tables; of all others it is not said.
-const GO_ON: &[&str] = &[
-    "AUDIT",
-    "CHECKSUM",
-    "CLASSIFY",
-    "CONNMARK",
-    "CONNSECMARK",
-    "CT",
-    "DSCP",
-    "ECN",
-    "HL",
-    "HMARK",
-    "IDLETIMER",
-    "LED",
-    "LOG",
-    "MARK",
-    "NFLOG",
-    "NOTRACK",
-    "RATEEST",
-    "SECMARK",
-    "SET",
-    "TCPMSS",
-    "TCPOPTSTRIP",
-    "TEE",
-    "TOS",
-    "TRACE",
-    "TTL",
-    "ULOG",
-];
-
-/// Whether the rule itself may end a packet's way through the table, or is not understood.
-fn ends(rule: &Rule) -> bool {
-    match &rule.body {
-        Body::Xt(rule) => match &rule.action {
-            Action::None | Action::Return | Action::Jump(_) | Action::Goto(_) => false,
-            Action::Accept | Action::Drop | Action::Queue => true,
-            Action::Target(target) => !GO_ON.contains(&target.name()),
-        },
-        Body::Nft(rule) => rule.expressions.iter().any(|part| match part {
-            Expression::Immediate(verdict) => matches!(verdict, Verdict::Accept | Verdict::Drop | Verdict::Other(_)),
-            Expression::Target { name, .. } => !GO_ON.contains(&name.as_str()),
-            Expression::Send { copy, .. } => !copy,
-            Expression::Lookup { into, .. } => *into == Some(0),
-            Expression::Nat { .. }
-            | Expression::Redirect { .. }
-            | Expression::Masquerade { .. }
-            | Expression::Tproxy { .. }
-            | Expression::Reject { .. }
-            | Expression::Queue { .. }
-            | Expression::QueueBy { .. }
-            | Expression::Synproxy { .. }
-            | Expression::Unknown { .. } => true,
-            _ => false,
-        }),
-    }
+/// Whether nat chains of the hook translate sources.
+fn is_behind(hook: Hook) -> bool {
+    matches!(hook, Hook::Input | Hook::Postrouting)
 }
 
-/// Whether packets go back to the chain that called.
-fn returns(rule: &Rule) -> bool {
-    match &rule.body {
-        Body::Xt(rule) => rule.action == Action::Return,
-        Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Return))),
-    }
+/// Whether something in the table may lead to chains, and to which is not known: a map whose verdicts were not read, or a part of a
+/// rule that is not understood.
+#[must_use]
+pub fn leads_somewhere(table: &Table) -> bool {
+    let unknown = |expression: &Expression| match expression {
+        Expression::Lookup { set, into: Some(0), .. } => {
+            table.sets.iter().find(|known| known.name == *set).is_none_or(|map| map.unread)
+        }
+        Expression::Unknown { .. } => true,
+        _ => false,
+    };
+    let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    rules
+        .filter_map(|rule| if let Body::Nft(rule) = &rule.body { Some(rule) } else { None })
+        .any(|rule| rule.expressions.iter().any(unknown))
 }
 
 /// Whether packets do not come back from where the rule itself leads them.
 #[must_use]
 pub fn goes_for_good(rule: &Rule) -> bool {
     match &rule.body {
-        Body::Xt(rule) => matches!(rule.action, Action::Goto(_)),
+        Body::Xt(rule) => matches!(rule.action, crate::xt::Action::Goto(_)),
         Body::Nft(rule) => rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Goto(_)))),
     }
 }

@@ -52,9 +52,29 @@ pub struct Others {
     /// Where those are sent that are redirected although the rest is not.
     pub sent: BTreeSet<u16>,
     /// Rules that treat others otherwise by several properties at once.
-    pub further: Vec<RuleRef>,
+    pub further: Vec<Further>,
     /// One of these names an owner or a mark, and leaves it alone.
     pub further_owner: bool,
+}
+
+/// A rule that treats packets otherwise than the rest, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Further {
+    /// The rule.
+    pub rule: RuleRef,
+    /// What it does.
+    pub does: Does,
+}
+
+/// What a rule does to those that it treats otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    /// It sends them elsewhere.
+    Redirects,
+    /// It leaves them alone.
+    LeavesAlone,
+    /// It drops them.
+    Drops,
 }
 
 impl Others {
@@ -211,8 +231,8 @@ fn further(asker: &Asker<'_>, hook: Hook, usual: &End, others: &mut Others) {
             || matches!(packet.destination_port, Known::Is(port) if known.ports.iter().any(|(a, b)| (*a..=*b).contains(&port)))
             || matches!(end, Known::Is(end) if networks.iter().any(|(it, text)| it == end && known.networks.contains(text)))
     };
-    for (rule, owner) in asker.further(hook, &told, usual) {
-        others.further.push(rule);
+    for (further, owner) in asker.further(hook, &told, usual) {
+        others.further.push(further);
         others.further_owner |= owner;
     }
 }

@@ -241,6 +241,7 @@ fn table(mut stored: FileTable, ipv6: bool) -> Result<Table, ArchiveError> {
             comment: chain.comment,
             extra: chain.extra,
             rules,
+            saved: None,
         });
     }
     let FileTable { name, dormant, handle, comment, sets, ipsets, objects, flow_tables, extra, .. } = stored;

@@ -13,11 +13,11 @@ use crate::model::{Backend, Cause, Chain, Family, Ruleset, Subject, Table, Unrea
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
-use crate::sys::xt_sockopt::XtSocket;
+use crate::sys::xt_sockopt::{RawTable, XtSocket};
 use crate::wire::nf_object;
 use crate::wire::nf_table::{self, ChainReader, Kept};
 use crate::wire::nf_tables::{self, ChainMessage, NftablesError, TableMessage};
-use crate::wire::xt::{TableInfo, decode_table};
+use crate::wire::xt::{self, EntryError, TableInfo, decode_table};
 
 /// Which rules are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +32,13 @@ pub struct Wanted {
     pub expressions: bool,
     /// Elements of the sets that rules name.
     pub elements: Elements,
+    /// Legacy rules as the text of the save program, and as nothing else ([`Chain::saved`]).
+    pub text: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { backend: None, ipv4: true, ipv6: true, expressions: true, elements: Elements::Few }
+        Self { backend: None, ipv4: true, ipv6: true, expressions: true, elements: Elements::Few, text: false }
     }
 }
 
@@ -82,7 +84,7 @@ pub fn read(netns: &Netns, proc_root: &Path, wanted: Wanted) -> io::Result<(Vec<
     let Opened { names, sockets, nft } = opened;
     for (ipv6, (names, socket)) in [false, true].into_iter().zip(names.into_iter().zip(sockets)) {
         if wanted.wants(Backend::Legacy, ipv6) {
-            let (ruleset, failures) = read_legacy(ipv6, names, socket);
+            let (ruleset, failures) = read_legacy(ipv6, names, socket, wanted);
             rulesets.extend(ruleset);
             unread.extend(failures);
         }
@@ -137,6 +139,7 @@ fn read_legacy(
     ipv6: bool,
     names: io::Result<Option<String>>,
     socket: Option<io::Result<XtSocket>>,
+    wanted: Wanted,
 ) -> (Option<Ruleset>, Vec<Unread>) {
     let family = if ipv6 { Family::Ip6 } else { Family::Ip };
     let failed = |table: &str, error: &str, number: Option<i32>| Unread {
@@ -158,14 +161,8 @@ fn read_legacy(
         Some(Ok(socket)) => {
             for name in names.lines() {
                 let table = socket.table(name).map_err(|error| (error.to_string(), error.raw_os_error()));
-                let table = table.and_then(|raw| {
-                    let info = TableInfo {
-                        valid_hooks: raw.valid_hooks,
-                        hook_entry: raw.hook_entry,
-                        underflow: raw.underflow,
-                    };
-                    decode_table(name, ipv6, &info, raw.entries()).map_err(|error| (error.to_string(), None))
-                });
+                let table = table
+                    .and_then(|raw| decode(name, ipv6, &raw, wanted.text).map_err(|error| (error.to_string(), None)));
                 match table {
                     Ok(table) => ruleset.tables.push(table),
                     Err((error, number)) => unread.push(failed(name, &error, number)),
@@ -174,6 +171,18 @@ fn read_legacy(
         }
     }
     (Some(ruleset), unread)
+}
+
+/// Decodes a table, to the text of its rules alone where that is enough and can be told from its bytes.
+fn decode(name: &str, ipv6: bool, raw: &RawTable, text: bool) -> Result<Table, EntryError> {
+    let info = TableInfo { valid_hooks: raw.valid_hooks, hook_entry: raw.hook_entry, underflow: raw.underflow };
+    let decode = |kept| decode_table(name, ipv6, &info, raw.entries(), kept);
+    let by_index = |table: &Table| table.chains.iter().flat_map(|chain| &chain.saved).any(|saved| saved.sets_by_index);
+    match text.then(|| decode(xt::Kept::Text)) {
+        Some(Ok(table)) if by_index(&table) => decode(xt::Kept::Rules),
+        Some(decoded) => decoded,
+        None => decode(xt::Kept::Rules),
+    }
 }
 
 fn cause(number: Option<i32>) -> Cause {

@@ -81,11 +81,20 @@ pub(super) fn rights() -> String {
     if capture::is_root() && !missing.is_empty() {
         return format!("this root user lacks {}; start nslens with all capabilities", missing.join(", "));
     }
+    if capture::is_root() && !of_the_first_user_namespace() {
+        return "this root is one of a user namespace: run it as the node's own root".to_owned();
+    }
     if capture::is_root() {
         return "even root is refused here: a security module or a sandbox guards it".to_owned();
     }
     let words: Vec<String> = std::env::args().map(|word| shell_word(&word)).collect();
     format!("run it as root: sudo {}", words.join(" "))
+}
+
+/// Whether all users are their own here, as in the namespace that the kernel begins with (user_namespaces(7)).
+fn of_the_first_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    map.map_or(true, |map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// `nslens rules `, as it was typed, for commands that have one target.
@@ -220,7 +229,7 @@ impl From<ArchiveError> for Failure {
             ArchiveError::Version(_) => failure.hint("use the nslens that wrote it, or a later one"),
             ArchiveError::Damaged(_) | ArchiveError::Compression(_) => failure.hint("take the snapshot again"),
             ArchiveError::Save(_) | ArchiveError::NotText | ArchiveError::Empty | ArchiveError::ForeignJson(_) => {
-                failure.hint("give a file of `nslens snapshot`, or what iptables-save or ip6tables-save prints")
+                failure.hint("give a file of `nslens snapshot`, or what iptables-save, ip6tables-save, `nft list ruleset` or `nft -j list ruleset` prints")
             }
             ArchiveError::Nft(_) | ArchiveError::NoTable | ArchiveError::TooLarge => failure,
         }

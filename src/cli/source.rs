@@ -74,7 +74,7 @@ impl Source<'_> {
             Query::Stdin => (self.text(asked, &[("standard input".to_owned(), standard_input()?)])?, None),
             Query::Files(paths) => {
                 let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
-                (self.text(asked, &paths.iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?, None)
+                (self.text(asked, &several(paths).iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?, None)
             }
             query => self.live(asked, &query).map(|(snapshot, namespace)| (snapshot, Some(namespace)))?,
         };
@@ -249,6 +249,17 @@ fn node_below(root: &Path) -> String {
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A path with commas that is none, as several.
+fn several(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let [only] = paths.as_slice() else { return paths };
+    match only.to_str() {
+        Some(text) if text.contains(',') && !only.exists() => {
+            text.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        }
+        _ => paths,
+    }
 }
 
 fn standard_input() -> Result<Vec<u8>, Failure> {

@@ -14,13 +14,15 @@ pub use crate::nft::{
     Element as NativeElement, Expression as NativeExpression, Extra, FlowTable, Object as NativeObject,
     Rule as NativeRule, Set as NativeSet,
 };
-pub use crate::packet::{exact_bytes, exact_text, stray_byte};
+pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;
 pub use printed::Printed;
-pub use ruleset::{Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, Syntax, Table};
+pub use ruleset::{
+    Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
+};
 pub use snapshot::{Resolver, Snapshot};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

@@ -1,5 +1,6 @@
 //! Rules as the kernel holds them: rule set, table, chain, rule.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,41 @@ pub struct Chain {
     pub extra: nft::Extra,
     /// Rules in order.
     pub rules: Vec<Rule>,
+    /// Their text, where they were wanted as nothing else: then `rules` is empty.
+    pub saved: Option<SavedRules>,
+}
+
+/// Rules of a chain as iptables-save writes them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SavedRules {
+    /// Whole lines, in pieces.
+    pub text: Vec<String>,
+    /// What stands in them by name and bytes ([`xt::Rule::bracketed`]).
+    pub bracketed: BTreeSet<String>,
+    /// Some hold ipsets by index, whose names are not known yet: the text is not the one that iptables-save writes.
+    pub sets_by_index: bool,
+}
+
+impl SavedRules {
+    /// Writes a rule into the chain whose name [`xt::word`] has written.
+    pub fn push(&mut self, chain: &str, rule: &xt::Rule) {
+        if self.text.is_empty() {
+            self.text.push(String::new());
+        }
+        if let Some(text) = self.text.last_mut() {
+            rule.save_to(chain, text);
+            text.push('\n');
+        }
+        self.bracketed.extend(rule.bracketed());
+        self.sets_by_index |= !rule.set_indices().is_empty();
+    }
+
+    /// What comes behind.
+    pub fn extend(&mut self, rest: Self) {
+        self.text.extend(rest.text);
+        self.bracketed.extend(rest.bracketed);
+        self.sets_by_index |= rest.sets_by_index;
+    }
 }
 
 /// A rule. Its number is its place in its chain, counted from 1.
@@ -239,6 +275,17 @@ impl Table {
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
     }
+
+    /// Whether a rule changes this set of nf_tables, or may do so. A set does not say that by itself: it need not be called dynamic.
+    #[must_use]
+    pub fn changes(&self, set: &str) -> bool {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        let native = rules.filter_map(|rule| match &rule.body {
+            Body::Xt(_) => None,
+            Body::Nft(native) => Some(&**native),
+        });
+        self.set_places.changed(set, native)
+    }
 }
 
 impl Chain {
@@ -264,6 +311,7 @@ impl Chain {
             comment: None,
             extra: nft::Extra::default(),
             rules: Vec::new(),
+            saved: None,
         }
     }
 
@@ -298,12 +346,30 @@ impl Rule {
         }
     }
 
+    /// Whether a match may end the packet's way through its base chain: by a verdict that is no jump, a translation or an answer.
+    #[must_use]
+    pub fn ends_some(&self) -> bool {
+        match &self.body {
+            Body::Xt(rule) => rule.ends_some(),
+            Body::Nft(rule) => rule.ends_some(),
+        }
+    }
+
     /// Whether a match sends the packet elsewhere than it was addressed to.
     #[must_use]
     pub fn redirects(&self) -> bool {
         match &self.body {
             Body::Xt(rule) => rule.redirects(),
             Body::Nft(rule) => rule.redirects(),
+        }
+    }
+
+    /// Whether a match moves an end to another network: which end, the hook says.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        match &self.body {
+            Body::Xt(rule) => rule.moves(),
+            Body::Nft(rule) => rule.moves(),
         }
     }
 }

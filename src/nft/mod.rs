@@ -40,7 +40,7 @@ pub use kind::{Kind, Order};
 pub use load::{HeaderOption, Load, Span};
 pub use object_text::{all_timeouts, flow_table_text, object_text, timeout_number};
 pub use print::{Xtables, rule_text, statement_text};
-pub use reading::read as statements;
+pub use reading::{read as statements, read_for_text as written};
 pub use rule::Rule;
 pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set, SetPlaces};
 pub use set_text::{elements_text, ranges, set_text, set_types};

@@ -42,7 +42,8 @@ pub fn read(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
 /// The statements that nft writes: without those that the words of another one imply.
 ///
 /// Not for finding out what a rule does: in `inet`, `reject with icmp port-unreachable` is about IPv4 by what is left out here.
-pub(super) fn read_for_text(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
+#[must_use]
+pub fn read_for_text(rule: &Rule, place: Place<'_>) -> Option<Vec<Statement>> {
     read_rule(rule, place, false)
 }
 

@@ -37,6 +37,27 @@ impl Rule {
         })
     }
 
+    /// Whether a match may end the packet's way through its base chain: by a verdict that is no jump, a translation or an answer.
+    /// What the verdicts of a map do is not looked at.
+    #[must_use]
+    pub fn ends_some(&self) -> bool {
+        self.expressions.iter().any(|expression| {
+            matches!(
+                expression,
+                Expression::Immediate(Verdict::Accept | Verdict::Drop)
+                    | Expression::Redirect { .. }
+                    | Expression::Masquerade { .. }
+                    | Expression::Nat { .. }
+                    | Expression::Reject { .. }
+                    | Expression::Queue { .. }
+                    | Expression::QueueBy { .. }
+                    | Expression::Synproxy { .. }
+                    | Expression::Send { copy: false, .. }
+                    | Expression::Target { .. }
+            )
+        })
+    }
+
     /// Whether a match sends the packet elsewhere: `redir`, `tproxy`, `nat` to a new destination, or an xtables target that does.
     #[must_use]
     pub fn redirects(&self) -> bool {
@@ -49,9 +70,17 @@ impl Rule {
                 "nat" => nat_kind(data) == Some(DESTINATION),
                 _ => false,
             },
-            Expression::Target { name, .. } => matches!(name.as_str(), "REDIRECT" | "DNAT" | "TPROXY"),
+            Expression::Target { name, .. } => {
+                matches!(name.as_str(), "REDIRECT" | "DNAT" | "DNPT" | "TPROXY" | "NETMAP")
+            }
             _ => false,
         })
+    }
+
+    /// Whether xtables' target is among its expressions that moves an end to another network.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.expressions.iter().any(|part| matches!(part, Expression::Target { name, .. } if name == "NETMAP"))
     }
 
     /// Whether it looks into a set, a map or a map of objects.

@@ -1,11 +1,11 @@
 //! Sets and maps with their elements, and named objects: what rules look into.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expression, UnknownAttribute, Verdict, comment_of};
+use super::{Expression, Rule, UnknownAttribute, Verdict, comment_of};
 use crate::packet::hexadecimal;
 
 /// A set or a map (`NFTA_SET_*`).
@@ -184,13 +184,17 @@ impl Set {
 
 /// Where the sets of a table stand in their list, found out when it is first asked for: rules of large tables ask often.
 #[derive(Debug, Default)]
-pub struct SetPlaces(OnceLock<HashMap<String, usize>>);
+pub struct SetPlaces {
+    places: OnceLock<HashMap<String, usize>>,
+    /// Those that rules change; `None` within where these may be any.
+    changing: OnceLock<Option<HashSet<String>>>,
+}
 
 impl SetPlaces {
     /// Those of no sets.
     #[must_use]
     pub fn none() -> &'static Self {
-        static NONE: SetPlaces = SetPlaces(OnceLock::new());
+        static NONE: SetPlaces = SetPlaces { places: OnceLock::new(), changing: OnceLock::new() };
         &NONE
     }
 
@@ -202,13 +206,36 @@ impl SetPlaces {
         let named = |set: &&Set| set.name == name;
         if sets.len() > FEW {
             let places =
-                self.0.get_or_init(|| sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect());
+                self.places.get_or_init(|| sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect());
             if let Some(found) = places.get(name).and_then(|at| sets.get(*at)).filter(named) {
                 return Some(found);
             }
         }
         // The list may have become another since.
         sets.iter().find(named)
+    }
+
+    /// Whether one of these rules adds to the set of this name, changes it or deletes from it, or may do so.
+    #[must_use]
+    pub fn changed<'a>(&self, name: &str, rules: impl Iterator<Item = &'a Rule>) -> bool {
+        let changing = self.changing.get_or_init(|| {
+            let mut names = HashSet::new();
+            for expression in rules.flat_map(|rule| &rule.expressions) {
+                match expression {
+                    Expression::Update { set, .. } => {
+                        names.insert(set.clone());
+                    }
+                    // By the kernel's name, or the words of a text.
+                    Expression::Unknown { name, .. } => match name.split(' ').next().unwrap_or_default() {
+                        "dynset" | "add" | "update" | "delete" | "set" => return None,
+                        _ => {}
+                    },
+                    _ => {}
+                }
+            }
+            Some(names)
+        });
+        changing.as_ref().is_none_or(|names| names.contains(name))
     }
 }
 

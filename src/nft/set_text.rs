@@ -4,7 +4,7 @@ use super::constant;
 use super::kind::{Kind, Order, number};
 use super::print::{plain, stateless};
 use super::user_data::{note, number_of};
-use super::{Data, Element, Place, Set, Slot, Term};
+use super::{Data, Element, Expression, Place, Set, Slot, Term};
 
 /// `NFTNL_UDATA_SET_*`
 const KEY_ORDER: u8 = 0;
@@ -158,7 +158,11 @@ fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
 /// sets of other keys, and for those whose elements come and go.
 #[must_use]
 pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    if set.unread || set.changes() || set.elements.iter().any(Element::catches_all) {
+    // What counts asks nothing; with a limit, a quota and the like it hangs on more than the key whether an element is found.
+    let asks = |part: &Expression| !matches!(part, Expression::Counter { .. } | Expression::Last(_));
+    let plain = |element: &Element| !element.expressions.iter().any(asks) && element.unknown.is_empty();
+    let known = set.unknown.is_empty() && set.unknown_flags() == 0 && set.elements.iter().all(plain);
+    if set.unread || set.changes() || !known || set.elements.iter().any(Element::catches_all) {
         return None;
     }
     if set.is_interval() {

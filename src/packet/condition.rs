@@ -131,6 +131,12 @@ impl Condition {
             Self::Opaque(_) => Answer::CannotKnow,
             Self::Range(field, from, to) => packet.ask(*field, |value| (*from..=*to).contains(&value)),
             Self::Masked { field, mask, value } => packet.ask(*field, |bits| bits & mask == *value),
+            Self::AnyBit(Field::State, mask) if packet.doubtful_states & low(*mask) != 0 => {
+                match packet.ask(Field::State, |bits| low(bits) & low(*mask) & !packet.doubtful_states != 0) {
+                    Answer::No => Answer::CannotKnow,
+                    other => other,
+                }
+            }
             Self::AnyBit(field, mask) => packet.ask(*field, |bits| bits & mask != 0),
             Self::Has(field) => packet.ask(*field, |_| true),
             Self::Device { device, name, prefix } => {
@@ -203,6 +209,11 @@ impl Packet {
     fn ask(&self, field: Field, test: impl FnOnce(u128) -> bool) -> Answer {
         Answer::from_known(&self.field(field), |value| test(*value))
     }
+}
+
+/// States are numbers of 32 bits.
+fn low(bits: u128) -> u32 {
+    u32::try_from(bits & u128::from(u32::MAX)).unwrap_or_default()
 }
 
 /// An address as a number. Rules never mix families, so IPv4 and IPv6 need no telling apart here.

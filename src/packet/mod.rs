@@ -11,7 +11,7 @@ pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use field::Field;
 pub(crate) use hexadecimal::{hex, unhex};
-pub use name::{exact_bytes, exact_text, stray_byte};
+pub use name::{exact_bytes, exact_text, name_order, stray_byte};
 
 use std::net::IpAddr;
 
@@ -66,6 +66,8 @@ pub struct Packet {
     pub connection_mark: Known<u32>,
     /// `XT_CONNTRACK_STATE_*` bit of its tracking state.
     pub state: Known<u32>,
+    /// Bits of these that may be set or not, whatever `state` says.
+    pub doubtful_states: u32,
     /// Bytes of the whole packet.
     pub length: Known<u32>,
     /// TTL or hop limit.

@@ -1,6 +1,7 @@
 //! Names as the kernel holds them: bytes that are text most of the time. As text no two of them are the same.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
 /// What stands in a text for a byte from 0x80 that belongs to no UTF-8: a character of private use whose number ends in that byte.
@@ -60,6 +61,12 @@ pub fn exact_bytes(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
+/// The order in which C has two names: by their bytes, which texts of [`exact_text`] do not stand in.
+#[must_use]
+pub fn name_order(one: &str, other: &str) -> Ordering {
+    exact_bytes(one).cmp(&exact_bytes(other))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -77,6 +84,12 @@ mod tests {
         assert_eq!(exact_text(b"a\xff\x80b"), "a\u{10feff}\u{10fe80}b");
         assert_ne!(exact_text(b"\xff"), exact_text("\u{10feff}".as_bytes()));
         assert_ne!(exact_text(b"\xff"), exact_text("\u{fffd}".as_bytes()));
+    }
+
+    #[test]
+    fn names_stand_in_the_order_of_their_bytes() {
+        let names = [&b"a\x80"[..], b"a\xc3\xa9", b"a\xf4\x8f\xbf\xbf", b"a\xff", b"b"];
+        assert!(names.is_sorted_by(|one, other| name_order(&exact_text(one), &exact_text(other)).is_lt()));
     }
 
     proptest! {

@@ -87,11 +87,14 @@ fn rules(changes: &[RuleChange], unread: bool, paint: Paint, out: &mut String) {
         if !same {
             let RuleRef { backend, family, table, chain, .. } = rule;
             let wrote = who_wrote(*backend, *family, change.syntax);
-            let place = format!("@@ {} · {} · {wrote} @@", escape(chain), escape(table));
+            // What is of no chain is of the table itself.
+            let chain = if chain.is_empty() { String::new() } else { format!("{} · ", escape(chain)) };
+            let place = format!("@@ {chain}{} · {wrote} @@", escape(table));
             line(out, &paint.text(Label::Heading, &place));
         }
         last = Some(rule);
-        let number = if rule.number == 0 { String::new() } else { rule.number.to_string() };
+        let numbered = rule.number != 0 && !rule.chain.is_empty();
+        let number = if numbered { rule.number.to_string() } else { String::new() };
         for (sign, label, text) in [('-', Label::Removed, &change.before), ('+', Label::Added, &change.after)] {
             if let Some(text) = text {
                 line(out, &paint.text(label, &format!("{sign}{number:>4} {}", escape(text))));

@@ -18,6 +18,8 @@ pub enum Label {
     Redirect,
     /// Traffic that is left alone.
     Exempt,
+    /// Traffic that is dropped or refused.
+    Dropped,
     /// Only in the second.
     Added,
     /// Only in the first.
@@ -73,7 +75,7 @@ fn style(label: Label) -> Style {
         Label::Dim => Style::new().dimmed(),
         Label::Redirect => colour(AnsiColor::Cyan),
         Label::Exempt | Label::Added => colour(AnsiColor::Green),
-        Label::Removed => colour(AnsiColor::Red),
+        Label::Dropped | Label::Removed => colour(AnsiColor::Red),
         Label::Warning => colour(AnsiColor::Yellow).bold(),
         Label::Error => colour(AnsiColor::Red).bold(),
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::analysis::summary::{Direction, Fate, Others, Summary};
+use crate::analysis::summary::{Direction, Does, Fate, Others, Summary};
 use crate::model::RuleRef;
 use crate::report::escape::escape;
 
 /// More items than this of one kind are counted rather than named.
 const MOST: usize = 16;
-/// Of more rules than that only so many are named: a node with services has a thousand of a kind.
-const FEW: usize = 4;
+/// As many rules: each is several words.
+const MOST_RULES: usize = 6;
 
 /// One sentence or a few for both families; `None` for a family whose rules were not asked for.
 #[must_use]
@@ -42,9 +42,6 @@ fn about(summary: &Summary) -> String {
         (Fate::Redirected(_), Fate::Redirected(_)) => {
             format!("Outbound TCP goes {}, inbound TCP {}", place(outbound), place(inbound))
         }
-        (Fate::Direct, Fate::Direct) if unnamed(outbound) && unnamed(inbound) => {
-            format!("Outbound and inbound TCP are {UNLESS}")
-        }
         _ => format!("Outbound TCP {}, inbound TCP {}", fate(outbound, "to"), fate(inbound, "from")),
     };
     let exempt = identities(&outbound.others);
@@ -53,6 +50,7 @@ fn about(summary: &Summary) -> String {
         text.push_str(&format!(", except from {exempt}"));
     }
     text.push('.');
+    because(outbound, inbound, &mut text);
     warn_of_loop(outbound, &exempt, &mut text);
     let mut spared = Vec::new();
     for (word, from_to, direction) in [("outbound", "to", outbound), ("inbound", "from", inbound)] {
@@ -63,13 +61,14 @@ fn about(summary: &Summary) -> String {
     if !spared.is_empty() {
         text.push_str(&format!(" Left alone too: {}.", spared.join("; ")));
     }
-    let mut further: Vec<&RuleRef> = outbound.others.further.iter().collect();
-    // A service's rule is one, whichever way its packets come.
-    further.extend(inbound.others.further.iter().filter(|rule| !outbound.others.further.contains(rule)));
+    let alike = outbound.fate == inbound.fate && outbound.others.further == inbound.others.further;
+    let further = match alike {
+        // A service is redirected whichever way its packets come.
+        true => further("outbound and inbound", outbound),
+        false => [further("outbound", outbound), further("inbound", inbound)].concat(),
+    };
     if !further.is_empty() {
-        let word = if further.len() == 1 { "rule" } else { "rules" };
-        let named = if further.len() > MOST { FEW } else { MOST };
-        text.push_str(&format!(" Further exceptions by {word} {}.", first(further.into_iter().map(rule), named)));
+        text.push_str(&format!(" Further exceptions: {}.", further.join("; ")));
     }
     if let Some(port) = dns {
         text.push_str(&format!(" DNS over UDP goes to {port}."));
@@ -77,23 +76,53 @@ fn about(summary: &Summary) -> String {
     if summary.more {
         text.push_str(" The rules name more than is asked for this sentence: others may be treated otherwise.");
     }
-    let mut reasons: Vec<String> = Vec::new();
-    for direction in [outbound, inbound] {
-        reasons.extend(match &direction.fate {
-            Fate::Undecided(because) => Some(format!(" That hangs on {}.", escape(because))),
-            Fate::Dropped(Some(by)) => Some(format!(" Dropped by rule {}.", rule(by))),
-            _ => None,
-        });
-    }
-    reasons.dedup();
-    text.push_str(&reasons.concat());
     text
+}
+
+/// On what it hangs that a direction is undecided, and which rule drops it; once where it is the same for both.
+fn because(outbound: &Direction, inbound: &Direction, text: &mut String) {
+    let why = |direction: &Direction| match &direction.fate {
+        Fate::Undecided(because) => Some((false, format!("on {}", escape(because)))),
+        Fate::Dropped(Some(by)) => Some((true, format!("by rule {}", rule(by)))),
+        _ => None,
+    };
+    let verb = |dropped: bool| if dropped { "is dropped" } else { "hangs" };
+    text.push_str(&match (why(outbound), why(inbound)) {
+        (Some((dropped, why)), Some(other)) if other == (dropped, why.clone()) => {
+            format!(" Both {} {why}.", if dropped { "are dropped" } else { "hang" })
+        }
+        (Some((true, why)), None) | (None, Some((true, why))) => format!(" Dropped {why}."),
+        (Some((false, why)), None) | (None, Some((false, why))) => format!(" That hangs {why}."),
+        (Some((out, why)), Some((dropped, other))) => {
+            format!(" Outbound {} {why}, inbound {} {other}.", verb(out), verb(dropped))
+        }
+        (None, None) => return,
+    });
+}
+
+/// `outbound left alone by rule nat OUTPUT 2`
+fn further(word: &str, direction: &Direction) -> Vec<String> {
+    let ways = [Does::Redirects, Does::LeavesAlone, Does::Drops].into_iter().map(|does| {
+        let rules = direction.others.further.iter().filter(|further| further.does == does);
+        (does, rules.map(|further| rule(&further.rule)).collect::<Vec<_>>())
+    });
+    let told = ways.filter(|(_, rules)| !rules.is_empty()).map(|(does, rules)| {
+        let verb = match does {
+            Does::Redirects if matches!(direction.fate, Fate::Redirected(_)) => "sent elsewhere",
+            Does::Redirects => "redirected",
+            Does::LeavesAlone => "left alone",
+            Does::Drops => "dropped",
+        };
+        let of = if rules.len() == 1 { "rule" } else { "rules" };
+        format!("{word} {verb} by {of} {}", list_of(rules, MOST_RULES))
+    });
+    told.collect()
 }
 
 /// Nobody may leave without coming back: said only where a local port takes the packets.
 fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
     let Fate::Redirected(to) = &outbound.fate else { return };
-    let local = to.address.is_none_or(|address| address.is_loopback());
+    let local = !to.stays && to.address.is_none_or(|address| address.is_loopback());
     match (local && exempt.is_empty(), outbound.others.further_owner) {
         (true, false) => text.push_str(
             " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
@@ -107,18 +136,12 @@ fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
 fn place(direction: &Direction) -> String {
     let Fate::Redirected(to) = &direction.fate else { return String::new() };
     match (to.address, to.port) {
+        (None, Some(port)) if to.stays => format!("to port {port} of the same address"),
         (None, Some(port)) => format!("to {port}"),
         (Some(address), Some(port)) => format!("to {}", crate::model::Endpoint::new(address, port)),
         (Some(address), None) => format!("to {address}"),
         (None, None) => "elsewhere".to_owned(),
     }
-}
-
-/// Said where single rules redirect, but none of what was asked about by one property.
-const UNLESS: &str = "not redirected unless a rule above says so";
-
-fn unnamed(direction: &Direction) -> bool {
-    direction.redirects_some && !direction.others.told()
 }
 
 fn fate(direction: &Direction, from_to: &str) -> String {
@@ -133,7 +156,7 @@ fn fate(direction: &Direction, from_to: &str) -> String {
             format!("is redirected only {}{sent}", only.join(" or "))
         }
         // The packets asked about are samples; a redirect that none of them met is there all the same.
-        Fate::Direct if direction.redirects_some => format!("is {UNLESS}"),
+        Fate::Direct if direction.redirects_some => "is not redirected unless a rule above says so".to_owned(),
         Fate::Direct => "is not redirected".to_owned(),
         Fate::Redirected(_) => format!("goes {}", place(direction)),
         Fate::Dropped(_) => "is dropped".to_owned(),
@@ -175,26 +198,34 @@ fn identities(others: &Others) -> String {
     list(&parts)
 }
 
-/// `ISTIO_OUTPUT 3`; the table too where it is not the one that redirects in most pods: chains of two may have one name.
+/// `nat OUTPUT 2`: chains of several tables have the same name.
 fn rule(name: &RuleRef) -> String {
-    let RuleRef { table, chain, number, .. } = name;
-    match table.as_str() {
-        "nat" => format!("{} {number}", escape(chain)),
-        table => format!("{} {number} of {}", escape(chain), escape(table)),
-    }
+    format!("{} {} {}", escape(&name.table), escape(&name.chain), name.number)
 }
 
-fn ranges<T: Display + PartialEq>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
-    ranges.iter().map(|(from, to)| if from == to { from.to_string() } else { format!("{from}–{to}") }).collect()
+/// `22`, `80–94`: three or more that follow each other are one range.
+fn ranges<T: Copy + Into<u64>>(ranges: &BTreeSet<(T, T)>) -> Vec<String> {
+    let mut runs: Vec<Vec<(u64, u64)>> = Vec::new();
+    for (from, to) in ranges.iter().map(|(from, to)| ((*from).into(), (*to).into())) {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|(_, last)| last + 1 == from) => run.push((from, to)),
+            _ => runs.push(vec![(from, to)]),
+        }
+    }
+    let text = |(from, to): (u64, u64)| if from == to { from.to_string() } else { format!("{from}–{to}") };
+    let run = |run: Vec<(u64, u64)>| match run.as_slice() {
+        [(from, _), _, .., (_, to)] => vec![text((*from, *to))],
+        few => few.iter().copied().map(text).collect(),
+    };
+    runs.into_iter().flat_map(run).collect()
 }
 
 /// `a, b and c`; of very many the first ones, and how many more.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    first(items, MOST)
+    list_of(items.into_iter().map(|item| item.to_string()).collect(), MOST)
 }
 
-fn first<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> String {
-    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+fn list_of(mut items: Vec<String>, most: usize) -> String {
     if items.len() > most {
         let more = items.len() - most;
         items.truncate(most);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::builtin;
 use super::nft_tables::{TextFault, placed};
-use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Table};
+use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Table, name_order};
 use crate::xt::{self, Action, IpPart, Target, Token, Unknown, parse_rule, quote, tokens};
 
 /// A line of saved text is not understood.
@@ -272,7 +272,7 @@ impl<'a> Draft<'a> {
         }
         let (base, mut user): (Vec<Chain>, Vec<Chain>) =
             self.chains.into_iter().partition(|chain| chain.hook.is_some());
-        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        user.sort_by(|a, b| name_order(&a.name, &b.name));
         let chains = base.into_iter().chain(user).collect();
         Ok(Table { name: self.name, chains, ..Table::default() })
     }

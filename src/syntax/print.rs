@@ -54,11 +54,22 @@ struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
+    const ENOUGH: usize = 64 * 1024;
+
     /// At the end of a line: hands on what is there, if it is enough.
     fn line(&mut self) -> io::Result<()> {
-        const ENOUGH: usize = 64 * 1024;
         self.text.push('\n');
-        if self.text.len() < ENOUGH { Ok(()) } else { self.flush() }
+        if self.text.len() < Self::ENOUGH { Ok(()) } else { self.flush() }
+    }
+
+    /// Lines that are written already: many are not copied once more.
+    fn lines(&mut self, lines: &str) -> io::Result<()> {
+        if self.text.len() + lines.len() < Self::ENOUGH {
+            self.text.push_str(lines);
+            return Ok(());
+        }
+        self.flush()?;
+        self.out.write_all(&exact_bytes(lines))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -151,6 +162,9 @@ fn print_table(family: Family, listed: &Listed<'_>, out: &mut Pieces<'_>) -> io:
         out.line()?;
     }
     for chain in chains.iter().filter(expressible) {
+        for piece in chain.saved.iter().flat_map(|saved| &saved.text) {
+            out.lines(piece)?;
+        }
         let name = word(&chain.name);
         for (index, rule) in chain.rules.iter().enumerate() {
             match &rule.body {

@@ -19,7 +19,7 @@ const ENTRIES_HEAD: usize = NAME + 4 + 4;
 const MOST: usize = 1 << 30;
 
 /// One table as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RawTable {
     /// Bit N is set when netfilter hook N has rules here.
     pub valid_hooks: u32,
@@ -28,14 +28,14 @@ pub struct RawTable {
     /// Byte offset of each hook's policy entry.
     pub underflow: [u32; 5],
     /// The kernel's answer: a head that repeats the question, then the entries.
-    answer: Vec<u8>,
+    answer: LargeBuffer,
 }
 
 impl RawTable {
     /// The entries, packed one behind the other.
     #[must_use]
     pub fn entries(&self) -> &[u8] {
-        self.answer.get(ENTRIES_HEAD..).unwrap_or_default()
+        self.answer.bytes().get(ENTRIES_HEAD..).unwrap_or_default()
     }
 }
 
@@ -90,13 +90,13 @@ impl XtSocket {
         if size > MOST {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel announced an impossible table size"));
         }
-        let mut answer = vec![0_u8; ENTRIES_HEAD + size];
-        in_large_pages(&mut answer);
-        put_name(&mut answer, name)?;
-        if let Some(field) = answer.get_mut(NAME..NAME + 4) {
+        let mut answer = LargeBuffer::new(ENTRIES_HEAD + size);
+        let bytes = answer.bytes_mut();
+        put_name(bytes, name)?;
+        if let Some(field) = bytes.get_mut(NAME..NAME + 4) {
             field.copy_from_slice(&(size as u32).to_ne_bytes());
         }
-        self.get(GET_ENTRIES, &mut answer)?;
+        self.get(GET_ENTRIES, bytes)?;
         Ok(RawTable {
             valid_hooks: word(NAME),
             hook_entry: std::array::from_fn(|hook| word(NAME + 4 + 4 * hook)),
@@ -121,15 +121,38 @@ impl XtSocket {
     }
 }
 
-/// Asks for large pages for a large buffer: the kernel writes it whole, and to fault in page after page takes a fifth of the time.
-fn in_large_pages(buffer: &mut [u8]) {
-    const LARGE: usize = 2 << 20;
-    let ahead = buffer.as_ptr().align_offset(LARGE);
-    let whole = buffer.get_mut(ahead..).unwrap_or_default();
-    let length = whole.len() / LARGE * LARGE;
-    if length > 0 {
-        // SAFETY: the range lies in `buffer`. The advice changes no byte of it, and where it is not taken nothing is lost.
-        unsafe { libc::madvise(whole.as_mut_ptr().cast(), length, libc::MADV_HUGEPAGE) };
+/// Zeroed bytes, in large pages where they are many: the kernel writes them whole, and to fault in page after page takes a fifth of
+/// the time.
+#[derive(Debug, Clone)]
+struct LargeBuffer {
+    /// Longer than the bytes, which begin where a large page does. What lies around them is never touched, and takes no memory.
+    room: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl LargeBuffer {
+    fn new(length: usize) -> Self {
+        const LARGE: usize = 2 << 20;
+        if length < LARGE {
+            return Self { room: vec![0; length], start: 0, length };
+        }
+        let whole = length.next_multiple_of(LARGE);
+        let mut room = vec![0_u8; whole + LARGE];
+        let start = room.as_ptr().align_offset(LARGE);
+        if let Some(pages) = room.get_mut(start..start.saturating_add(whole)) {
+            // SAFETY: the range lies in `room`. The advice changes no byte of it, and where it is not taken nothing is lost.
+            unsafe { libc::madvise(pages.as_mut_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
+        }
+        Self { room, start, length }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.room.get(self.start..self.start + self.length).unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.room.get_mut(self.start..self.start + self.length).unwrap_or_default()
     }
 }
 

@@ -102,8 +102,14 @@ impl<'a> Attribute<'a> {
     /// The same, not copied where it is UTF-8.
     #[must_use]
     pub fn word(&self) -> Cow<'a, str> {
+        exact_text(self.up_to_zero())
+    }
+
+    /// Its bytes up to a terminating zero.
+    #[must_use]
+    pub fn up_to_zero(&self) -> &'a [u8] {
         let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
-        exact_text(self.value.get(..end).unwrap_or_default())
+        self.value.get(..end).unwrap_or_default()
     }
 }
 

@@ -2,18 +2,42 @@
 //!
 //! An attribute that is not expected would change the meaning: such an expression stays as bytes.
 
-use std::borrow::Cow;
-
 use super::attribute::{Attribute, Attributes, Builder, CutAttribute, attributes};
-use crate::model::Counters;
+use crate::model::{Counters, exact_text};
 use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 
 /// The attributes of an expression, looked up by number.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct Fields<'a> {
+    bytes: &'a [u8],
+    /// Value of the first attribute of each kind; no expression of nf_tables has more kinds than these.
+    first: [Option<&'a [u8]>; Fields::KINDS],
+    /// Bit N for kind N; all of them where there is a higher one, or the end is cut.
+    kinds: u16,
+}
 
 impl<'a> Fields<'a> {
+    const KINDS: usize = 16;
+
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let mut fields = Self { bytes, first: [None; Self::KINDS], kinds: 0 };
+        for attribute in attributes(bytes) {
+            let slot = attribute.ok().and_then(|Attribute { kind, value }| {
+                fields.first.get_mut(usize::from(kind)).map(|slot| (kind, slot, value))
+            });
+            match slot {
+                Some((kind, slot, value)) => {
+                    fields.kinds |= 1 << kind;
+                    slot.get_or_insert(value);
+                }
+                None => fields.kinds = u16::MAX,
+            }
+        }
+        fields
+    }
+
     pub(super) fn get(&self, kind: u16) -> Option<Attribute<'a>> {
-        attributes(self.0).filter_map(Result::ok).find(|attribute| attribute.kind == kind)
+        let value = *self.first.get(usize::from(kind))?;
+        value.map(|value| Attribute { kind, value })
     }
 
     pub(super) fn be32(&self, kind: u16) -> Option<u32> {
@@ -31,7 +55,7 @@ impl<'a> Fields<'a> {
 
     /// Whole, and of these kinds alone.
     pub(super) fn only(&self, kinds: &[u16]) -> bool {
-        attributes(self.0).all(|attribute| attribute.is_ok_and(|attribute| kinds.contains(&attribute.kind)))
+        self.kinds & !kinds.iter().fold(0, |known, kind| known | 1 << kind) == 0
     }
 
     /// Registers of first and last.
@@ -51,7 +75,7 @@ pub(super) fn data_value(data: &Attribute<'_>) -> Option<Vec<u8>> {
 /// `NFTA_DATA_VERDICT`: code and chain.
 pub(super) fn verdict(data: &Attribute<'_>) -> Option<Verdict> {
     let verdict = data.nested().filter_map(Result::ok).find(|part| part.kind == 2)?;
-    let fields = Fields(verdict.value);
+    let fields = Fields::of(verdict.value);
     let chain = || fields.get(2).map(|chain| chain.text());
     Some(match fields.be32(1)?.cast_signed() {
         0 => Verdict::Drop,
@@ -71,30 +95,46 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
     let mut found = Vec::with_capacity(attribute.nested().count());
     for part in attribute.nested() {
         let part = part?;
-        found.push(match part.kind {
-            ELEMENT => expression(part.nested())?,
-            _ => strange(&part),
-        });
+        found.push(if part.kind == ELEMENT { Named::of(part.nested())?.expression() } else { strange(&part) });
     }
     Ok(found)
 }
 
 /// One expression: name and data. What does not have the expected shape stays as bytes.
 pub(super) fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
-    let (mut name, mut data): (Cow<'_, str>, &[u8]) = (Cow::Borrowed(""), &[]);
-    let mut more = None;
-    for part in parts {
-        let part = part?;
-        match part.kind {
-            1 => name = part.word(),
-            2 => data = part.value,
-            _ => more = Some(part),
+    Named::of(parts).map(|named| named.expression())
+}
+
+/// An expression before its data is looked into.
+struct Named<'a> {
+    /// As bytes: most of the time it is only compared.
+    name: &'a [u8],
+    data: &'a [u8],
+    /// What is neither.
+    more: Option<Attribute<'a>>,
+}
+
+impl<'a> Named<'a> {
+    fn of(parts: Attributes<'a>) -> Result<Self, CutAttribute> {
+        let mut named = Self { name: &[], data: &[], more: None };
+        for part in parts {
+            let part = part?;
+            match part.kind {
+                1 => named.name = part.up_to_zero(),
+                2 => named.data = part.value,
+                _ => named.more = Some(part),
+            }
         }
+        Ok(named)
     }
-    let Some(more) = more else { return Ok(typed(&name, data)) };
-    // Whatever it says, it is more than its name and data do.
-    let data = Builder::default().put(2, data).put(more.kind, more.value).finish();
-    Ok(Expression::Unknown { name: name.into_owned(), data })
+
+    fn expression(self) -> Expression {
+        let Self { name, data, more } = self;
+        let Some(more) = more else { return typed(name, data) };
+        // Whatever it says, it is more than its name and data do.
+        let data = Builder::default().put(2, data).put(more.kind, more.value).finish();
+        Expression::Unknown { name: exact_text(name).into_owned(), data }
+    }
 }
 
 /// An attribute in the place of an expression, or beside all of them, that is not known.
@@ -103,91 +143,95 @@ pub(super) fn strange(attribute: &Attribute<'_>) -> Expression {
 }
 
 /// The expression of this name.
-pub(super) fn typed(name: &str, data: &[u8]) -> Expression {
+pub(super) fn typed(name: &[u8], data: &[u8]) -> Expression {
     #[cfg(test)]
-    if crate::xt::blind::to(name) {
-        return Expression::Unknown { name: name.to_owned(), data: data.to_vec() };
+    if crate::xt::blind::to(&exact_text(name)) {
+        return Expression::Unknown { name: exact_text(name).into_owned(), data: data.to_vec() };
     }
-    let fields = Fields(data);
+    let fields = Fields::of(data);
     let typed = match name {
-        "meta" | "payload" | "ct" | "rt" | "fib" | "socket" | "numgen" => loads(name, &fields),
-        "osf" | "xfrm" => looks(name, &fields),
-        "exthdr" => option(&fields),
-        "hash" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => hash(&fields),
-        "dup" if fields.only(&[1, 2]) => {
+        b"meta" | b"payload" | b"ct" | b"rt" | b"fib" | b"socket" | b"numgen" => loads(name, &fields),
+        b"osf" | b"xfrm" => looks(name, &fields),
+        b"exthdr" => option(&fields),
+        b"hash" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => hash(&fields),
+        b"dup" if fields.only(&[1, 2]) => {
             Some(Expression::Send { copy: true, address: fields.be32(1), device: fields.be32(2), family: None })
         }
-        "fwd" if fields.only(&[1, 2, 3]) => {
+        b"fwd" if fields.only(&[1, 2, 3]) => {
             let (device, address, family) = (fields.be32(1), fields.be32(2), fields.be32(3));
             Some(Expression::Send { copy: false, address, device, family })
         }
-        "bitwise" | "byteorder" | "immediate" => changes(name, &fields),
-        "cmp" | "range" | "lookup" => asks(name, &fields),
-        "nat" | "masq" | "redir" | "tproxy" => translates(name, &fields),
-        "counter" | "limit" | "quota" | "connlimit" => counts(name, &fields),
-        "dynset" if fields.only(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) => update(&fields),
-        "reject" if fields.only(&[1, 2]) => fields.be32(1).map(|kind| {
+        b"bitwise" | b"byteorder" | b"immediate" => changes(name, &fields),
+        b"cmp" | b"range" | b"lookup" => asks(name, &fields),
+        b"nat" | b"masq" | b"redir" | b"tproxy" => translates(name, &fields),
+        b"counter" | b"limit" | b"quota" | b"connlimit" => counts(name, &fields),
+        b"dynset" if fields.only(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) => update(&fields),
+        b"reject" if fields.only(&[1, 2]) => fields.be32(1).map(|kind| {
             let code = fields.get(2).and_then(|code| code.u8()).unwrap_or_default();
             Expression::Reject { kind, code }
         }),
-        "notrack" if data.is_empty() => Some(Expression::Notrack),
-        "queue" if fields.only(&[1, 2, 3]) => queue(&fields),
-        "queue" if fields.only(&[3, 4]) => fields.be32(4).and_then(|register| {
+        b"notrack" if data.is_empty() => Some(Expression::Notrack),
+        b"queue" if fields.only(&[1, 2, 3]) => queue(&fields),
+        b"queue" if fields.only(&[3, 4]) => fields.be32(4).and_then(|register| {
             let flags = fields.get(3).map_or(Some(0), |flags| flags.be16())?;
             Some(Expression::QueueBy { register, flags })
         }),
-        "synproxy" if fields.only(&[1, 2, 3]) => synproxy(&fields),
-        "flow_offload" if fields.only(&[1]) => fields.get(1).map(|name| Expression::Flow { table: name.text() }),
-        "last" if fields.only(&[1, 2, 3]) => fields.be32(1).and_then(|set| match set {
+        b"synproxy" if fields.only(&[1, 2, 3]) => synproxy(&fields),
+        b"flow_offload" if fields.only(&[1]) => fields.get(1).map(|name| Expression::Flow { table: name.text() }),
+        b"last" if fields.only(&[1, 2, 3]) => fields.be32(1).and_then(|set| match set {
             0 => Some(Expression::Last(None)),
             _ => fields.be64(2).map(|ago| Expression::Last(Some(ago))),
         }),
-        "objref" if fields.only(&[1, 2]) => object(&fields),
-        "objref" if fields.only(&[3, 4, 5]) => {
+        b"objref" if fields.only(&[1, 2]) => object(&fields),
+        b"objref" if fields.only(&[3, 4, 5]) => {
             fields.be32(3).zip(fields.get(4)).map(|(register, set)| Expression::ObjectMap { set: set.text(), register })
         }
-        "match" => xt_part(&fields).map(|(name, revision, data)| Expression::Match { name, revision, data }),
-        "target" => xt_part(&fields).map(|(name, revision, data)| Expression::Target { name, revision, data }),
-        "log" if fields.only(&[1, 2, 3, 4, 5, 6]) => log(&fields),
+        b"match" if fields.only(&[1, 2, 3]) => {
+            xt_part(&fields).map(|(name, revision, data)| Expression::Match { name, revision, data })
+        }
+        b"target" if fields.only(&[1, 2, 3]) => {
+            xt_part(&fields).map(|(name, revision, data)| Expression::Target { name, revision, data })
+        }
+        b"log" if fields.only(&[1, 2, 3, 4, 5, 6]) => log(&fields),
         _ => None,
     };
-    typed.unwrap_or_else(|| Expression::Unknown { name: name.to_owned(), data: data.to_vec() })
+    typed.unwrap_or_else(|| Expression::Unknown { name: exact_text(name).into_owned(), data: data.to_vec() })
 }
 
 /// What loads a register, or sets something from one.
-fn loads(name: &str, fields: &Fields<'_>) -> Option<Expression> {
-    let register = fields.be32(if name == "socket" { 2 } else { 1 });
+fn loads(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
+    let register = fields.be32(if name == b"socket" { 2 } else { 1 });
     let direction = fields.get(3).and_then(|direction| direction.u8());
     Some(match (name, register) {
-        ("meta", Some(register)) if fields.only(&[1, 2]) => Expression::Meta { key: fields.be32(2)?, register },
-        ("meta", None) if fields.only(&[2, 3]) => {
+        (b"meta", Some(register)) if fields.only(&[1, 2]) => Expression::Meta { key: fields.be32(2)?, register },
+        (b"meta", None) if fields.only(&[2, 3]) => {
             Expression::SetMeta { key: fields.be32(2)?, register: fields.be32(3)? }
         }
-        ("payload", Some(register)) if fields.only(&[1, 2, 3, 4]) => {
+        (b"payload", Some(register)) if fields.only(&[1, 2, 3, 4]) => {
             Expression::Payload { base: fields.be32(2)?, offset: fields.be32(3)?, length: fields.be32(4)?, register }
         }
-        ("payload", None) if fields.only(&[2, 3, 4, 5, 6, 7, 8]) => Expression::SetPayload {
+        (b"payload", None) if fields.only(&[2, 3, 4, 5, 6, 7, 8]) => Expression::SetPayload {
             base: fields.be32(2)?,
             offset: fields.be32(3)?,
             length: fields.be32(4)?,
             register: fields.be32(5)?,
         },
-        ("ct", Some(register)) if fields.only(&[1, 2, 3]) => {
+        (b"ct", Some(register)) if fields.only(&[1, 2, 3]) => {
             Expression::Load { from: Load::Ct { key: fields.be32(2)?, direction }, register }
         }
-        ("ct", None) if fields.only(&[2, 3, 4]) => {
+        (b"ct", None) if fields.only(&[2, 3, 4]) => {
             Expression::SetCt { key: fields.be32(2)?, direction, register: fields.be32(4)? }
         }
-        ("rt", Some(register)) if fields.only(&[1, 2]) => {
+        (b"rt", Some(register)) if fields.only(&[1, 2]) => {
             Expression::Load { from: Load::Route { key: fields.be32(2)? }, register }
         }
-        ("fib", Some(register)) if fields.only(&[1, 2, 3]) => {
+        (b"fib", Some(register)) if fields.only(&[1, 2, 3]) => {
             Expression::Load { from: Load::Fib { result: fields.be32(2)?, flags: fields.be32(3)? }, register }
         }
-        ("socket", Some(register)) if fields.only(&[1, 2, 3]) => {
+        (b"socket", Some(register)) if fields.only(&[1, 2, 3]) => {
             Expression::Load { from: Load::Socket { key: fields.be32(1)?, level: fields.be32(3) }, register }
         }
-        ("numgen", Some(register)) if fields.only(&[1, 2, 3, 4]) => {
+        (b"numgen", Some(register)) if fields.only(&[1, 2, 3, 4]) => {
             let offset = fields.be32(4).unwrap_or_default();
             let from = Load::Number { kind: fields.be32(3)?, modulus: fields.be32(2)?, offset };
             Expression::Load { from, register }
@@ -197,11 +241,11 @@ fn loads(name: &str, fields: &Fields<'_>) -> Option<Expression> {
 }
 
 /// What changes a register in its place.
-fn changes(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+fn changes(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     let register = fields.be32(1)?;
     let in_place = fields.be32(2) == Some(register);
     Some(match name {
-        "bitwise" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) && in_place => match fields.be32(6).unwrap_or_default() {
+        b"bitwise" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) && in_place => match fields.be32(6).unwrap_or_default() {
             0 => Expression::Bitwise { mask: fields.value(4)?, xor: fields.value(5)?, register },
             operation @ (1 | 2) => {
                 // The number of bits is in the machine's order.
@@ -210,8 +254,8 @@ fn changes(name: &str, fields: &Fields<'_>) -> Option<Expression> {
             }
             _ => return None,
         },
-        "byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => Expression::ByteOrder { register },
-        "immediate" if fields.only(&[1, 2]) => match (register, fields.get(2)?) {
+        b"byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => Expression::ByteOrder { register },
+        b"immediate" if fields.only(&[1, 2]) => match (register, fields.get(2)?) {
             (0, data) => Expression::Immediate(verdict(&data)?),
             (register, data) => Expression::Value { value: data_value(&data)?, register },
         },
@@ -220,20 +264,20 @@ fn changes(name: &str, fields: &Fields<'_>) -> Option<Expression> {
 }
 
 /// What compares a register.
-fn asks(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+fn asks(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     Some(match name {
-        "cmp" if fields.only(&[1, 2, 3]) => Expression::Cmp {
+        b"cmp" if fields.only(&[1, 2, 3]) => Expression::Cmp {
             comparison: Comparison::from_number(fields.be32(2)?)?,
             value: fields.value(3)?,
             register: fields.be32(1)?,
         },
-        "range" if fields.only(&[1, 2, 3, 4]) => Expression::Range {
+        b"range" if fields.only(&[1, 2, 3, 4]) => Expression::Range {
             negated: bit(fields.be32(2)?)?,
             from: fields.value(3)?,
             to: fields.value(4)?,
             register: fields.be32(1)?,
         },
-        "lookup" if fields.only(&[1, 2, 3, 4, 5]) => Expression::Lookup {
+        b"lookup" if fields.only(&[1, 2, 3, 4, 5]) => Expression::Lookup {
             set: fields.get(1)?.text(),
             negated: bit(fields.be32(5).unwrap_or_default())?,
             register: fields.be32(2)?,
@@ -243,22 +287,22 @@ fn asks(name: &str, fields: &Fields<'_>) -> Option<Expression> {
     })
 }
 
-fn translates(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+fn translates(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     Some(match name {
-        "nat" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => Expression::Nat {
+        b"nat" if fields.only(&[1, 2, 3, 4, 5, 6, 7]) => Expression::Nat {
             kind: fields.be32(1)?,
             family: fields.be32(2)?,
             address: fields.span(3, 4),
             port: fields.span(5, 6),
             flags: fields.be32(7).unwrap_or_default(),
         },
-        "masq" if fields.only(&[1, 2, 3]) => {
+        b"masq" if fields.only(&[1, 2, 3]) => {
             Expression::Masquerade { port: fields.span(2, 3), flags: fields.be32(1).unwrap_or_default() }
         }
-        "redir" if fields.only(&[1, 2, 3]) => {
+        b"redir" if fields.only(&[1, 2, 3]) => {
             Expression::Redirect { port: fields.span(1, 2), flags: fields.be32(3).unwrap_or_default() }
         }
-        "tproxy" if fields.only(&[1, 2, 3]) => Expression::Tproxy {
+        b"tproxy" if fields.only(&[1, 2, 3]) => Expression::Tproxy {
             family: fields.be32(1).unwrap_or_default(),
             address: fields.be32(2),
             port: fields.be32(3),
@@ -267,25 +311,25 @@ fn translates(name: &str, fields: &Fields<'_>) -> Option<Expression> {
     })
 }
 
-fn counts(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+fn counts(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     Some(match name {
-        "counter" if fields.only(&[1, 2, 3]) => {
-            let Counters { packets, bytes } = counters(attributes(fields.0)).ok()?;
+        b"counter" if fields.only(&[1, 2, 3]) => {
+            let Counters { packets, bytes } = counters(attributes(fields.bytes)).ok()?;
             Expression::Counter { packets, bytes }
         }
-        "limit" if fields.only(&[1, 2, 3, 4, 5, 6]) => Expression::Limit {
+        b"limit" if fields.only(&[1, 2, 3, 4, 5, 6]) => Expression::Limit {
             rate: fields.be64(1)?,
             unit: fields.be64(2)?,
             burst: fields.be32(3).unwrap_or_default(),
             bytes: bit(fields.be32(4).unwrap_or_default())?,
             over: bit(fields.be32(5).unwrap_or_default())?,
         },
-        "quota" if fields.only(&[1, 2, 3, 4]) => Expression::Quota {
+        b"quota" if fields.only(&[1, 2, 3, 4]) => Expression::Quota {
             bytes: fields.be64(1)?,
             used: fields.be64(4).unwrap_or_default(),
             flags: fields.be32(2).unwrap_or_default(),
         },
-        "connlimit" if fields.only(&[1, 2]) => {
+        b"connlimit" if fields.only(&[1, 2]) => {
             Expression::Connections { count: fields.be32(1)?, over: bit(fields.be32(2).unwrap_or_default())? }
         }
         _ => return None,
@@ -403,14 +447,14 @@ pub(super) fn synproxy(fields: &Fields<'_>) -> Option<Expression> {
 }
 
 /// What looks the packet up by its fingerprint or its transformation.
-fn looks(name: &str, fields: &Fields<'_>) -> Option<Expression> {
+fn looks(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     Some(match name {
-        "osf" if fields.only(&[1, 2, 3]) => {
+        b"osf" if fields.only(&[1, 2, 3]) => {
             let ttl = fields.get(2).map_or(Some(0), |ttl| ttl.u8())?;
             let version = bit(fields.be32(3).unwrap_or_default())?;
             Expression::Load { from: Load::Fingerprint { ttl, version }, register: fields.be32(1)? }
         }
-        "xfrm" if fields.only(&[1, 2, 3, 4]) => {
+        b"xfrm" if fields.only(&[1, 2, 3, 4]) => {
             let direction = fields.get(3)?.u8()?;
             let from = Load::Transform { key: fields.be32(2)?, direction, number: fields.be32(4).unwrap_or_default() };
             Expression::Load { from, register: fields.be32(1)? }

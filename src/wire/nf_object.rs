@@ -31,12 +31,12 @@ pub fn object(message: &[u8]) -> Result<Object, NftablesError> {
 
 /// What an object of this kind is.
 fn content(kind: u32, data: &[u8]) -> Expression {
-    let fields = Fields(data);
+    let fields = Fields::of(data);
     let read = match kind {
         // These have the attributes of the expression.
-        1 => return typed("counter", data),
-        2 => return typed("quota", data),
-        4 => return typed("limit", data),
+        1 => return typed(b"counter", data),
+        2 => return typed(b"quota", data),
+        4 => return typed(b"limit", data),
         3 => helper(&fields),
         7 => timeouts(&fields),
         8 if fields.only(&[1]) => fields.get(1).map(|context| Expression::Secmark(context.text())),

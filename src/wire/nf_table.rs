@@ -2,7 +2,7 @@
 
 use super::compat::to_xt;
 use super::nf_tables::{ChainMessage, NftablesError, RuleMessage, TableMessage, hook_of, rule_body};
-use crate::model::{Body, Chain, Counters, Family, Hook, Rule, Syntax, Table};
+use crate::model::{Body, Chain, Counters, Family, Hook, Rule, Syntax, Table, name_order};
 use crate::nft::{self, Extra, UnknownAttribute};
 
 /// The table of this name from its chains and their rules; sets and objects come from messages of their own.
@@ -36,7 +36,7 @@ fn ordered(chains: Vec<Chain>) -> Vec<Chain> {
     if found_is_iptables(&base, &user) {
         // iptables-nft lists base chains by hook and user chains by name, whatever the order of their making.
         base.sort_by_key(|chain| chain.hook);
-        user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        user.sort_by(|a, b| name_order(&a.name, &b.name));
     }
     base.extend(user);
     base
@@ -139,6 +139,7 @@ impl<'a> ChainReader<'a> {
             comment: nft::comment_of(&message.user_data, 0),
             extra: extra_of(message, hook),
             rules,
+            saved: None,
         }
     }
 }

@@ -254,6 +254,10 @@ impl DeviceMatch {
     }
 
     fn condition(&self, device: Device) -> Condition {
+        // Of `+` alone the kernel compares nothing, and so finds it where there is no device, too.
+        if self.prefix && self.name.is_empty() {
+            return Condition::Always.negated_if(self.negated);
+        }
         Condition::Device { device, name: self.name.clone(), prefix: self.prefix }.negated_if(self.negated)
     }
 }

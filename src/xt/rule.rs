@@ -112,6 +112,27 @@ impl Rule {
         }
     }
 
+    /// Whether a match may end the packet's way through its base chain: by a verdict that is no jump, a translation or an answer.
+    #[must_use]
+    pub fn ends_some(&self) -> bool {
+        match &self.action {
+            Action::Accept | Action::Drop | Action::Queue => true,
+            Action::None | Action::Return | Action::Jump(_) | Action::Goto(_) => false,
+            Action::Target(target) => matches!(
+                target.effect(),
+                Effect::Redirect(_)
+                    | Effect::Destination(_)
+                    | Effect::Source(_)
+                    | Effect::OutgoingSource(_)
+                    | Effect::Network { .. }
+                    | Effect::Transparent { .. }
+                    | Effect::Queue { .. }
+                    | Effect::AnsweredForServer
+                    | Effect::Stop
+            ),
+        }
+    }
+
     /// Whether a match sends the packet elsewhere than it was addressed to.
     #[must_use]
     pub fn redirects(&self) -> bool {
@@ -124,6 +145,12 @@ impl Rule {
                 | Effect::Prefix { destination: true, .. }
                 | Effect::Transparent { .. }
         )
+    }
+
+    /// Whether a match moves an end to another network: the destination before the route is chosen, the source behind.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        matches!(&self.action, Action::Target(target) if matches!(target.effect(), Effect::Network { .. }))
     }
 
     /// The indices of the sets that it holds by index still.

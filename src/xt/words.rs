@@ -1,6 +1,6 @@
 //! A rule in plain words: who, from where, to where.
 
-use super::ip::{IpPart, protocol_name};
+use super::ip::{AddressMatch, IpPart, protocol_name};
 use super::{Match, Rule};
 
 /// The parts of the sentence, gathered from the rule's matches.
@@ -8,11 +8,38 @@ use super::{Match, Rule};
 pub struct Words {
     protocol: Option<(bool, String)>,
     who: Vec<String>,
-    from: Vec<String>,
-    to: Vec<String>,
+    source: End,
+    destination: End,
     devices: Vec<String>,
     also: Vec<String>,
     comment: Option<String>,
+}
+
+/// One end of a packet: what is asked of its address and of its ports, each with its negation.
+#[derive(Debug, Default)]
+struct End {
+    address: Option<(bool, String)>,
+    ports: Vec<(bool, String)>,
+}
+
+impl End {
+    /// `to 10.0.0.1:80`, `not to 10.0.0.0/8`, `to port 80`.
+    fn phrases(self, preposition: &str) -> Vec<String> {
+        let not = |negated| if negated { "not " } else { "" };
+        if let (Some((false, address)), [(false, port)]) = (&self.address, self.ports.as_slice())
+            && !address.contains('/')
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let address = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+            return vec![format!("{preposition} {address}:{port}")];
+        }
+        let address = self.address.map(|(negated, address)| format!("{}{preposition} {address}", not(negated)));
+        let ports = self.ports.into_iter().map(|(negated, ports)| {
+            let several = ports.contains([',', '–', ' ']);
+            format!("{}{preposition} {} {ports}", not(negated), if several { "ports" } else { "port" })
+        });
+        address.into_iter().chain(ports).collect()
+    }
 }
 
 impl Words {
@@ -27,10 +54,8 @@ impl Words {
 
     /// Ports of either end, each with its negation.
     pub fn ports(&mut self, source: Option<(bool, String)>, destination: Option<(bool, String)>) {
-        let not = |negated| if negated { "not " } else { "" };
-        let word = |ports: &str| if ports.contains([',', '–']) { "ports" } else { "port" };
-        self.from.extend(source.map(|(negated, ports)| format!("{}from {} {ports}", not(negated), word(&ports))));
-        self.to.extend(destination.map(|(negated, ports)| format!("{}to {} {ports}", not(negated), word(&ports))));
+        self.source.ports.extend(source);
+        self.destination.ports.extend(destination);
     }
 
     /// Anything else, as a phrase.
@@ -45,13 +70,14 @@ impl Words {
 
     fn ip(&mut self, ip: &IpPart) {
         let not = |negated| if negated { "not " } else { "" };
-        self.protocol = ip.protocol.map(|part| (part.negated, protocol_name(part.number).to_uppercase()));
-        if let Some(part) = &ip.source {
-            self.from.push(format!("{}from {}", not(part.negated), part.words()));
-        }
-        if let Some(part) = &ip.destination {
-            self.to.push(format!("{}to {}", not(part.negated), part.words()));
-        }
+        let name = |number| match protocol_name(number) {
+            name if name == "ipv6-icmp" => "ICMPv6".to_owned(),
+            name if name.bytes().all(|byte| byte.is_ascii_digit()) => format!("packets of protocol {name}"),
+            name => name.to_uppercase(),
+        };
+        self.protocol = ip.protocol.map(|part| (part.negated, name(part.number)));
+        self.source.address = ip.source.as_ref().map(|part| (part.negated, part.words()));
+        self.destination.address = ip.destination.as_ref().map(|part| (part.negated, part.words()));
         if let Some(part) = &ip.input {
             self.devices.push(format!("{}coming in by {}", not(part.negated), part.text()));
         }
@@ -66,8 +92,9 @@ impl Words {
     /// The subject of the rule: `all TCP`, `IPv4 TCP to port 15008`, `everything else`. `rest`: rules stand before it, so that a rule
     /// that asks nothing more means what they left over.
     fn subject(self, family: Option<&str>, rest: bool) -> String {
-        let phrases: Vec<String> =
-            [self.who, self.from, self.to, self.devices, self.also].into_iter().flatten().collect();
+        let (source, destination) = (self.source.phrases("from"), self.destination.phrases("to"));
+        let also = joined_conditions(self.also);
+        let phrases: Vec<String> = [self.who, source, destination, self.devices, also].into_iter().flatten().collect();
         let other = if rest { "other " } else { "" };
         let kind = match (family, self.protocol) {
             (None, None) if phrases.is_empty() => {
@@ -86,6 +113,21 @@ impl Words {
     }
 }
 
+/// `if a`, `if b` as `if a and b`.
+fn joined_conditions(phrases: Vec<String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    for phrase in phrases {
+        match (joined.last_mut(), phrase.strip_prefix("if ")) {
+            (Some(last), Some(condition)) if last.starts_with("if ") => {
+                last.push_str(" and ");
+                last.push_str(condition);
+            }
+            _ => joined.push(phrase),
+        }
+    }
+    joined
+}
+
 impl Rule {
     /// Which packets the rule is about, in plain words. `ipv6`: it is for packets of IPv6 (`true`) or IPv4 alone where both pass;
     /// said unless an address says it.
@@ -96,7 +138,9 @@ impl Rule {
         for part in &self.matches {
             part.explain(&mut words);
         }
-        let family = ipv6.filter(|_| self.ip.source.is_none() && self.ip.destination.is_none());
+        // That it is not to 127.0.0.1 holds for every packet of IPv6: only what is asked for says of which family it is.
+        let says = |part: &Option<AddressMatch>| part.as_ref().is_some_and(|part| !part.negated);
+        let family = ipv6.filter(|_| !says(&self.ip.source) && !says(&self.ip.destination));
         words.subject(family.map(|ipv6| if ipv6 { "IPv6" } else { "IPv4" }), rest)
     }
 

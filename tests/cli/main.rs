@@ -27,5 +27,6 @@ mod strangers;
 mod streams;
 mod targets;
 mod texts;
+mod told;
 mod usage;
 mod words;

@@ -42,7 +42,7 @@ fn what_is_only_marked_on_the_way_is_not_taken_off_it() {
     let said = told(&services(2), &["--all"], 0);
     assert!(said.contains("2         -  everything → chain KUBE-SEP-0001"), "marked packets go there too:\n{said}");
     assert!(said.contains("all TCP → sent to 10.244.1.2:8080"), "{said}");
-    assert!(said.contains("everything → gets mark bits 0x4000 flipped"), "{said}");
+    assert!(said.contains("everything → has mark bits 0x4000 flipped"), "{said}");
     assert!(said.contains("3         -  everything else\n"), "a RETURN before it takes some:\n{said}");
 }
 
@@ -59,7 +59,6 @@ fn the_rest_is_what_no_rule_took() {
         ("-A X -d 10.0.0.1 -j RETURN", true),
         ("-A X -d 10.0.0.1 -j ACCEPT", true),
         ("-A X -d 10.0.0.1 -g Y", true),
-        ("-A X -d 10.0.0.1 -j NOBODYKNOWS", true),
         ("-A Y -p udp -j ACCEPT\n-A X -d 10.0.0.1 -j Y", true),
         ("-A Z -p tcp -j REDIRECT --to-ports 1\n-A Y -j Z\n-A X -d 10.0.0.1 -j LOG\n-A X -d 10.0.0.1 -j Y", true),
     ] {
@@ -98,12 +97,14 @@ fn sentence(text: &str) -> String {
 
 #[test]
 fn the_sentence_stays_short() {
-    let unless = "Outbound and inbound TCP are not redirected unless a rule above says so. Further exceptions by rules";
-    assert_eq!(sentence(&services(2)), format!("{unless} KUBE-SEP-0000 2 and KUBE-SEP-0001 2."), "each is named once");
-    let first = "KUBE-SEP-0000 2, KUBE-SEP-0001 2, KUBE-SEP-0002 2, KUBE-SEP-0003 2";
-    assert_eq!(sentence(&services(150)), format!("{unless} {first} and 146 more."));
+    let said = |count| sentence(&services(count)).split_once(" Further exceptions: ").expect("exceptions").1.to_owned();
+    let by = "outbound and inbound redirected by rules";
+    assert_eq!(said(2), format!("{by} nat KUBE-SEP-0000 2 and nat KUBE-SEP-0001 2."), "each is named once");
+    let first: Vec<String> = (0..6).map(|number| format!("nat KUBE-SEP-000{number} 2")).collect();
+    let first = first.join(", ");
+    assert_eq!(said(150), format!("{by} {first} and 144 more."));
     let more = "The rules name more than is asked for this sentence: others may be treated otherwise.";
-    assert_eq!(sentence(&services(300)), format!("{unless} {first} and 196 more. {more}"), "not all were asked about");
+    assert_eq!(said(300), format!("{by} {first} and 194 more. {more}"), "not all were asked about");
 }
 
 /// Two chains of one place, of which the second asks what is not known: the order is not what the answer hangs on.
@@ -121,17 +122,8 @@ fn what_is_not_known_is_named_once_and_rightly() {
         base("prerouting"),
     );
     let said = sentence(&text);
-    assert!(said.ends_with("That hangs on nf_tables expressions in rule nft ip t c 1."), "{said}");
-    assert_eq!(said.matches("That hangs on").count(), 1, "{said}");
-}
-
-#[test]
-fn a_rule_of_another_table_is_named_with_it() {
-    let text = "*nat\n-A OUTPUT -d 10.0.0.0/8 -p tcp --dport 81 -j RETURN\n\
-                -A OUTPUT -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n\
-                *mangle\n-A OUTPUT -d 10.0.0.0/8 -p tcp --dport 80 -j DROP\nCOMMIT\n";
-    let said = sentence(text);
-    assert!(said.contains("rules OUTPUT 1 and OUTPUT 1 of mangle."), "there are two of that name: {said}");
+    assert!(said.contains("rule nft ip t c 1, which") && !said.contains("order"), "{said}");
+    assert_eq!(said.matches("rule nft ip t c 1").count(), 1, "{said}");
 }
 
 #[test]
@@ -140,5 +132,5 @@ fn a_misspelt_chain_of_thousands_is_answered_by_the_nearest() {
     let near = told(&text, &["--chain", "KUBE-SERVICE"], 3);
     assert!(near.contains("hint: there is: KUBE-SERVICES") && near.len() < 300, "{near}");
     let far = told(&text, &["--chain", "ISTIO_OUTPUT"], 3);
-    assert!(far.contains("hint: there are 607 of them") && far.len() < 300, "{far}");
+    assert!(far.contains(" and 591 more") && far.len() < 400, "{far}");
 }

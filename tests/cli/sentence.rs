@@ -38,18 +38,31 @@ fn where_it_goes_and_who_is_exempt() {
 fn ranges_are_said_whole() {
     says(&[U, "-A OUTPUT -p tcp --dport 3000:4000 -j RETURN", R], &["outbound to ports 3000–4000"]);
     says(&["-A OUTPUT -m owner --uid-owner 1337-1340 -j RETURN", R], &["except from UID 1337–1340"]);
+    says(
+        &[U, "-A OUTPUT -p tcp -m multiport --dports 22,80,81,82,83,90,91 -j RETURN", R],
+        &["to ports 22, 80–83, 90 and 91."],
+    );
     says(&["-A PREROUTING -p tcp --dport 8000:9000 -j REDIRECT --to-ports 1"], &["redirected only to ports 8000–9000"]);
 }
 
 #[test]
 fn exceptions_by_several_properties_are_named_by_their_rule() {
-    says(&[U, "-A OUTPUT -d 10.1.0.0/16 -p tcp --dport 3306 -j RETURN", R], &["Further exceptions by rule OUTPUT 2."]);
-    says(&[U, "-A OUTPUT -o eth1 -j RETURN", R], &["Further exceptions by rule OUTPUT 2."]);
+    says(
+        &[U, "-A OUTPUT -d 10.1.0.0/16 -p tcp --dport 3306 -j RETURN", R],
+        &["Further exceptions: outbound left alone by rule nat OUTPUT 2."],
+    );
+    says(&[U, "-A OUTPUT -o eth1 -j RETURN", R], &["Further exceptions: outbound left alone by rule nat OUTPUT 2."]);
     let in_part = "-A OUTPUT -p tcp --dport 443 -m owner --uid-owner 1337 -j RETURN";
-    says(&[in_part, R], &["exempt altogether", "rule OUTPUT 1", "!again and again"]);
+    says(&[in_part, R], &["exempt altogether", "rule nat OUTPUT 1", "!again and again"]);
     // The way there counts as well as the rule.
     let jump = ["-N X", "-A X -p tcp --dport 80 -j REDIRECT --to-ports 8", "-A OUTPUT -d 10.9.0.0/16 -j X"];
-    says(&jump, &["Outbound TCP is not redirected unless a rule above says so", "Further exceptions by rule X 1"]);
+    says(
+        &jump,
+        &[
+            "Outbound TCP is not redirected unless a rule above says so",
+            "Further exceptions: outbound redirected by rule nat X 1.",
+        ],
+    );
 }
 
 #[test]
@@ -68,7 +81,7 @@ fn what_concerns_no_tcp_makes_no_claim_about_it() {
 fn what_is_redirected_and_then_dropped_is_dropped() {
     let dropped = |filter: &str| said_of(&[U, R], &[filter]);
     assert!(dropped("-A OUTPUT -p tcp --dport 15001 -j DROP").contains("Outbound TCP is dropped"));
-    assert!(dropped("-A INPUT -p tcp --dport 15001 -j DROP").contains("Dropped by rule INPUT 1"));
+    assert!(dropped("-A INPUT -p tcp --dport 15001 -j DROP").contains("Dropped by rule filter INPUT 1"));
     assert!(dropped("-A OUTPUT -m conntrack --ctstate DNAT -j DROP").contains("Outbound TCP is dropped"));
     assert!(dropped("-A OUTPUT -p tcp --dport 15002 -j DROP").contains("Outbound TCP goes to 15001"));
 }
@@ -96,4 +109,20 @@ fn chains_at_the_same_priority_have_no_known_order() {
     assert!(other.contains("may be redirected or not") && other.contains("order of chains"), "{other}");
     let same = said(legacy.clone() + &nft.replace("16001", "15001"));
     assert!(same.contains("Outbound TCP goes to 15001"), "{same}");
+}
+
+#[test]
+fn a_reason_is_given_once_and_a_rule_with_its_table() {
+    let unknown = "-A INPUT -m foo --bar 1 -j DROP";
+    let said = said_of(
+        &["-A OUTPUT -p tcp -j REDIRECT --to-ports 1", "-A PREROUTING -p tcp -j REDIRECT --to-ports 1"],
+        &[unknown],
+    );
+    assert_eq!(said.matches("hang").count(), 1, "{said}");
+    assert!(said.contains("Both hang on whether rule legacy ip filter INPUT 1 matches."), "{said}");
+    // Which of the chains of that name is meant, and what the rule does.
+    let raw = "*raw\n-A PREROUTING -p tcp -d 10.0.0.2 ! -i br0 -j DROP\nCOMMIT\n*nat\n-A PREROUTING -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n";
+    let run = with_input(&["rules", "-4", "-"], raw.as_bytes()).ended(0);
+    let said = run.out.lines().skip_while(|line| !line.starts_with("Outbound")).collect::<Vec<_>>().join(" ");
+    assert!(said.contains("Further exceptions: inbound dropped by rule raw PREROUTING 1."), "{said}");
 }

@@ -5,41 +5,54 @@ use std::process::Stdio;
 use crate::rules::{FAMILIES, cases, corpus, nslens, printed, without_comments};
 use crate::support::{Lab, require_root};
 
-/// Translations by which iptables' own code makes another thing of a rule than it is: there ours stands whole.
-const MISTRANSLATED: [&str; 33] = [
-    "ct mark set ct mark xor ",
-    "ct mark set mark and ",
-    "meta mark set ct mark and ",
-    "ct status ",
-    "fib ",
-    "tcp sport . tcp dport ",
-    "ip protocol icmp ",
-    "ct helper \"\"",
-    "ct helper != \"\"",
-    "ct mark set ( ct mark xor ",
-    "ip6 dscp set ",
-    "jhash ct original saddr ",
-    "log level audit",
-    "meter ",
-    "tcp flags ",
-    "ip ecn ",
-    "frag ",
-    "comp cpi ",
-    "sctp ",
-    "meta hour ",
-    " meta hour ",
-    "meta time ",
-    "meta day ",
-    "ct direction original ct status ",
-    "ct original protocol ",
-    "ct state invalid ct status ",
-    "iifgroup != ",
-    "iifgroup and ",
-    "ct direction original ct original protocol ",
-    "add @connlimit",
-    "udp sport . udp dport {",
-    "udplite sport . udplite dport {",
-    "dccp sport . dccp dport {",
+/// Translations by which iptables' own code makes another thing of a rule than it is, by what they are of and how they begin: there
+/// ours stands whole.
+const MISTRANSLATED: [(&str, &[&str]); 20] = [
+    ("xt match addrtype", &["fib "]),
+    ("xt match cluster", &["jhash ct original saddr "]),
+    ("xt match connlimit", &["add @connlimit"]),
+    (
+        "xt match conntrack",
+        &[
+            "ct status ",
+            "ct direction original ct status ",
+            "ct original protocol ",
+            "ct direction original ct original protocol ",
+            "ct state invalid ct status ",
+        ],
+    ),
+    ("xt match dccp", &["dccp "]),
+    ("xt match devgroup", &["iifgroup != ", "iifgroup and "]),
+    ("xt match ecn", &["tcp flags ", "ip ecn "]),
+    ("xt match frag", &["frag "]),
+    ("xt match hashlimit", &["meter "]),
+    ("xt match helper", &["ct helper \"\"", "ct helper != \"\""]),
+    ("xt match icmp", &["ip protocol icmp "]),
+    ("xt match ipcomp", &["comp cpi "]),
+    (
+        "xt match multiport",
+        &[
+            "tcp sport . tcp dport ",
+            "udp sport . udp dport {",
+            "udplite sport . udplite dport {",
+            "dccp sport . dccp dport {",
+        ],
+    ),
+    ("xt match sctp", &["sctp "]),
+    ("xt match time", &["meta hour ", " meta hour ", "meta time ", "meta day "]),
+    ("xt target AUDIT", &["log level audit"]),
+    (
+        "xt target CONNMARK",
+        &[
+            "ct mark set ct mark xor ",
+            "ct mark set mark and ",
+            "ct mark set ( ct mark xor ",
+            "meta mark set ct mark and ",
+        ],
+    ),
+    ("xt target DSCP", &["ip6 dscp set "]),
+    ("xt target LOG", &["log level audit"]),
+    ("xt target TOS", &["ip6 dscp set "]),
 ];
 
 /// Matches of which iptables' translation may leave nothing at all.
@@ -64,7 +77,8 @@ pub(crate) fn agrees(ours: &str, theirs: &str) -> bool {
     let (before, whole) = ours.split_at(at);
     let Some(rest) = theirs.strip_prefix(before) else { return false };
     let name: String = whole.split(' ').take(3).collect::<Vec<_>>().join(" ");
-    let known = MISTRANSLATED.iter().any(|words| rest.starts_with(words));
+    let mut wrong = MISTRANSLATED.iter().filter(|(of, _)| *of == name).flat_map(|(_, words)| words.iter());
+    let known = wrong.any(|words| rest.starts_with(words));
     // Where the options end is seen from what follows.
     let ends = |text: &str| -> Vec<usize> { text.match_indices(' ').map(|(at, _)| at).chain([text.len()]).collect() };
     ends(whole).into_iter().any(|end| {
@@ -90,6 +104,7 @@ fn a_line_agrees_only_where_ours_says_more() {
     assert!(!agrees("xt target CT --zone 1", "notrack"));
     assert!(!agrees("xt target CT --zone 1 accept", "xt target CT drop"));
     assert!(!agrees("xt target CT", "xt target TPROXY"));
+    assert!(!agrees("xt target CT --zone 1", "ct mark set ct mark xor 0x1 and 0xfffffff0"));
 }
 
 /// Compares line by line; the lines in which ours says more.

@@ -5,6 +5,7 @@
 mod support;
 
 mod below;
+mod certain;
 mod changing;
 mod cross_check;
 mod demo;

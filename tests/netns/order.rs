@@ -16,7 +16,7 @@ use crate::look_at;
 use crate::support::{Lab, require_root};
 
 /// What becomes of a connection: the port where it arrived, `direct` where it was dialled, `dropped`; or nobody knows.
-fn said(fate: &Fate) -> String {
+pub(crate) fn said(fate: &Fate) -> String {
     match fate {
         Fate::Direct => "direct".to_owned(),
         Fate::Redirected(to) => to.port.map_or("elsewhere".to_owned(), |port| port.to_string()),
@@ -26,7 +26,7 @@ fn said(fate: &Fate) -> String {
 }
 
 /// Answers every caller with the name of the place.
-fn serve(lab: &Lab, end: &str, name: &'static str) {
+pub(crate) fn serve(lab: &Lab, end: &str, name: &'static str) {
     let listener = lab.netns().enter(|| TcpListener::bind(end)).expect("inside").expect("a listener");
     thread::spawn(move || {
         for mut caller in listener.incoming().flatten() {
@@ -48,7 +48,7 @@ pub(crate) fn dial(lab: &Lab, end: &str) -> String {
 }
 
 /// A pod with these rules (a shell script), a proxy on 15001, and a server in the world.
-fn loaded(rules: &str) -> (Lab, Lab, Summary) {
+pub(crate) fn loaded(rules: &str) -> (Lab, Lab, Summary) {
     let (pod, world, snapshot) = taken(rules);
     let summary = summarise(&snapshot, false);
     (pod, world, summary)
@@ -84,14 +84,14 @@ pub(crate) fn saying(rules: &str, inbound: bool) -> String {
 }
 
 /// The same of inbound ones.
-fn inbound(rules: &str, becomes: &str) {
+pub(crate) fn inbound(rules: &str, becomes: &str) {
     let (_pod, world, summary) = loaded(rules);
     let found = (dial(&world, "10.0.0.2:80"), said(&summary.inbound.fate));
     assert_eq!(found, (becomes.to_owned(), becomes.to_owned()), "(what becomes of it, what is said) with\n{rules}");
 }
 
 /// A script that loads a table with these chains.
-fn table(chains: &[&str]) -> String {
+pub(crate) fn table(chains: &[&str]) -> String {
     format!("nft -f - <<'END'\ntable ip f {{\n{}\n}}\nEND", chains.join("\n"))
 }
 

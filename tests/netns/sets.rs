@@ -15,7 +15,7 @@ use crate::rules::printed;
 use crate::support::{Lab, require_root};
 
 /// What a lab holds, with these elements of its sets.
-fn look(lab: &Lab, elements: Elements) -> Snapshot {
+pub(crate) fn look(lab: &Lab, elements: Elements) -> Snapshot {
     let rules = Some(Wanted { elements, ..Wanted::default() });
     let parts = Parts { rules, connections: false, live_sockets: false, interfaces: false };
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: Path::new("/proc") };

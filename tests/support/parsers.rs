@@ -11,7 +11,7 @@ use nslens::wire::attribute::{Attribute, Attributes, attributes};
 use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
-use nslens::wire::xt::{EntryError, TableInfo, decode_table};
+use nslens::wire::xt::{EntryError, Kept as KeptOf, TableInfo, decode_table};
 use nslens::wire::{conntrack, ipset, rtnetlink, sock_diag};
 use nslens::xt::{Match, Target};
 
@@ -155,7 +155,12 @@ impl Legacy {
     }
 
     pub(crate) fn decode(&self) -> Result<Table, EntryError> {
-        decode_table(&self.name, self.ipv6, &self.info, &self.entries)
+        decode_table(&self.name, self.ipv6, &self.info, &self.entries, KeptOf::Rules)
+    }
+
+    /// The same by the text of its rules alone.
+    pub(crate) fn text(&self) -> Result<Table, EntryError> {
+        decode_table(&self.name, self.ipv6, &self.info, &self.entries, KeptOf::Text)
     }
 
     pub(crate) fn family(&self) -> Family {
@@ -312,7 +317,14 @@ pub(crate) fn nf_tables(bytes: &[u8]) {
 /// A legacy table.
 pub(crate) fn legacy_table(name: &str, ipv6: bool, bytes: &[u8]) {
     let Some(table) = Legacy::framed(name, ipv6, bytes) else { return };
-    if let Ok(decoded) = table.decode() {
+    let (decoded, text) = (table.decode(), table.text());
+    let saved = |decoded: &Result<Table, EntryError>| {
+        let tables = decoded.as_ref().map_err(EntryError::clone)?.clone();
+        let ruleset = Ruleset { backend: Backend::Legacy, family: table.family(), tables: vec![tables] };
+        Ok::<_, EntryError>(print_save(&ruleset, "0"))
+    };
+    assert_eq!(saved(&text), saved(&decoded), "the text alone is another than that of the rules");
+    if let Ok(decoded) = decoded {
         survives(vec![Ruleset { backend: Backend::Legacy, family: table.family(), tables: vec![decoded] }]);
     }
 }

@@ -1,20 +1,17 @@
 //! A packet on its way: what becomes of it between the hooks and by the targets of rules, and what was decided about it so far.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::super::paths::{is_nat, standing};
+use super::walk::Base;
 use super::{End, Target, headers};
-use crate::model::{Chain, Hook, RuleRef};
-use crate::packet::{Known, Packet};
+use crate::model::{Chain, Hook, RuleRef, Syntax};
+use crate::packet::{Answer, Known, Packet};
 use crate::xt::targets::Shift;
-use crate::xt::{self, Effect, NatRange, PortRange};
+use crate::xt::{self, Effect};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
 const TRACKING: i32 = -200;
 /// `XT_CONNTRACK_STATE_INVALID`: what a packet without tracking has.
 const INVALID: u32 = 1;
-/// `XT_CONNTRACK_STATE_DNAT`
-const DESTINATION_TRANSLATED: u32 = 1 << 7;
 /// `XT_CONNTRACK_STATE_UNTRACKED`
 const UNTRACKED: u32 = 1 << 8;
 const LOOPBACK: &str = "lo";
@@ -28,10 +25,21 @@ pub(super) struct Traveller {
     /// The rule that sends it elsewhere, and where to.
     pub(super) redirected: Option<(RuleRef, Target)>,
     tracking: Tracking,
+    /// A nat chain has chosen its destination.
+    pub(super) destination_bound: bool,
     /// A nat chain has chosen its source, or left it as it is for good.
-    source_bound: bool,
+    pub(super) source_bound: bool,
     way: Way,
+    /// By what its route was chosen, while it is in a chain behind which that is looked at again.
+    routed_by: Option<Routing>,
+    /// Its route was chosen anew, by something that no rule tells.
+    rerouted: bool,
+    /// Where that cannot be known: whether it comes in again.
+    comes_in: Option<bool>,
 }
+
+/// What of a packet its route hangs on, beside its ends.
+type Routing = (Known<u32>, Known<u8>);
 
 /// How far the packet's tracking is.
 #[derive(Clone)]
@@ -77,29 +85,35 @@ impl Traveller {
             left_by: None,
             redirected: None,
             tracking: Tracking::Later(state, mark),
+            destination_bound: false,
             source_bound: false,
             way: if own { Way::Own } else { Way::In },
+            routed_by: None,
+            rerouted: false,
+            comes_in: None,
         }
     }
 
-    /// Brings the packet to a base chain, as it then is; `false` where it does not come there.
-    pub(super) fn meets(&mut self, chain: &Chain) -> bool {
-        let Some(hook) = chain.hook else { return false };
+    /// Brings the packet to a base chain, as it then is; no where it does not come there.
+    pub(super) fn meets(&mut self, base: &Base<'_>) -> Answer {
+        let chain = base.chain;
+        let Some(hook) = chain.hook else { return Answer::No };
+        self.be_routed();
         match (hook, self.way) {
             // Sent to another machine, it is forwarded.
-            (Hook::Input, Way::In) if self.packet.destination_local == Known::Is(false) => return false,
+            (Hook::Input, Way::In) if self.packet.destination_local == Known::Is(false) => return Answer::No,
             (Hook::Postrouting | Hook::Egress, Way::Own) => self.leave(),
-            // What goes to an address of the namespace itself comes in again.
             (Hook::Ingress | Hook::Prerouting | Hook::Input, Way::Own | Way::Leaving) => {
-                if self.packet.destination_local != Known::Is(true) {
-                    return false;
+                if self.turns_in() != Known::Is(true) {
+                    return Answer::No;
                 }
                 self.come_again();
             }
             _ => {}
         }
-        if is_nat(chain) && !self.translates(hook) || !self.on_device(chain, hook) {
-            return false;
+        let on_device = self.on_device(chain, hook);
+        if is_nat(chain) && !self.translates(hook) || on_device == Answer::No {
+            return Answer::No;
         }
         let place = standing(chain).0.unwrap_or_default();
         let early = match hook {
@@ -114,7 +128,30 @@ impl Traveller {
         } else if !early {
             self.be_tracked();
         }
-        true
+        let reroutes = chain.kind.as_deref() == Some("route")
+            || base.table.table.name == "mangle" && chain.syntax == Syntax::Iptables;
+        if hook == Hook::Output && reroutes {
+            self.routed_by = Some(self.routing());
+        }
+        on_device
+    }
+
+    fn routing(&self) -> Routing {
+        (self.packet.mark.clone(), self.packet.traffic_class.clone())
+    }
+
+    /// Behind iptables' mangle and nft's chains of type `route`, what they have changed may lead to another route (`ip_route_me_harder`).
+    fn be_routed(&mut self) {
+        self.rerouted |= self.routed_by.take().is_some_and(|before| before != self.routing());
+    }
+
+    /// Whether it comes in again: what goes to an address of the namespace itself does, and what a route by mark leads to loopback.
+    fn turns_in(&self) -> Known<bool> {
+        match (self.comes_in, &self.packet.destination_local) {
+            (Some(known), _) => Known::Is(known),
+            (None, Known::Is(false)) if self.rerouted => Known::Unknown,
+            (None, local) => local.clone(),
+        }
     }
 
     fn be_tracked(&mut self) {
@@ -124,36 +161,42 @@ impl Traveller {
         }
     }
 
-    /// Whether nat chains of a hook are asked: once for the destination, once for the source (K5, K28), and not when the packet
-    /// comes in again (K23).
-    fn translates(&self, hook: Hook) -> bool {
-        let bound = match hook {
-            Hook::Prerouting | Hook::Output => self.redirected.is_some(),
-            _ => self.source_bound,
-        };
-        !(bound || self.way == Way::Again || matches!(self.tracking, Tracking::Never))
+    /// What is known of its tracking now.
+    pub(super) fn tracked_state(&self) -> &Known<u32> {
+        match &self.tracking {
+            Tracking::Later(state, _) => state,
+            Tracking::Done => &self.packet.state,
+            Tracking::Never => &Known::Is(UNTRACKED),
+        }
     }
 
-    fn on_device(&self, chain: &Chain, hook: Hook) -> bool {
+    /// It has come in again by loopback.
+    pub(super) fn is_again(&self) -> bool {
+        self.way == Way::Again
+    }
+
+    fn on_device(&self, chain: &Chain, hook: Hook) -> Answer {
         let device = match hook {
             Hook::Ingress => &self.packet.input,
             Hook::Egress => &self.packet.output,
-            _ => return true,
+            _ => return Answer::Yes,
         };
         let fits = |bound: &String, own: &String| match bound.strip_suffix('*') {
             Some(beginning) => own.starts_with(beginning),
             None => bound == own,
         };
         match device {
-            Known::Is(own) => chain.devices.is_empty() || chain.devices.iter().any(|bound| fits(bound, own)),
-            _ => true,
+            _ if chain.devices.is_empty() => Answer::Yes,
+            Known::Is(own) => Answer::from(chain.devices.iter().any(|bound| fits(bound, own))),
+            Known::Unknown => Answer::CannotKnow,
+            Known::Absent => Answer::No,
         }
     }
 
-    /// Only now a translated packet has its new device (K21).
+    /// Only now a translated packet, or one with another route, has its new device (K21).
     fn leave(&mut self) {
         self.way = Way::Leaving;
-        if self.redirected.is_some() {
+        if self.destination_bound || self.rerouted {
             let local = self.packet.destination_local == Known::Is(true);
             self.packet.output = if local { Known::Is(LOOPBACK.to_owned()) } else { Known::Unknown };
         }
@@ -169,78 +212,75 @@ impl Traveller {
         self.be_tracked();
     }
 
-    /// The two that it may be where nobody knows whether it was sent to this machine or to another.
-    pub(super) fn here_and_elsewhere(&self, chain: &Chain) -> Option<[Self; 2]> {
-        let unknown = chain.hook == Some(Hook::Input)
-            && self.way == Way::In
-            && self.redirected.is_some()
-            && self.packet.destination_local == Known::Unknown;
+    /// The two that it may be where nobody knows whether it comes in here.
+    pub(super) fn here_and_elsewhere(&mut self, chain: &Chain) -> Option<[Self; 2]> {
+        self.be_routed();
+        let unknown = match (chain.hook, self.way) {
+            (Some(Hook::Input), Way::In) => {
+                self.redirected.is_some() && self.packet.destination_local == Known::Unknown
+            }
+            (Some(Hook::Ingress | Hook::Prerouting | Hook::Input), Way::Own | Way::Leaving) => {
+                self.turns_in() == Known::Unknown
+            }
+            _ => false,
+        };
         unknown.then(|| {
-            [true, false].map(|local| {
+            [true, false].map(|here| {
                 let mut one = self.clone();
-                one.packet.destination_local = Known::Is(local);
+                one.comes_in = Some(here);
+                if one.packet.destination_local == Known::Unknown {
+                    one.packet.destination_local = Known::Is(here);
+                }
                 one
             })
         })
     }
 
+    /// What hangs on that.
+    pub(super) fn why_unknown(&self) -> &'static str {
+        match self.packet.destination_local {
+            Known::Unknown => "whether it is sent to an address of its own",
+            _ => "where the route leads that its new mark or class of traffic gives it",
+        }
+    }
+
     /// What a target does to the packet in this base chain.
     pub(super) fn gets(&mut self, target: &xt::Target, chain: &Chain, name: impl Fn() -> RuleRef) -> Outcome {
         let own = chain.hook == Some(Hook::Output);
-        let before = self.packet.destination.clone();
         match target.effect() {
             Effect::Redirect(ports) => {
                 self.redirect(own, name(), ports);
                 Outcome::Leaves
             }
             Effect::Destination(range) => {
-                self.redirect(own, name(), self.chosen_ports(&range));
-                // Shifted ports hang on the packet's own: what is told is for others, too.
-                if let Some((_, to)) = self.redirected.as_mut().filter(|_| range.base.is_some()) {
-                    to.port = None;
-                }
-                if let Some((first, last)) = range.addresses {
-                    let address = Some(first).filter(|_| first == last);
-                    self.send_to(address);
-                    if let Some((_, to)) = &mut self.redirected {
-                        to.address = address;
-                    }
-                }
+                self.send(name(), &range);
                 Outcome::Leaves
             }
             // The packet stays as it is, and is given to another socket.
             Effect::Transparent { port, mark, mask, .. } => {
-                let target = Target { port: Some(port).filter(|port| *port != 0), address: None };
-                self.redirected = Some((name(), target));
+                self.be_taken(name(), port);
                 self.packet.mark = changed(&self.packet.mark, &Known::Is(mark), mask);
                 Outcome::Leaves
             }
             // A source translation, too, is the last word of its table.
-            Effect::Source(_) | Effect::OutgoingSource(_) => {
-                self.source_bound = true;
-                self.translated_anew();
+            Effect::Source(range) => {
+                self.come_from(range.addresses, &range, false);
+                Outcome::Leaves
+            }
+            Effect::OutgoingSource(range) => {
+                self.come_from(None, &range, true);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
-                self.redirect(own, name(), None);
-                let address = moved(&before, address, mask);
-                self.send_to(address);
-                if let Some((_, to)) = &mut self.redirected {
-                    to.address = address;
-                }
+                self.move_to(name(), address, mask);
                 Outcome::Leaves
             }
-            Effect::Network { .. } => {
-                self.source_bound = true;
-                self.translated_anew();
+            Effect::Network { address, mask } => {
+                self.move_from(address, mask);
                 Outcome::Leaves
             }
-            Effect::Prefix { destination: true, .. } => {
-                Outcome::Ends(End::Undecided { because: format!("the new prefix that rule {} gives", name()) })
-            }
-            Effect::Prefix { destination: false, .. } => {
-                (self.packet.source, self.packet.source_local) = (Known::Unknown, Known::Unknown);
-                Outcome::Stays
+            Effect::Prefix { destination, .. } => {
+                self.prefixed(destination, &name()).map_or(Outcome::Stays, Outcome::Ends)
             }
             Effect::Stop => Outcome::Ends(End::Dropped { by: Some(name()) }),
             Effect::Untracked => self.lose_tracking(name()),
@@ -330,64 +370,16 @@ impl Traveller {
         }
     }
 
-    /// The packet's destination becomes this machine (K2); which of its addresses is known for packets of its `own` only.
-    fn redirect(&mut self, own: bool, by: RuleRef, ports: Option<PortRange>) {
-        let packet = &mut self.packet;
-        packet.destination = match &packet.destination {
-            Known::Is(IpAddr::V4(_)) if own => Known::Is(Ipv4Addr::LOCALHOST.into()),
-            Known::Is(IpAddr::V6(_)) if own => Known::Is(Ipv6Addr::LOCALHOST.into()),
-            _ => Known::Unknown,
-        };
-        packet.destination_local = Known::Is(true);
-        (packet.output_group, packet.realm) = (Known::Unknown, Known::Unknown);
-        let port = ports.and_then(one);
-        if ports.is_some() {
-            packet.destination_port = Known::from_option(port);
+    /// A transparent socket takes the packet; what later rules see of an owner is that socket's (K27).
+    fn be_taken(&mut self, by: RuleRef, port: u16) {
+        let target = Target { port: Some(port).filter(|port| *port != 0), ..Target::default() };
+        self.redirected = Some((by, target));
+        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
+        // Whether it comes in here hangs on the routes by its mark.
+        if self.packet.destination_local == Known::Is(false) {
+            self.packet.destination_local = Known::Unknown;
         }
-        // What comes later sees a translated connection.
-        if let Known::Is(state) = &mut packet.state {
-            *state |= DESTINATION_TRANSLATED;
-        }
-        self.redirected = Some((by, Target { port, address: None }));
-        self.translated_anew();
     }
-
-    /// What conntrack holds of the replies changes with a translation.
-    fn translated_anew(&mut self) {
-        let connection = &mut self.packet.connection;
-        (connection.reply_source, connection.reply_destination) = (Known::Unknown, Known::Unknown);
-        (connection.reply_source_port, connection.reply_destination_port) = (Known::Unknown, Known::Unknown);
-        connection.status = Known::Unknown;
-    }
-
-    /// The ports among which the packet gets one: where they are shifted, and its own is known, just one.
-    fn chosen_ports(&self, range: &NatRange) -> Option<PortRange> {
-        let ports = range.ports?;
-        let (Some(base), Known::Is(port)) = (range.base, &self.packet.destination_port) else { return Some(ports) };
-        let count = u32::from(ports.to.saturating_sub(ports.from)) + 1;
-        let offset = u32::from(port.wrapping_sub(base)) % count;
-        let port = u16::try_from(u32::from(ports.from) + offset).ok()?;
-        Some(PortRange { from: port, to: port })
-    }
-
-    /// The packet's destination becomes this address, or one that is not known.
-    fn send_to(&mut self, address: Option<IpAddr>) {
-        let packet = &mut self.packet;
-        let of_sender = packet.source_local == Known::Is(true)
-            && address.is_some_and(|address| packet.source == Known::Is(address));
-        let own = of_sender || address.is_some_and(|address| address.is_loopback());
-        packet.destination_local = if own { Known::Is(true) } else { Known::Unknown };
-        packet.destination = Known::from_option(address);
-    }
-}
-
-/// The same place in another network.
-fn moved(old: &Known<IpAddr>, network: IpAddr, mask: IpAddr) -> Option<IpAddr> {
-    Some(match (old, network, mask) {
-        (Known::Is(IpAddr::V4(old)), IpAddr::V4(network), IpAddr::V4(mask)) => (*old & !mask | network).into(),
-        (Known::Is(IpAddr::V6(old)), IpAddr::V6(network), IpAddr::V6(mask)) => (*old & !mask | network).into(),
-        _ => return None,
-    })
 }
 
 fn shifted(mark: Known<u32>, shift: Shift) -> Known<u32> {
@@ -395,11 +387,6 @@ fn shifted(mark: Known<u32>, shift: Shift) -> Known<u32> {
         Known::Is(mark) => Known::Is(shift.of(mark)),
         other => other,
     }
-}
-
-/// The only port of a range, if it has but one.
-fn one(range: PortRange) -> Option<u16> {
-    (range.from == range.to).then_some(range.from)
 }
 
 fn masked(mark: &Known<u32>, mask: u32) -> Known<u32> {

@@ -56,17 +56,21 @@ impl Evaluator {
         let mut waiting = bases.iter().enumerate();
         let stops = self.until_redirect && traveller.redirected.is_some();
         for (at, base) in waiting.by_ref().filter(|_| !stops) {
+            let later = bases.get(at + 1..).unwrap_or_default();
             if let Some([here, elsewhere]) = traveller.here_and_elsewhere(base.chain) {
                 let rest = bases.get(at..).unwrap_or_default();
-                let (here, elsewhere) = (self.run(rest, here), self.run(rest, elsewhere));
-                return match here.same(&elsewhere) {
-                    true => elsewhere,
-                    false => End::Undecided { because: "whether it is sent to an address of its own".to_owned() },
-                };
+                let ends = (self.run(rest, elsewhere), self.run(rest, here));
+                return alike(ends, || traveller.why_unknown().to_owned());
             }
-            if traveller.meets(base.chain) {
-                let later = bases.get(at + 1..).unwrap_or_default();
-                return self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller });
+            let meets = traveller.meets(base);
+            let into = |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller });
+            match meets {
+                Answer::No => {}
+                Answer::Yes => return into(traveller),
+                Answer::CannotKnow => {
+                    let ends = (self.run(later, traveller.clone()), into(traveller));
+                    return alike(ends, || format!("whether it passes the device of chain {}", base.chain.name));
+                }
             }
         }
         match traveller.redirected {
@@ -106,7 +110,7 @@ impl Evaluator {
             }
             self.budget.set(self.budget.get() - 1);
             let Some((reading, condition)) = asking else {
-                return End::Undecided { because: format!("nf_tables expressions in rule {}", reached.name()) };
+                return End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) };
             };
             match condition.ask(&walk.traveller.packet) {
                 Answer::No => {}
@@ -125,20 +129,10 @@ impl Evaluator {
         let mut matching = walk.clone();
         let yes = self.matched(reached, later, &mut matching, rule);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
-        let no = match yes {
-            End::Undecided { .. } => return yes,
-            _ => self.chain(reached.base, later, walk),
-        };
-        match &no {
-            End::Undecided { .. } => no,
-            // The same end by another rule is nobody's doing.
-            _ if yes.same(&no) && yes != no => match yes {
-                End::Untouched { .. } => End::Untouched { by: None },
-                other => other,
-            },
-            _ if yes == no => yes,
-            _ => End::Undecided { because: format!("whether rule {} matches", reached.name()) },
+        if let End::Undecided { .. } = yes {
+            return yes;
         }
+        alike((yes, self.chain(reached.base, later, walk)), || format!("whether rule {} matches", reached.name()))
     }
 
     /// What a match does; `None`: the packet goes on at the walk's place.
@@ -174,6 +168,19 @@ impl Evaluator {
                 Outcome::Ends(end) => Some(end),
             },
         }
+    }
+}
+
+/// The end that the packet has either way; where there are two, it hangs on what cannot be known.
+fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
+    match (&one, &other) {
+        (End::Undecided { .. }, _) => one,
+        (_, End::Undecided { .. }) => other,
+        _ if one == other => one,
+        // The same end by another rule is nobody's doing.
+        (End::Untouched { .. }, End::Untouched { .. }) => End::Untouched { by: None },
+        _ if one.same(&other) => one,
+        _ => End::Undecided { because: because() },
     }
 }
 

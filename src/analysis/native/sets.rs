@@ -14,7 +14,7 @@ impl Translator<'_> {
         };
         let (ranges, ordered) = match right {
             Right::Set(name) => {
-                let set = self.place.set(name)?;
+                let set = self.lasting(name)?;
                 (nft::ranges(set)?, set.is_interval())
             }
             Right::Range(from, to) => (vec![(from.clone(), to.clone())], true),
@@ -57,7 +57,12 @@ impl Translator<'_> {
             }
         };
         let any = ranges.iter().map(|(from, to)| Some(Condition::Range(field, value(from)?, value(to)?)));
-        let condition = Condition::Any(any.collect::<Option<_>>()?).negated_if(negated);
+        let condition = Condition::Any(any.collect::<Option<_>>()?);
+        // Without the header that holds them, as in further fragments, nothing is compared.
+        let condition = match field {
+            Field::SourcePort | Field::DestinationPort => condition.negated_where_present(field, negated),
+            _ => condition.negated_if(negated),
+        };
         if let Some(ipv6) = ipv6 {
             self.family(ipv6)?;
         }

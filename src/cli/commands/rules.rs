@@ -35,6 +35,9 @@ use crate::target::near;
 )]
 pub struct Rules {
     /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a file, -
+    ///
+    /// A file, or with - the standard input, is a snapshot or what iptables-save, ip6tables-save, nft list ruleset or nft -j list
+    /// ruleset printed. Its name begins with / or ./; several are divided by commas.
     pub target: Option<String>,
     /// Every table and chain, not only what redirects
     #[arg(long)]
@@ -60,6 +63,9 @@ pub struct Rules {
     #[arg(long)]
     cross_check: bool,
     /// table, wide, json, yaml, save, nft, dot, mermaid, svg
+    ///
+    /// wide is the table with bytes and each rule's own text. save and nft are what iptables-save and nft list ruleset print; json
+    /// and yaml hold every rule whole. dot, mermaid and svg draw the chains.
     #[arg(
         short,
         long,
@@ -125,7 +131,8 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         (Output::Save, false) => Elements::None,
         (_, false) => Elements::Cheap,
     };
-    let wanted = Wanted { expressions, elements, ..arguments.which.wanted() };
+    let text = arguments.output == Output::Save;
+    let wanted = Wanted { expressions, elements, text, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
     let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces };
@@ -259,6 +266,9 @@ fn nft(snapshot: &Snapshot, screen: &Screen) -> Result<Option<Exit>, Failure> {
     Ok(Some(Exit::of([Exit::CannotTell, unread_exit(snapshot, &[Subject::Rules])])))
 }
 
+/// More chains than this are said to make a large picture: few programs show one that is some ten thousand pixels high.
+const MANY_CHAINS: usize = 150;
+
 /// Prints the chains as a graph.
 fn picture(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &Screen) -> Result<(), Failure> {
     for unread in snapshot.unread_about(&[Subject::Rules]) {
@@ -267,13 +277,16 @@ fn picture(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: 
     let chosen = arguments.chosen();
     let mut sentence = said.map_or(String::new(), |said| said.text.clone());
     if blocks(snapshot, chosen.whole()).is_empty() && unreached(snapshot, chosen.whole()).is_empty() {
-        let nothing = rules::nothing(snapshot);
+        let nothing = rules::nothing(snapshot, chosen.whole());
         if arguments.output != Output::Svg {
             screen.note(nothing.trim_end());
         }
-        sentence = format!("{} {sentence}", nothing.trim_end());
+        sentence = format!("{}. {sentence}", nothing.trim_end());
     }
     let graph = graph::graph(snapshot, &chosen, sentence.trim_end());
+    if graph.chains.len() > MANY_CHAINS {
+        screen.note(&format!("{} chains make a large picture; --table and --chain draw a part", graph.chains.len()));
+    }
     screen.print(&match arguments.output {
         Output::Dot => graph::dot(&graph),
         Output::Mermaid => graph::mermaid(&graph),
@@ -303,7 +316,7 @@ fn table(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &S
     out.push('\n');
     let empty = listed.is_empty() || !arguments.chosen().named();
     if !redirects && empty && unread.is_empty() {
-        out.push_str(&rules::nothing(snapshot));
+        out.push_str(&rules::nothing(snapshot, arguments.chosen().whole()));
     }
     // A pod whose rules drop everything is not one of which nothing is to be said.
     if let Some(said) = said.filter(|said| redirects || !(said.plain || said.unread)) {
@@ -315,9 +328,6 @@ fn table(snapshot: &Snapshot, arguments: &Rules, said: Option<&Said>, screen: &S
     out
 }
 
-/// Of more names than these only those are offered that may have been meant: a node has thousands of chains.
-const MOST_NAMES: usize = 16;
-
 /// A name that stands for nothing is a mistake, not an empty list.
 fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     let tables = || snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables);
@@ -328,15 +338,29 @@ fn exist(snapshot: &Snapshot, arguments: &Rules) -> Result<(), Failure> {
     for (kind, asked, there) in [("table", &arguments.tables, there), ("chain", &arguments.chains, chains)] {
         let Some(name) = asked.iter().find(|name| !there.contains(name.as_str())) else { continue };
         let failure = Failure::new(Exit::NotFound, format!("no {kind} is called {name}"));
-        let near = near::names(name, there.iter().copied());
-        return Err(failure.hint(match (there.len(), near.is_empty()) {
-            (0, _) => format!("there is no {kind} at all"),
-            (1..=MOST_NAMES, _) => format!("there is: {}", there.into_iter().collect::<Vec<_>>().join(", ")),
-            (_, false) => format!("there is: {}", near.join(", ")),
-            (count, true) => format!("there are {count} of them, and none has a name like that: --all shows them"),
+        return Err(failure.hint(match nearest(name, &there) {
+            None => format!("there is no {kind} at all"),
+            Some(names) => format!("there is: {names}"),
         }));
     }
     Ok(())
+}
+
+/// Of few names all; of many those that may have been meant, or else the first ones, and how many there are besides.
+fn nearest(meant: &str, there: &BTreeSet<&str>) -> Option<String> {
+    /// Names in a hint.
+    const MOST: usize = 16;
+    let mut names: Vec<&str> = there.iter().copied().collect();
+    if names.len() > MOST {
+        // Who types it by heart may not hold to capitals.
+        let small: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        let near = near::names(&meant.to_lowercase(), small.iter().map(String::as_str));
+        names.sort_by_key(|name| !near.contains(&name.to_lowercase()));
+        names.truncate(if near.is_empty() { MOST } else { near.len() });
+    }
+    let more = there.len().saturating_sub(names.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    (!names.is_empty()).then(|| names.join(", ") + &more)
 }
 
 /// A snapshot may hold none because none were read: that is not the same as none.

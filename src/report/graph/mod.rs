@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::analysis::describe::{self, Outcome, Told};
+use crate::analysis::leftover::takes_everything;
 use crate::analysis::paths::{Block, Chosen, Paths, blocks, goes_for_good, rivals, unreached};
 use crate::model::{Chain, Snapshot, Table};
 use crate::report::escape::escape;
@@ -61,7 +62,7 @@ pub struct Node {
     pub group: String,
     /// Number of the block within the picture: chains that hang together.
     pub block: usize,
-    /// Its rules; behind them what becomes of packets at its end.
+    /// Its rules; behind them what becomes of packets at its end, where some come there.
     pub rows: Vec<Row>,
 }
 
@@ -232,7 +233,7 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
         let text = escape(&print_rule(family, block.table, chain, rule)).into_owned();
         let told = describe::told(family, block.table, paths, chain, index);
         let told = told.unwrap_or_else(|| {
-            let outcome = match (rule.redirects(), paths.leads_to(rule).is_empty()) {
+            let outcome = match (paths.sends(chain, rule), paths.leads_to(rule).is_empty()) {
                 (true, _) => Outcome::Redirected,
                 (false, false) => Outcome::Enters,
                 (false, true) => Outcome::Unknown,
@@ -247,6 +248,9 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
             packets: rule.counters.map(|counters| counters.packets),
             text,
         });
+    }
+    if chain.rules.iter().any(|rule| takes_everything(family, block.table, rule)) {
+        return rows;
     }
     let (what, outcome) = describe::end(chain);
     let who = if chain.rules.is_empty() { "everything" } else { "what is left" }.to_owned();

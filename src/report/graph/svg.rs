@@ -29,14 +29,18 @@ pub fn svg(graph: &Graph, version: &str) -> String {
     let picture = picture(graph);
     let mut out = Drawing { text: String::new() };
     out.head(graph, &picture);
-    for (y, group) in &picture.groups {
-        out.group(*y, group, picture.width);
+    for (y, _) in &picture.groups {
+        let right = picture.width - MARGIN;
+        out.push(&format!("<path class=\"rule\" d=\"M{MARGIN} {y}H{right}\"/>"));
     }
     // The lines first: should one pass behind a card, the card stays legible.
     for wire in
         picture.wires.iter().filter(|wire| !wire.redirects).chain(picture.wires.iter().filter(|wire| wire.redirects))
     {
         out.wire(wire);
+    }
+    for (y, group) in &picture.groups {
+        out.group(*y, group);
     }
     for (card, node) in picture.cards.iter().zip(&graph.chains) {
         out.card(card, node);
@@ -65,7 +69,8 @@ impl Drawing {
              role=\"img\" aria-labelledby=\"nslens-title nslens-desc\">"
         ));
         self.push(&format!("<title id=\"nslens-title\">Packet filter chains of {}</title>", xml(&graph.title)));
-        let count: usize = graph.chains.iter().map(|node| node.rows.len() - 1).sum();
+        let count: usize =
+            graph.chains.iter().map(|node| node.rows.iter().filter(|row| row.number.is_some()).count()).sum();
         self.push(&format!(
             "<desc id=\"nslens-desc\">{} chains with {count} rules. {}</desc>",
             graph.chains.len(),
@@ -97,19 +102,18 @@ impl Drawing {
         ));
     }
 
-    fn group(&mut self, y: i32, group: &str, width: i32) {
-        self.words(MARGIN, y - 6, "hook", GROUP, group);
+    /// The title of a group; a line that passes behind it leaves it legible.
+    fn group(&mut self, y: i32, group: &str) {
+        self.words(MARGIN, y - 6, "hook halo", GROUP, group);
         if let Some((_, about)) = HOOKS.iter().find(|(name, _)| *name == group) {
             self.words(
                 MARGIN + GROUP.width(group) + i32::try_from(group.len()).unwrap_or(0) + 12,
                 y - 6,
-                "muted",
+                "muted halo",
                 FACTS,
                 about,
             );
         }
-        let right = width - MARGIN;
-        self.push(&format!("<path class=\"rule\" d=\"M{MARGIN} {y}H{right}\"/>"));
     }
 
     fn wire(&mut self, wire: &Wire) {

@@ -75,7 +75,8 @@ pub fn bracketed(snapshot: &Snapshot) -> Vec<String> {
                     Body::Xt(rule) => Some(rule.bracketed()),
                     Body::Nft(_) => None,
                 });
-                let parts: BTreeSet<String> = parts.flatten().collect();
+                let saved = chain.saved.iter().flat_map(|saved| saved.bracketed.iter().cloned());
+                let parts: BTreeSet<String> = parts.flatten().chain(saved).collect();
                 let place = format!("{backend}{} {} {}", ruleset.family.word(), table.name, chain.name);
                 found.extend(parts.into_iter().map(|part| format!("{part} in {place}")));
             }

@@ -1,10 +1,11 @@
 //! Rules for people: one block for each base chain, hook by hook in the order in which a packet meets them, a line for each rule.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::analysis::describe::{self, Outcome, Told};
-use crate::analysis::paths::{Block, Chosen, Paths, blocks, rivals, unreached};
-use crate::model::{Chain, Family, Kind, Policy, Rule, Snapshot, Syntax};
+use crate::analysis::paths::{Block, Chosen, Paths, blocks, leads_somewhere, rivals, unreached};
+use crate::model::{Chain, Family, Kind, Policy, Rule, Snapshot, Syntax, Table};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
 use crate::report::who::{standing_words, who_wrote};
@@ -40,6 +41,8 @@ pub struct Form<'a> {
 /// Columns in front of the words: rule number and packets.
 const NUMBER: usize = 6;
 const PACKETS: usize = 10;
+/// Rules that are shown again where another hook leads to them too.
+const MOST_AGAIN: usize = 20;
 /// Where words begin that stand alone.
 const INDENT: usize = 4;
 
@@ -50,14 +53,16 @@ pub fn table(snapshot: &Snapshot, form: Form<'_>) -> String {
     let everyone = blocks(snapshot, true);
     // Each follows the jumps of all tables, which takes its time where they are large.
     let fewer = (!form.chosen.whole()).then(|| blocks(snapshot, false));
+    let mut shown = HashSet::new();
     for block in fewer.as_ref().unwrap_or(&everyone).iter().filter(|block| wanted(block, form)) {
-        self::block(block, &everyone, form, &mut out);
+        self::block(block, &everyone, form, &mut shown, &mut out);
     }
     for block in unreached(snapshot, form.chosen.whole()).iter().filter(|block| wanted(block, form)) {
         let Some(first) = block.chains.first() else { continue };
-        // What a rule that is not understood leads to is not known.
-        let maps = block.table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.asks_sets());
-        let why = if maps { "reached through a map, or not at all" } else { "no hook leads here" };
+        let why = match leads_somewhere(block.table) {
+            true => "reached in a way that is not known, or not at all",
+            false => "no hook leads here",
+        };
         heading(&format!("{} · {why}", place(block, first)), &[], form, &mut out);
         chains(block, &Paths::of(block.table), &block.chains, form, &mut out);
     }
@@ -69,16 +74,16 @@ fn wanted(block: &Block<'_>, form: Form<'_>) -> bool {
     form.chosen.table(&block.table.name) && block.chains.iter().any(|chain| form.chosen.chain(&chain.name))
 }
 
-/// The line for a namespace in which nothing redirects.
+/// The line for a namespace in which nothing redirects; `all`: the other rules are shown.
 #[must_use]
-pub fn nothing(snapshot: &Snapshot) -> String {
+pub fn nothing(snapshot: &Snapshot, all: bool) -> String {
     let sets = snapshot.rulesets().len();
     if sets == 0 && snapshot.workload.kind == Kind::File {
         return format!("{} holds no rules of the family and backend that were asked for\n", escape(&snapshot.asked));
     }
     let others: usize = snapshot.rulesets().iter().map(crate::model::Ruleset::rule_count).sum();
-    let all = if others == 0 { "" } else { ": --all" };
-    format!("no redirect rules in {sets} rule sets read; {others} other rules{all}\n")
+    let how = if others == 0 || all { "" } else { ": --all" };
+    format!("no redirect rules in {sets} rule sets read; {others} other rules{how}\n")
 }
 
 /// `nat · iptables-nft · ipv4`
@@ -94,7 +99,10 @@ fn own_name(base: &Chain) -> String {
     if base.name == hook { String::new() } else { format!(" · chain {}", escape(&base.name)) }
 }
 
-fn block(block: &Block<'_>, everyone: &[Block<'_>], form: Form<'_>, out: &mut String) {
+/// Chains that were shown, each with its table's place in memory: several hooks may lead to them.
+type Seen<'a> = HashSet<(*const Table, &'a str)>;
+
+fn block<'a>(block: &Block<'a>, everyone: &[Block<'_>], form: Form<'_>, seen: &mut Seen<'a>, out: &mut String) {
     let Some((base, others)) = block.chains.split_first() else { return };
     let hook = base.hook.map_or("", |hook| hook.word()).to_uppercase();
     // Where iptables' own chains stand is told by hook and table.
@@ -121,7 +129,32 @@ fn block(block: &Block<'_>, everyone: &[Block<'_>], form: Form<'_>, out: &mut St
     if form.chosen.chain(&base.name) {
         self::chain(block, &paths, base, form, out);
     }
-    chains(block, &paths, others, form, out);
+    self::others(block, &paths, others, form, seen, out);
+}
+
+/// The chains behind a base chain; where many of them were shown, those are only named.
+fn others<'a>(
+    block: &Block<'a>,
+    paths: &Paths<'_>,
+    others: &[&'a Chain],
+    form: Form<'_>,
+    seen: &mut Seen<'a>,
+    out: &mut String,
+) {
+    let wanted = others.iter().copied().filter(|chain| form.chosen.chain(&chain.name));
+    let (mut again, new): (Vec<&Chain>, Vec<&Chain>) =
+        wanted.partition(|chain| !seen.insert((std::ptr::from_ref(block.table), chain.name.as_str())));
+    if again.iter().map(|chain| chain.rules.len()).sum::<usize>() <= MOST_AGAIN {
+        return chains(block, paths, others, form, out);
+    }
+    chains(block, paths, &new, form, out);
+    let first = escape(&again.swap_remove(0).name).into_owned();
+    let more = match again.len() {
+        0 => String::new(),
+        1 => " and another chain".to_owned(),
+        more => format!(" and {more} more chains"),
+    };
+    line(out, &format!("  {}{more}: as above", form.paint.text(Label::Name, &first)));
 }
 
 /// Chains under their names.
@@ -230,6 +263,7 @@ fn paint_words(part: &str, at: usize, outcome: Option<Outcome>, paint: Paint) ->
     let label = match outcome {
         Some(Outcome::Redirected) => Label::Redirect,
         Some(Outcome::Exempt) => Label::Exempt,
+        Some(Outcome::Dropped) => Label::Dropped,
         _ => return part.to_owned(),
     };
     match part.split_once('→') {

@@ -150,7 +150,11 @@ impl Matching for Addrtype {
                 } else {
                     "a"
                 };
-                words.also(format!("{not}{end} {article} {} address{device}", kind.replace(',', " or ")));
+                let kind = match kind.rsplit_once(',') {
+                    Some((kinds, last)) => format!("{} or {last}", kinds.replace(',', ", ")),
+                    None => kind,
+                };
+                words.also(format!("{not}{end} {article} {kind} address{device}"));
             }
         }
     }

@@ -71,6 +71,6 @@ impl Matching for Connlimit {
         let Self { above, limit, length, destination } = *self;
         let side = if above { "more than" } else { "up to" };
         let end = if destination { "destination" } else { "source" };
-        words.also(format!("while there are {side} {limit} connections for its {end} /{length}"));
+        words.also(format!("while its {end} (/{length}) has {side} {limit} connections"));
     }
 }

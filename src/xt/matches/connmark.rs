@@ -33,7 +33,7 @@ impl Matching for Connmark {
     }
 
     fn explain(&self, words: &mut Words) {
-        words.who(self.0.negated, &format!("connection mark {}", self.0.text()));
+        self.0.explain_as("connection mark", words);
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {

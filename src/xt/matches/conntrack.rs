@@ -75,6 +75,21 @@ fn state_names(bits: u16) -> Vec<&'static str> {
     STATES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect()
 }
 
+/// `of related or established connections`; states that are no connection's, and negations, by their names.
+fn state_words(negated: bool, bits: u16) -> String {
+    /// NEW, RELATED, ESTABLISHED.
+    const PLAIN: u16 = 1 << 3 | 1 << 2 | 1 << 1;
+    let names = state_names(bits);
+    let list = match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    };
+    match negated || bits & !PLAIN != 0 {
+        false => format!("of {} connections", list.to_lowercase()),
+        true => format!("{}in connection state {list}", not(negated)),
+    }
+}
+
 fn status_names(bits: u16) -> String {
     let names: Vec<&str> = STATUSES.iter().filter(|(bit, ..)| bits & bit != 0).map(|(_, name, _)| *name).collect();
     if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
@@ -293,7 +308,7 @@ impl Matching for Conntrack {
 
     fn explain(&self, words: &mut Words) {
         if let Some((negated, bits)) = self.states {
-            words.also(format!("of {}{} connections", not(negated), state_names(bits).join(" or ").to_lowercase()));
+            words.also(state_words(negated, bits));
         }
         if let Some((negated, protocol)) = self.protocol {
             let name = protocol_name(protocol).to_uppercase();

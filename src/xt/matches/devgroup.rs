@@ -55,8 +55,10 @@ impl Extension for Devgroup {
 impl Matching for Devgroup {
     fn condition(&self) -> Condition {
         let mut all = Vec::new();
-        all.extend(self.input.map(|group| group.condition(Field::InputGroup)));
-        all.extend(self.output.map(|group| group.condition(Field::OutputGroup)));
+        // Of the number, too, the kernel compares no bits beside the mask (net/netfilter/xt_devgroup.c).
+        let of = |group: Named, field| Named { value: group.value & group.mask, ..group }.condition(field);
+        all.extend(self.input.map(|group| of(group, Field::InputGroup)));
+        all.extend(self.output.map(|group| of(group, Field::OutputGroup)));
         Condition::All(all)
     }
 

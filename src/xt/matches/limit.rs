@@ -105,7 +105,8 @@ impl Matching for Limit {
 
     fn explain(&self, words: &mut Words) {
         let (count, _, name) = self.rate();
-        words.also(format!("up to {count} a {name} (burst {})", self.burst));
+        let article = if name == "hour" { "an" } else { "a" };
+        words.also(format!("up to {count} {article} {name} (burst {})", self.burst));
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {

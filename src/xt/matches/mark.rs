@@ -49,6 +49,18 @@ impl Mark {
         }
     }
 
+    /// `with mark 0x1`, `without a mark`; `of`: whose mark it is.
+    pub(super) fn explain_as(&self, of: &str, words: &mut Words) {
+        let Self { negated, value, mask } = *self;
+        match (value, mask, negated) {
+            (0, u32::MAX, false) => words.also(format!("without a {of}")),
+            (0, u32::MAX, true) => words.also(format!("with a {of}")),
+            (0, mask, false) => words.also(format!("with none of the {of} bits {mask:#x}")),
+            (0, mask, true) => words.also(format!("with some of the {of} bits {mask:#x}")),
+            _ => words.who(negated, &format!("{of} {}", self.text())),
+        }
+    }
+
     pub(super) fn ask(&self, field: Field) -> Condition {
         Condition::Masked { field, mask: self.mask.into(), value: self.value.into() }.negated_if(self.negated)
     }
@@ -77,7 +89,7 @@ impl Matching for Mark {
     }
 
     fn explain(&self, words: &mut Words) {
-        words.who(self.negated, &format!("mark {}", self.text()));
+        self.explain_as("mark", words);
     }
 
     fn nft(&self, _protocol: Option<u8>) -> Option<String> {

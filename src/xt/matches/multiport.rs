@@ -110,12 +110,17 @@ impl Matching for Multiport {
     }
 
     fn explain(&self, words: &mut Words) {
-        let ports = self.list('–').replace(',', ", ");
+        let ports = self.list('–');
+        let ports = match ports.rsplit_once(',') {
+            Some((ports, last)) => format!("{} or {last}", ports.replace(',', ", ")),
+            None => ports,
+        };
         let not = if self.negated { "not " } else { "" };
+        let word = if ports.contains([' ', '–']) { "ports" } else { "port" };
         match self.side {
             Side::Source => words.ports(Some((self.negated, ports)), None),
             Side::Destination => words.ports(None, Some((self.negated, ports))),
-            Side::Either => words.also(format!("{not}from or to port {ports}")),
+            Side::Either => words.also(format!("{not}from or to {word} {ports}")),
         }
     }
 

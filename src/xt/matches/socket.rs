@@ -49,8 +49,8 @@ impl Socket {
     /// Which socket it takes.
     fn kind(&self) -> &'static str {
         match (self.transparent, self.no_wildcard) {
-            (false, false) => "a socket not bound to any address",
-            (true, false) => "a transparent socket not bound to any address",
+            (false, false) => "a socket other than a wildcard listener",
+            (true, false) => "a transparent socket other than a wildcard listener",
             (false, true) => "a socket",
             (true, true) => "a transparent socket",
         }

@@ -94,12 +94,12 @@ impl Matching for Statistic {
             (Pick::Random(share), negated) => {
                 let percent = f64::from(if negated { (1 << 31) - share } else { share }) / WHOLE * 100.0;
                 // Exact only as far as it takes to tell shares apart.
-                let digits = (1..10).find(|digits| {
+                let digits = (0..10).find(|digits| {
                     let shown: f64 = format!("{percent:.digits$}").parse().unwrap_or_default();
                     (shown / 100.0 * WHOLE).round() == (percent / 100.0 * WHOLE).round()
                 });
                 let digits = digits.unwrap_or(10);
-                format!("for {percent:.digits$} % of packets at random{}", if negated { " (the others)" } else { "" })
+                format!("with a chance of {percent:.digits$} %{}", if negated { " (the others)" } else { "" })
             }
             (Pick::Nth { every, packet }, negated) => {
                 format!("for {} packet {packet} of every {every}", if negated { "all but" } else { "only" })

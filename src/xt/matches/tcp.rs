@@ -94,6 +94,9 @@ pub struct Tcp {
 const FLAGS: [(u8, &str); 6] = [(1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG")];
 
 /// Flags by name, `NONE` for none.
+/// `--syn`: of FIN, SYN, RST and ACK only SYN.
+const OPENING: (u8, u8) = (0x17, 2);
+
 fn flag_names(bits: u8) -> String {
     let names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
     if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
@@ -141,7 +144,7 @@ impl Extension for Tcp {
             match given.name {
                 "--sport" | "--source-port" => tcp.source = Ports::parse(given)?,
                 "--dport" | "--destination-port" => tcp.destination = Ports::parse(given)?,
-                "--syn" => tcp.flags = Some((given.negated, 0x17, 2)),
+                "--syn" => tcp.flags = Some((given.negated, OPENING.0, OPENING.1)),
                 "--tcp-flags" => {
                     let bits = |index: usize| given.values.get(index).and_then(|text| flag_bits(text));
                     let (mask, set) = bits(0).zip(bits(1))?;
@@ -189,7 +192,11 @@ impl Matching for Tcp {
         port_words(self.source, self.destination, self.pair, words);
         if let Some((negated, mask, set)) = self.flags {
             let not = if negated { "not " } else { "" };
-            words.also(format!("with {not}{} of flags {}", flag_names(set), flag_names(mask)));
+            words.also(match ((mask, set) == OPENING, negated) {
+                (true, false) => "that opens a connection (SYN alone)".to_owned(),
+                (true, true) => "that opens no connection (not SYN alone)".to_owned(),
+                (false, _) => format!("with {not}{} of flags {}", flag_names(set), flag_names(mask)),
+            });
         }
         if let Some((negated, kind)) = self.option {
             words.also(format!("{} TCP option {kind}", if negated { "without" } else { "with" }));

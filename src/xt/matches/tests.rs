@@ -166,6 +166,9 @@ fn a_packet_is_asked_what_the_kernel_asks() {
         destination_port: Known::Is(80),
         maximum_segment: Known::Absent,
         source_mac: Known::Absent,
+        input: Known::Absent,
+        input_group: Known::Is(5),
+        mark: Known::Is(5),
         ..Packet::default()
     };
     let (yes, no, open) = (Answer::Yes, Answer::No, Answer::CannotKnow);
@@ -189,6 +192,15 @@ fn a_packet_is_asked_what_the_kernel_asks() {
         ("-m icmp ! --icmp-type 8", no),
         ("-m mac ! --mac-source 00:00:00:00:00:01", no),
         ("-m tcpmss ! --mss 5", yes),
+        // Bits beside the mask: of a group they are not looked at, of a mark they are.
+        ("-m devgroup --src-group 0x35/0xf", yes),
+        ("-m devgroup ! --src-group 0x35/0xf", no),
+        ("-m mark --mark 0x35/0xf", no),
+        // Any device is found where there is none.
+        ("-i +", yes),
+        ("! -i +", no),
+        ("-i lo+", no),
+        ("! -i lo+", yes),
         // What is not known stays so.
         ("-m cpu --cpu 0", open),
         ("-m u32 --u32 0=0", open),

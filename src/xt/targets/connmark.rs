@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::mark::set_mark;
+use super::mark::{becomes, set_mark};
 use super::{Effect, Extension, Given, Shift, Targeting};
 use crate::xt::bytes::Layout;
 
@@ -132,9 +132,7 @@ impl Targeting for ConnmarkTarget {
         let shifted =
             if shift.bits == 0 { String::new() } else { format!(", shifted by {} to the {side}", shift.bits) };
         match self.mode {
-            Mode::Set if connection_mask == u32::MAX => format!("connection gets mark {value:#x}{shifted}"),
-            Mode::Set if connection_mask == 0 => format!("connection gets mark bits {value:#x} flipped{shifted}"),
-            Mode::Set => format!("connection gets mark bits {value:#x}/{connection_mask:#x}{shifted}"),
+            Mode::Set => format!("connection {}{shifted}", becomes(value, connection_mask)),
             Mode::Save => format!("packet's mark is saved to the connection{masks}{shifted}"),
             Mode::Restore => format!("packet gets the connection's mark{masks}{shifted}"),
         }

@@ -211,8 +211,8 @@ impl Targeting for Ct {
 
     fn explain(&self) -> String {
         let mut out = match (self.untracked, self.short) {
-            (true, true) => "not tracked: no redirect can catch it".to_owned(),
-            (true, false) => "not tracked (CT): no redirect can catch it".to_owned(),
+            (true, true) => "not tracked: nat rules do not see it".to_owned(),
+            (true, false) => "not tracked (CT): nat rules do not see it".to_owned(),
             (false, _) => "tracked".to_owned(),
         };
         // Writing to a String cannot fail.

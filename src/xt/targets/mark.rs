@@ -46,17 +46,26 @@ pub(super) fn set_mark(given: &Given) -> Option<(u32, u32)> {
     })
 }
 
+/// What a mark becomes by `(mark & !mask) ^ value`: `gets mark 0x1`.
+pub(super) fn becomes(value: u32, mask: u32) -> String {
+    match (value, mask) {
+        (value, u32::MAX) => format!("gets mark {value:#x}"),
+        (0, 0) => "keeps its mark".to_owned(),
+        (0, mask) => format!("loses mark bits {mask:#x}"),
+        (value, 0) => format!("has mark bits {value:#x} flipped"),
+        (value, mask) if value == mask => format!("gets mark bits {value:#x}"),
+        (value, mask) if value & !mask == 0 => format!("gets mark bits {value:#x}/{mask:#x}"),
+        (value, mask) => format!("gets mark bits {:#x}/{mask:#x}, and {:#x} flipped", value & mask, value & !mask),
+    }
+}
+
 impl Targeting for MarkTarget {
     fn effect(&self) -> Effect {
         Effect::Mark { value: self.value, mask: self.mask }
     }
 
     fn explain(&self) -> String {
-        match self.mask {
-            u32::MAX => format!("gets mark {:#x}", self.value),
-            0 => format!("gets mark bits {:#x} flipped", self.value),
-            mask => format!("gets mark bits {:#x}/{mask:#x}", self.value),
-        }
+        becomes(self.value, self.mask)
     }
 
     fn nft(&self) -> Option<String> {

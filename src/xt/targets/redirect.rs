@@ -35,7 +35,7 @@ impl Targeting for Redirect {
     fn explain(&self) -> String {
         match self.0.ports {
             Some(ports) => format!("proxy at {}{}", ports.text(), self.0.range().manner()),
-            None => format!("this pod itself, same port{}", self.0.range().manner()),
+            None => format!("this namespace itself, same port{}", self.0.range().manner()),
         }
     }
 

@@ -33,7 +33,11 @@ impl Targeting for Snat {
     }
 
     fn explain(&self) -> String {
-        format!("source becomes {}", self.0.words())
+        let words = self.0.words();
+        match words.strip_prefix("port ") {
+            Some(port) => format!("source port becomes {port}"),
+            None => format!("source becomes {words}"),
+        }
     }
 
     fn nft(&self) -> Option<String> {

@@ -1,14 +1,16 @@
 //! Legacy xtables: the packed entries of a table (`struct ipt_entry`, `struct ip6t_entry`,
 //! `include/uapi/linux/netfilter_ipv4/ip_tables.h`, `…_ipv6/ip6_tables.h`; 64-bit layout).
 
+mod entry;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::thread;
 
-use crate::model::{Body, Chain, Counters, Hook, Policy, Rule, Table, exact_text};
-use crate::xt::{self, Action, AddressMatch, DeviceMatch, Fragments, IpPart, Match, ProtocolMatch, Target};
+use crate::model::{Body, Chain, Hook, Policy, Rule, Table, exact_text, name_order};
+use crate::xt::{self, Action, IpPart, Target};
+use entry::{Bounds, Entry, Layout, Part, V4, V6, bounds, decode_entry, part, up_to_zero, word};
 
 /// What the kernel says of a table beside its entries (`struct ipt_getinfo`).
 #[derive(Debug, Clone, Copy)]
@@ -31,118 +33,34 @@ pub struct EntryError {
     pub what: &'static str,
 }
 
-/// Where things stand in an entry of a family.
-struct Layout {
-    /// Bytes of the address part; then come 4 of `nfcache` and the two offsets.
-    ip: usize,
-    counters: usize,
-    head: usize,
-}
-
-const V4: Layout = Layout { ip: 84, counters: 96, head: 112 };
-const V6: Layout = Layout { ip: 136, counters: 152, head: 168 };
-
-/// Match and target header: u16 size, name of 29 bytes, u8 revision.
-const PART_HEAD: usize = 32;
-const DEVICE: usize = 16;
-
 /// Bytes of a table from which on it is decoded in two halves: some milliseconds of work, where a thread takes a twentieth of one.
 const LARGE: usize = 1 << 20;
 
-/// `IPT_INV_*`
-const INVERT_IN: u8 = 1;
-const INVERT_OUT: u8 = 2;
-const INVERT_SOURCE: u8 = 8;
-const INVERT_DESTINATION: u8 = 16;
-const INVERT_FRAGMENT: u8 = 32;
-const INVERT_PROTOCOL: u8 = 64;
-const INVERTED: u8 = 0x7f;
-
-/// An entry before its jump is resolved.
-struct Entry<'a> {
-    offset: usize,
-    next: usize,
-    counters: Counters,
-    ip: IpPart,
-    goto: bool,
-    matches: Vec<Match>,
-    target: &'a [u8],
+/// What is kept of the rules of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Each as a value.
+    Rules,
+    /// Their text alone ([`Chain::saved`]): a tenth of the memory, most of which is met for the first time and costs as much as
+    /// all the decoding.
+    Text,
 }
 
 /// Decodes a table. `name` decides what the table's base chains are called and at which priority they stand.
 ///
 /// # Errors
 /// [`EntryError`]: no byte is taken on trust.
-pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8]) -> Result<Table, EntryError> {
+pub fn decode_table(name: &str, ipv6: bool, info: &TableInfo, entries: &[u8], kept: Kept) -> Result<Table, EntryError> {
     let half = if entries.len() < LARGE { entries.len() } else { entries.len() / 2 };
-    let outline = Outline::of(name, ipv6, info, entries, half)?;
+    let outline = Outline::of(name, ipv6, info, entries, half, kept)?;
     let chains = outline.decode()?;
     outline.holds(&chains)?;
     let (mut base, mut user): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|c| c.hook.is_some());
     base.sort_by_key(|chain| chain.hook);
     // Tools sort user chains by name, since Linux keeps them in the order of their making.
-    user.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    user.sort_by(|a, b| name_order(&a.name, &b.name));
     base.extend(user);
     Ok(Table { name: name.to_owned(), chains: base, ..Table::default() })
-}
-
-/// The parts of an entry, and where the next one begins: always behind this one, so that every walk ends.
-struct Bounds<'a> {
-    head: &'a [u8],
-    matches: &'a [u8],
-    target: &'a [u8],
-    next: usize,
-}
-
-fn bounds<'a>(layout: &Layout, entries: &'a [u8], offset: usize) -> Result<Bounds<'a>, EntryError> {
-    let fail = |what| EntryError { offset, what };
-    let rest = entries.get(offset..).ok_or_else(|| fail("starts behind the end"))?;
-    let head = rest.get(..layout.head).ok_or_else(|| fail("is cut short"))?;
-    let u16_at = |at: usize| word::<2>(head, at).map_or(0, |bytes| usize::from(u16::from_ne_bytes(bytes)));
-    let (target_at, length) = (u16_at(layout.ip + 4), u16_at(layout.ip + 6));
-    let impossible = || fail("has impossible offsets");
-    let target = rest.get(target_at..length).filter(|target| target.len() >= PART_HEAD).ok_or_else(impossible)?;
-    let matches = rest.get(layout.head..target_at).ok_or_else(impossible)?;
-    Ok(Bounds { head, matches, target, next: offset + length })
-}
-
-fn matches(mut rest: &[u8], ipv6: bool) -> Option<Vec<Match>> {
-    // Room for those that are there: most rules have one or two, and a list that grows takes room for four.
-    let (mut count, mut left) = (0, rest);
-    while !left.is_empty() {
-        left = left.get(usize::from(u16::from_ne_bytes(word(left, 0)?)).max(PART_HEAD)..)?;
-        count += 1;
-    }
-    let mut found = Vec::with_capacity(count);
-    while !rest.is_empty() {
-        let Part { name, revision, data } = part(rest)?;
-        found.push(Match::decode(&exact_text(name), revision, data, ipv6));
-        rest = rest.get(PART_HEAD + data.len()..)?;
-    }
-    Some(found)
-}
-
-/// A match or target.
-struct Part<'a> {
-    name: &'a [u8],
-    revision: u8,
-    data: &'a [u8],
-}
-
-/// The match or target that begins here.
-fn part(bytes: &[u8]) -> Option<Part<'_>> {
-    let (head, _) = bytes.split_first_chunk::<PART_HEAD>()?;
-    let [low, high, name @ .., revision] = head;
-    let data = bytes.get(PART_HEAD..usize::from(u16::from_ne_bytes([*low, *high])))?;
-    Some(Part { name: up_to_zero(name), revision: *revision, data })
-}
-
-fn up_to_zero(field: &[u8]) -> &[u8] {
-    field.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
-fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
 }
 
 /// A user chain begins with an ERROR target that holds its name.
@@ -181,6 +99,7 @@ struct Outline<'a> {
     layout: Layout,
     info: &'a TableInfo,
     entries: &'a [u8],
+    kept: Kept,
     /// In the order of their offsets.
     headers: Vec<Header<'a>>,
     /// Where a table is divided that is large enough for two threads.
@@ -190,9 +109,16 @@ struct Outline<'a> {
 impl<'a> Outline<'a> {
     /// First the names of all chains: jumps point at the first rule of a chain, by offset. The first entry from byte `half` on
     /// begins the second half.
-    fn of(name: &'a str, ipv6: bool, info: &'a TableInfo, entries: &'a [u8], half: usize) -> Result<Self, EntryError> {
+    fn of(
+        name: &'a str,
+        ipv6: bool,
+        info: &'a TableInfo,
+        entries: &'a [u8],
+        half: usize,
+        kept: Kept,
+    ) -> Result<Self, EntryError> {
         let layout = if ipv6 { V6 } else { V4 };
-        let mut outline = Self { name, ipv6, layout, info, entries, headers: Vec::new(), middle: None };
+        let mut outline = Self { name, ipv6, layout, info, entries, kept, headers: Vec::new(), middle: None };
         let (mut offset, mut open) = (0, None);
         while offset < entries.len() {
             if outline.middle.is_none() && offset >= half {
@@ -225,12 +151,14 @@ impl<'a> Outline<'a> {
     /// The chains of these entries; the first of them goes on with the one that is open.
     fn chains(&self, part: Range<usize>, open: Option<Start>) -> Result<Vec<Chain>, EntryError> {
         let named = self.headers.partition_point(|header| header.offset < part.start);
-        let mut builder = Builder { outline: self, named, chains: Vec::new() };
+        let mut builder = Builder { outline: self, named, chains: Vec::new(), word: String::new() };
         match open {
             Some(Start::Header(at)) => {
-                builder.chains.extend(self.headers.get(at).map(|it| Chain::user(it.chain.as_ref())))
+                if let Some(header) = self.headers.get(at) {
+                    builder.begin(Chain::user(header.chain.as_ref()));
+                }
             }
-            Some(Start::Hook(hook)) => builder.chains.push(Chain::base(self.name, hook)),
+            Some(Start::Hook(hook)) => builder.begin(Chain::base(self.name, hook)),
             None => {}
         }
         let mut offset = part.start;
@@ -276,6 +204,10 @@ fn joined(mut first: Vec<Chain>, second: Vec<Chain>, goes_on: bool) -> Vec<Chain
     let mut second = second.into_iter();
     if goes_on && let (Some(open), Some(rest)) = (first.last_mut(), second.next()) {
         open.rules.extend(rest.rules);
+        match (&mut open.saved, rest.saved) {
+            (Some(saved), Some(rest)) => saved.extend(rest),
+            (saved, rest) => *saved = saved.take().or(rest),
+        }
         open.policy = rest.policy.or(open.policy);
         open.counters = rest.counters.or(open.counters);
     }
@@ -288,9 +220,16 @@ struct Builder<'a> {
     /// How many of the headers were met.
     named: usize,
     chains: Vec<Chain>,
+    /// The last chain's name as a text writes it.
+    word: String,
 }
 
 impl Builder<'_> {
+    fn begin(&mut self, chain: Chain) {
+        self.word = xt::word(&chain.name).into_owned();
+        self.chains.push(chain);
+    }
+
     fn entry(&mut self, bounds: &Bounds<'_>, offset: usize) -> Result<(), EntryError> {
         let fail = |what| EntryError { offset, what };
         let outline = self.outline;
@@ -298,12 +237,12 @@ impl Builder<'_> {
             self.named += 1;
             // The entry behind everything is an ERROR target too; it begins no chain.
             if header.next != outline.entries.len() {
-                self.chains.push(Chain::user(header.chain.as_ref()));
+                self.begin(Chain::user(header.chain.as_ref()));
             }
             return Ok(());
         }
         if let Some(hook) = outline.hook_with(&outline.info.hook_entry, offset) {
-            self.chains.push(Chain::base(outline.name, hook));
+            self.begin(Chain::base(outline.name, hook));
         }
         let entry = decode_entry(&outline.layout, bounds, offset, outline.ipv6)?;
         let chain = self.chains.last().ok_or_else(|| fail("belongs to no chain"))?;
@@ -323,8 +262,14 @@ impl Builder<'_> {
             chain.policy = Some(if action == Action::Drop { Policy::Drop } else { Policy::Accept });
             chain.counters = Some(counters);
         } else if !(implicit && action == Action::Return && matches.is_empty() && ip == IpPart::default()) {
-            let body = Body::Xt(Box::new(xt::Rule { ip, matches, action }));
-            chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
+            let rule = xt::Rule { ip, matches, action };
+            match outline.kept {
+                Kept::Text => chain.saved.get_or_insert_default().push(&self.word, &rule),
+                Kept::Rules => {
+                    let body = Body::Xt(Box::new(rule));
+                    chain.rules.push(Rule { counters: Some(counters), handle: None, body, native: None });
+                }
+            }
         }
         Ok(())
     }
@@ -360,90 +305,9 @@ impl Builder<'_> {
     }
 }
 
-fn decode_entry<'a>(layout: &Layout, bounds: &Bounds<'a>, offset: usize, ipv6: bool) -> Result<Entry<'a>, EntryError> {
-    let fail = |what| EntryError { offset, what };
-    let Bounds { head, target, next, .. } = *bounds;
-    let u64_at = |at: usize| word::<8>(head, at).map_or(0, u64::from_ne_bytes);
-    let matches = matches(bounds.matches, ipv6).ok_or_else(|| fail("has a match cut short"))?;
-    let (ip, goto) = if ipv6 { ip_part_v6(head) } else { ip_part_v4(head) }
-        .ok_or_else(|| fail("asks for addresses, devices or a protocol in no known way"))?;
-    if ![&ip.source, &ip.destination].into_iter().flatten().all(AddressMatch::is_masked) {
-        return Err(fail("has an address outside of its mask"));
-    }
-    let counters = Counters { packets: u64_at(layout.counters), bytes: u64_at(layout.counters + 8) };
-    Ok(Entry { offset, next, counters, ip, goto, matches, target })
-}
-
-fn ip_part_v4(head: &[u8]) -> Option<(IpPart, bool)> {
-    const FRAGMENT: u8 = 1;
-    const GOTO: u8 = 2;
-    let address = |at| word::<4>(head, at).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
-    let protocol = u16::from_ne_bytes(word(head, 80)?);
-    let (flags, inverted) = (*head.get(82)?, *head.get(83)?);
-    let known = flags & !(FRAGMENT | GOTO) == 0 && inverted & !INVERTED == 0;
-    let ip = IpPart {
-        source: address_match(address(0)?, address(8)?, inverted & INVERT_SOURCE != 0),
-        destination: address_match(address(4)?, address(12)?, inverted & INVERT_DESTINATION != 0),
-        input: device_match(head, 16, 48, inverted & INVERT_IN != 0)?,
-        output: device_match(head, 32, 64, inverted & INVERT_OUT != 0)?,
-        protocol: protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)?,
-        fragments: (flags & FRAGMENT != 0 || inverted & INVERT_FRAGMENT != 0)
-            .then_some(Fragments { negated: inverted & INVERT_FRAGMENT != 0 }),
-    };
-    known.then_some((ip, flags & GOTO != 0))
-}
-
-fn ip_part_v6(head: &[u8]) -> Option<(IpPart, bool)> {
-    /// Without this flag the kernel does not look at the protocol (net/ipv6/netfilter/ip6_tables.c).
-    const PROTOCOL: u8 = 1;
-    const TOS: u8 = 2;
-    const GOTO: u8 = 4;
-    let address = |at| word::<16>(head, at).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
-    let protocol = u16::from_ne_bytes(word(head, 128)?);
-    let (flags, inverted) = (*head.get(131)?, *head.get(132)?);
-    let known = flags & !(PROTOCOL | TOS | GOTO) == 0 && inverted & !INVERTED == 0;
-    let ip = IpPart {
-        source: address_match(address(0)?, address(32)?, inverted & INVERT_SOURCE != 0),
-        destination: address_match(address(16)?, address(48)?, inverted & INVERT_DESTINATION != 0),
-        input: device_match(head, 64, 96, inverted & INVERT_IN != 0)?,
-        output: device_match(head, 80, 112, inverted & INVERT_OUT != 0)?,
-        protocol: if flags & PROTOCOL == 0 { None } else { protocol_match(protocol, inverted & INVERT_PROTOCOL != 0)? },
-        fragments: None,
-    };
-    known.then_some((ip, flags & GOTO != 0))
-}
-
-fn address_match(address: IpAddr, mask: IpAddr, negated: bool) -> Option<AddressMatch> {
-    (negated || !mask.is_unspecified() || !address.is_unspecified()).then_some(AddressMatch { negated, address, mask })
-}
-
-/// `None` for a number that no packet has.
-fn protocol_match(number: u16, negated: bool) -> Option<Option<ProtocolMatch>> {
-    let number = u8::try_from(number).ok()?;
-    Some((number != 0 || negated).then_some(ProtocolMatch { negated, number }))
-}
-
-/// A device name and its mask: whole when the mask covers the closing zero, else a beginning. `None` when the mask has holes, or
-/// covers something behind the closing zero.
-fn device_match(head: &[u8], name_at: usize, mask_at: usize, negated: bool) -> Option<Option<Box<DeviceMatch>>> {
-    let (field, mask) = (head.get(name_at..name_at + DEVICE)?, head.get(mask_at..mask_at + DEVICE)?);
-    let covered = mask.iter().take_while(|byte| **byte == u8::MAX).count();
-    if covered == 0 && !negated && mask.iter().all(|byte| *byte == 0) {
-        return Some(None);
-    }
-    let (compared, ignored) = (field.get(..covered)?, mask.get(covered..)?);
-    let end = compared.iter().position(|byte| *byte == 0);
-    let behind = compared.get(end.unwrap_or(covered)..)?;
-    if ignored.iter().chain(behind).any(|byte| *byte != 0) {
-        return None;
-    }
-    // `eth+` is stored with its plus, which the mask leaves out.
-    let found = DeviceMatch { negated, name: exact_text(up_to_zero(compared)).into_owned(), prefix: end.is_none() };
-    Some((covered != 0 || negated).then(|| Box::new(found)))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::entry::PART_HEAD;
     use super::*;
 
     /// An IPv4 entry without matches.
@@ -489,12 +353,21 @@ mod tests {
         (hook_entry[3], underflow[3]) = (starts[3] as u32, starts[5] as u32);
         let info = TableInfo { valid_hooks: 1 << 1 | 1 << 3, hook_entry, underflow };
         let entries = all.concat();
-        let decode = |half| Outline::of("filter", false, &info, &entries, half).and_then(|outline| outline.decode());
-        let whole = decode(entries.len()).expect("a table");
+        let decode = |half, kept| {
+            let outline = Outline::of("filter", false, &info, &entries, half, kept);
+            outline.and_then(|outline| outline.decode()).expect("a table")
+        };
+        let whole = decode(entries.len(), Kept::Rules);
         let counts: Vec<(&str, usize)> = whole.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
         assert_eq!(counts, [("INPUT", 2), ("OUTPUT", 2), ("A", 2), ("B", 0)]);
         for half in starts {
-            assert_eq!(decode(half).expect("a table"), whole, "divided at byte {half}");
+            assert_eq!(decode(half, Kept::Rules), whole, "divided at byte {half}");
+            let text = decode(half, Kept::Text);
+            let text =
+                text.iter().flat_map(|chain| &chain.saved).flat_map(|saved| saved.text.iter().map(String::as_str));
+            let expected =
+                "-A INPUT -j ACCEPT\n".repeat(2) + &"-A OUTPUT -j ACCEPT\n".repeat(2) + &"-A A -j ACCEPT\n".repeat(2);
+            assert_eq!(text.collect::<String>(), expected, "divided at byte {half}");
         }
     }
 }
