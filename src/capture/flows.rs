@@ -158,14 +158,25 @@ pub fn table_use(netns: &Netns, proc_root: &Path) -> Result<Option<TableUse>, Un
     read.map(Some).map_err(|error| Refusal::from_io(&error).about(Subject::Flows, "conntrack count", TABLE))
 }
 
-/// The node's, whichever namespace is looked at: that of its first process.
+/// The node's, whichever namespace is looked at: that of its first process. Where that may not be looked at, the calling thread's
+/// stands for it, and the second value says so.
 ///
 /// # Errors
-/// As of [`table_use`].
-pub fn table_use_of_node(proc_root: &Path) -> Result<Option<TableUse>, Unread> {
-    let node = Netns::open(&proc_root.join("1/ns/net"))
-        .map_err(|error| Refusal::from_io(&error).about(Subject::Flows, "conntrack count of the node", TABLE))?;
-    table_use(&node, proc_root)
+/// As of [`table_use`]; it says nothing of the namespace that is looked at.
+pub fn table_use_of_node(proc_root: &Path) -> (Result<Option<TableUse>, Unread>, bool) {
+    let own = proc_root == Path::new("/proc");
+    let (node, guessed) = match Netns::open(&proc_root.join("1/ns/net")) {
+        Err(_) if own => (Netns::current(), true),
+        other => (other, false),
+    };
+    let read = node.map_err(|error| Refusal::from_io(&error).about(Subject::Metadata, "conntrack count", TABLE));
+    let read = read.and_then(|node| table_use(&node, proc_root));
+    let of_node = |unread: Unread| Unread {
+        subject: Subject::Metadata,
+        source: format!("{} of the node", unread.source),
+        ..unread
+    };
+    (read.map_err(of_node), guessed)
 }
 
 fn from_files(proc_root: &Path) -> io::Result<TableUse> {

@@ -165,7 +165,9 @@ impl Entry {
             }
             CTA_SYNPROXY => {
                 let [sequence, timestamp, offset] = three(parts, kind, strangers)?;
-                details.synproxy = Some(Box::new(SynProxy { sequence, timestamp, offset }));
+                let kept = SynProxy { sequence, timestamp, offset };
+                // Every entry has room for it; empty, it says nothing.
+                details.synproxy = (kept != SynProxy::default()).then(|| Box::new(kept));
             }
             _ => strangers.keep(&[], attribute),
         }

@@ -81,14 +81,12 @@ fn tuple(filter: &FlowFilter) -> Option<(Builder, u32)> {
     const DESTINATION_PORT: u32 = 1 << 5;
     filter.family()?;
     let (mut addresses, mut ports, mut flags) = (Builder::default(), Builder::default(), 0);
-    let ends = [(filter.source, (1, 3), SOURCE), (filter.destination, (2, 4), DESTINATION)];
-    for (address, (ipv4, ipv6), flag) in ends {
-        addresses = match address.address {
-            Some(IpAddr::V4(own)) => addresses.put(ipv4, &own.octets()),
-            Some(IpAddr::V6(own)) => addresses.put(ipv6, &own.octets()),
-            None => continue,
-        };
-        flags |= flag;
+    for (end, kind, flag) in [(filter.source, 1, SOURCE), (filter.destination, 2, DESTINATION)] {
+        // Addresses of IPv6 are compared the wrong way round: Linux 6.18 leaves out those that are wanted, and sends all others.
+        if let Some(IpAddr::V4(own)) = end.address {
+            addresses = addresses.put(kind, &own.octets());
+            flags |= flag;
+        }
     }
     let protocol = filter.protocol.map(crate::model::Protocol::number);
     if let Some(protocol) = protocol {

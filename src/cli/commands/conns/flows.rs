@@ -16,7 +16,7 @@ use crate::cli::commands::unread_exit;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
-use crate::cli::source::Source;
+use crate::cli::source::{GUESSED_NODE, Source};
 use crate::model::{Cause, Expectation, Family, Flow, FlowEnd, FlowFilter, Protocol, Snapshot, Subject, Unread};
 use crate::report::conns::Look;
 use crate::report::flows::summary::{self, Summary};
@@ -239,12 +239,16 @@ fn summarise(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: 
     snapshot.unread.extend(unread);
     let (mut statistics, mut awaited, mut uses) = (Vec::new(), None, [None, None]);
     if let From::Live { tracking, netns, proc_root } = from {
-        uses = [table_use(netns, proc_root), table_use_of_node(proc_root)].map(|table| {
+        let (of_node, guessed) = table_use_of_node(proc_root);
+        uses = [table_use(netns, proc_root), of_node].map(|table| {
             table.unwrap_or_else(|unread| {
                 snapshot.unread.push(unread);
                 None
             })
         });
+        if guessed {
+            screen.note(GUESSED_NODE);
+        }
         if !refused {
             let (counted, unread) = tracking.statistics();
             statistics = counted;
@@ -267,6 +271,6 @@ fn summarise(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: 
     let mut out = who::heading(snapshot, screen.paint, screen.width);
     out.push('\n');
     out.push_str(&summary::text(&summary, look));
-    out.push_str(&who::unread(snapshot, &SUBJECTS, screen.paint, screen.width));
+    out.push_str(&who::unread(snapshot, &[Subject::Flows, Subject::Metadata], screen.paint, screen.width));
     screen.print(&out)
 }
