@@ -367,6 +367,6 @@ mod tests {
         };
         let text = serde_json::to_string(&whole).expect("JSON");
         assert_eq!(serde_json::from_str::<Flow>(&text).expect("an entry"), whole);
-        assert!(text.contains(r#""use":1"#) && !text.contains("secctx") && !text.contains(r#""reply":{"#), "{text}");
+        assert!(text.contains(r#""use":1"#) && !text.contains("security") && !text.contains("master"), "{text}");
     }
 }
