@@ -88,7 +88,7 @@ impl Tracking {
         };
         let mut reading = Reading::default();
         let mut outcome = reading.run(socket, &request::filtered(filter), filter, &mut each);
-        if reading.seen == 0 && outcome.as_ref().is_err_and(|error| is_unknown_filter(error)) {
+        if reading.seen == 0 && outcome.as_ref().is_err_and(is_unknown_filter) {
             // A kernel before 5.8, or a protocol whose parts it does not compare.
             let coarse = FlowFilter {
                 only: filter.family(),

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use crate::program::{Folder, fixture, nslens, text_of, with_input};
 
-/// A snapshot with these flows, each as protocol, original and reply ends, status and mark.
-fn snapshot(flows: &[(Value, [&str; 2], [&str; 2], u32, u32)]) -> String {
+/// Protocol, original and reply ends, status and mark.
+type Given<'a> = (Value, [&'a str; 2], [&'a str; 2], u32, u32);
+
+/// A snapshot with these flows.
+fn snapshot(flows: &[Given<'_>]) -> String {
     let mut snapshot: Value = serde_json::from_str(&text_of("snapshot/plain.json")).expect("JSON");
     let entries = flows.iter().zip(1..).map(|((protocol, original, reply, status, mark), id)| {
         json!({
@@ -88,7 +91,7 @@ fn the_forms_agree() {
     assert_eq!(by_id(document["flows"].as_array().expect("flows")), by_id(&lines));
     assert_eq!(lines[4]["original"]["source"], "10.0.0.2");
     let (table, wide) = (run(&["--flows"]).out, run(&["--flows", "-o", "wide", "--no-headers"]).out);
-    assert!(table.contains("10.0.0.5:80      127.0.0.1:15001"), "{table}");
+    assert!(table.contains("10.0.0.5:80   127.0.0.1:15001"), "{table}");
     assert_eq!(wide.lines().filter(|line| line.contains("confirmed")).count(), 5, "{wide}");
     let summary = run(&["--summary", "-o", "json"]).json();
     assert_eq!((&summary["flows"], &summary["redirected"], &summary["unanswered"]), (&json!(5), &json!(2), &json!(2)));
