@@ -100,8 +100,9 @@ fn the_forms_agree() {
     assert_eq!(run(&["--summary", "-o", "jsonl"]).json(), summary);
     let text = run(&["--summary"]).out;
     assert!(text.contains("5 tracked connections: 2 redirected") && text.contains("15001"), "{text}");
-    let connections = run(&["-o", "jsonl", "--all"]).out;
-    let whole = run(&["-o", "json", "--all"]).json();
+    let file = fixture("snapshot/plain.json");
+    let connections = nslens(&["conns", &file, "-o", "jsonl", "--all"]).ended(0).out;
+    let whole = nslens(&["conns", &file, "-o", "json", "--all"]).ended(0).json();
     let lines: Vec<Value> = connections.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(whole["connections"], json!(lines));
 }
