@@ -8,12 +8,13 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use super::flows::{FLOWS, Present, Tracking};
 use super::owners::read_processes;
 use crate::model::{Cause, Family, Flow, Interface, Protocol, Snapshot, Socket, Subject, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
-use crate::wire::{conntrack, rtnetlink, sock_diag};
+use crate::wire::{rtnetlink, sock_diag};
 
 /// How often a list is asked for that changes while it is read, before it is taken as it is.
 const TRIES: usize = 8;
@@ -27,24 +28,21 @@ const INET_DIAG: &str = "inet_diag";
 
 /// What it means when one of the lists is missing or cut short.
 const SOCKETS: &str = "connections may be missing";
-const FLOWS: &str = "where connections were redirected to is not known";
 const INTERFACES: &str = "which addresses are the namespace's own is not known";
 
 /// Netlink sockets opened inside one namespace.
 #[derive(Debug)]
 pub struct Channels {
     sockets: Result<NetlinkSocket, Refusal>,
-    flows: Result<NetlinkSocket, Refusal>,
+    flows: Tracking,
     interfaces: Result<NetlinkSocket, Refusal>,
     /// Protocols of [`LISTED`] that the kernel cannot list as it is, and the module that it lacks.
     unlisted: Unlisted,
-    /// The kernel has no connection tracking, so there are no entries anywhere.
-    untracked: bool,
 }
 
 /// Why something could not be read.
 #[derive(Debug, Clone)]
-struct Refusal {
+pub(super) struct Refusal {
     cause: Cause,
     error: String,
 }
@@ -55,18 +53,11 @@ impl Channels {
     /// # Errors
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
-        let present = |module, symbol| modules::present(proc_root, module, symbol);
         let unlisted = unlisted(proc_root);
-        let untracked = !present("nf_conntrack", "nf_conntrack_in");
-        let tracking_listed =
-            present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
-        let (sockets, flows, interfaces) = netns.enter(|| {
-            // Even to open a netfilter socket makes the kernel load what answers it.
-            let flows =
-                if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
-            (open_sockets(&unlisted), flows, open(netlink::ROUTE))
-        })?;
-        Ok(Self { sockets, flows, interfaces, unlisted, untracked })
+        let tracking = Present::look(proc_root);
+        let (sockets, flows, interfaces) =
+            netns.enter(|| (open_sockets(&unlisted), tracking.open(), open(netlink::ROUTE)))?;
+        Ok(Self { sockets, flows, interfaces, unlisted })
     }
 
     /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
@@ -77,14 +68,7 @@ impl Channels {
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
     pub fn read_flows(&mut self) -> (Vec<Flow>, Vec<Unread>) {
-        if self.untracked {
-            return (Vec::new(), Vec::new());
-        }
-        let request = conntrack::request();
-        let question = (conntrack::GET, request.as_slice(), conntrack::NEW);
-        let (flows, refusal) = list(&mut self.flows, question, conntrack::decode);
-        let unread = refusal.map(|refusal| refusal.about(Subject::Flows, "conntrack", FLOWS));
-        (flows, unread.into_iter().collect())
+        self.flows.read()
     }
 
     /// Interfaces of the namespace with their addresses.
@@ -249,7 +233,7 @@ fn requests(protocol: Protocol, states: u32) -> Vec<(u16, Vec<u8>)> {
 
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and
 /// payload, and the message type of the answers. What could be read is given also where something could not.
-fn list<T, E: Display>(
+pub(super) fn list<T, E: Display>(
     socket: &mut Result<NetlinkSocket, Refusal>,
     (kind, payload, answers): (u16, &[u8], u16),
     decode: impl Fn(&[u8]) -> Result<T, E>,
@@ -278,8 +262,8 @@ fn list<T, E: Display>(
             (Err(NetlinkError::Interrupted), _) if attempt < TRIES => {}
             (Err(error), _) => return (entries, Some(Refusal::from_netlink(&error))),
             (Ok(()), Some(first)) => {
-                let error = format!("{garbled} of {} entries were not understood: {first}", garbled + entries.len());
-                return (entries, Some(Refusal { cause: Cause::Failed, error }));
+                let refusal = Refusal::garbled(garbled, garbled + entries.len(), &first);
+                return (entries, Some(refusal));
             }
             (Ok(()), None) => break,
         }
@@ -288,16 +272,16 @@ fn list<T, E: Display>(
 }
 
 impl Refusal {
-    fn absent(module: &str) -> Self {
+    pub(super) fn absent(module: &str) -> Self {
         let error = format!("the kernel has {module} neither built in nor loaded, and to ask would load it");
         Self { cause: Cause::Unsupported, error }
     }
 
-    fn from_io(error: &io::Error) -> Self {
+    pub(super) fn from_io(error: &io::Error) -> Self {
         Self { cause: cause(error.raw_os_error()), error: error.to_string() }
     }
 
-    fn from_netlink(error: &NetlinkError) -> Self {
+    pub(super) fn from_netlink(error: &NetlinkError) -> Self {
         let text = match error {
             NetlinkError::Interrupted => format!("{error}, {TRIES} times in a row"),
             other => other.to_string(),
@@ -305,7 +289,12 @@ impl Refusal {
         Self { cause: cause(error.errno()), error: text }
     }
 
-    fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {
+    /// So many of all entries make no sense.
+    pub(super) fn garbled(some: usize, all: usize, first: &str) -> Self {
+        Self { cause: Cause::Failed, error: format!("{some} of {all} entries were not understood: {first}") }
+    }
+
+    pub(super) fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {
         Unread { source: source.into(), error: self.error, means: means.to_owned(), subject, cause: self.cause }
     }
 }

@@ -2,11 +2,14 @@
 
 mod connection;
 mod endpoint;
+mod flow;
+mod flow_filter;
 mod interface;
 mod ipsets;
 mod printed;
 mod ruleset;
 mod snapshot;
+mod tracking;
 mod unread;
 mod workload;
 
@@ -16,13 +19,16 @@ pub use crate::nft::{
 };
 pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
-pub use connection::{Flow, Process, Socket, SocketState};
+pub use connection::{Process, Socket, SocketState};
 pub use endpoint::{Endpoint, Protocol};
+pub use flow::{Adjustment, Flow, FlowDetails, Icmp, Side, SynProxy, TcpSide, Transport, Tuple, UnknownPart};
+pub use flow_filter::{FlowEnd, FlowFilter};
 pub use interface::Interface;
 pub use printed::Printed;
 pub use ruleset::{
     Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
 };
 pub use snapshot::{Resolver, Snapshot};
+pub use tracking::{CpuStatistics, Expectation, TableUse};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

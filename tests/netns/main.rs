@@ -30,6 +30,7 @@ mod rules;
 mod sets;
 mod sockets;
 mod texts;
+mod tracked;
 mod untouched;
 mod ways;
 

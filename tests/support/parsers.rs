@@ -397,6 +397,8 @@ pub(crate) fn network(bytes: &[u8]) {
         let _ = sock_diag::decode(protocol, bytes);
     }
     let _ = (conntrack::decode(bytes), rtnetlink::decode_link(bytes), rtnetlink::decode_address(bytes));
+    let _ = (conntrack::table::decode_cpu(bytes), conntrack::table::decode_use(bytes));
+    let _ = conntrack::table::decode_expected(bytes);
 }
 
 /// What a user types, and what a pod is called.
