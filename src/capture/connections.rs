@@ -9,7 +9,8 @@ use std::io;
 use std::path::Path;
 
 use super::owners::read_processes;
-use crate::model::{Cause, Family, Flow, Interface, Protocol, Snapshot, Socket, Subject, Unread};
+use super::sockets::{KernelLists, SOCKETS, SocketLists};
+use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
@@ -18,35 +19,25 @@ use crate::wire::{conntrack, rtnetlink, sock_diag};
 /// How often a list is asked for that changes while it is read, before it is taken as it is.
 const TRIES: usize = 8;
 
-/// Protocols whose sockets are listed: module that lists them, and a symbol of it.
-const LISTED: [(Protocol, &str, &str); 2] =
-    [(Protocol::Tcp, "tcp_diag", "tcp_diag_dump"), (Protocol::Udp, "udp_diag", "udp_diag_dump")];
-
-/// The module behind all of [`LISTED`].
-const INET_DIAG: &str = "inet_diag";
-
 /// What it means when one of the lists is missing or cut short.
-const SOCKETS: &str = "connections may be missing";
 const FLOWS: &str = "where connections were redirected to is not known";
 const INTERFACES: &str = "which addresses are the namespace's own is not known";
 
 /// Netlink sockets opened inside one namespace.
 #[derive(Debug)]
 pub struct Channels {
-    sockets: Result<NetlinkSocket, Refusal>,
+    sockets: SocketLists,
     flows: Result<NetlinkSocket, Refusal>,
     interfaces: Result<NetlinkSocket, Refusal>,
-    /// Protocols of [`LISTED`] that the kernel cannot list as it is, and the module that it lacks.
-    unlisted: Unlisted,
     /// The kernel has no connection tracking, so there are no entries anywhere.
     untracked: bool,
 }
 
 /// Why something could not be read.
 #[derive(Debug, Clone)]
-struct Refusal {
-    cause: Cause,
-    error: String,
+pub(super) struct Refusal {
+    pub(super) cause: Cause,
+    pub(super) error: String,
 }
 
 impl Channels {
@@ -55,8 +46,8 @@ impl Channels {
     /// # Errors
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
+        let kernel = KernelLists::of(proc_root);
         let present = |module, symbol| modules::present(proc_root, module, symbol);
-        let unlisted = unlisted(proc_root);
         let untracked = !present("nf_conntrack", "nf_conntrack_in");
         let tracking_listed =
             present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
@@ -64,15 +55,19 @@ impl Channels {
             // Even to open a netfilter socket makes the kernel load what answers it.
             let flows =
                 if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
-            (open_sockets(&unlisted), flows, open(netlink::ROUTE))
+            (SocketLists::open(kernel), flows, open(netlink::ROUTE))
         })?;
-        Ok(Self { sockets, flows, interfaces, unlisted, untracked })
+        Ok(Self { sockets, flows, interfaces, untracked })
     }
 
-    /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
-    pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
-        let all = LISTED.map(|(protocol, ..)| protocol);
-        read_protocols(&mut self.sockets, &self.unlisted, all.into_iter(), sock_diag::EVERY_STATE)
+    /// The sockets of connections of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
+    pub fn read_sockets(&mut self, figures: bool) -> (Vec<Socket>, Vec<Unread>) {
+        self.sockets.connections(sock_diag::Wanted { figures, ..sock_diag::Wanted::states(sock_diag::EVERY_STATE) })
+    }
+
+    /// The other sockets of the namespace, and which of these lists could not be read.
+    pub fn read_other_sockets(&mut self, netns: &Netns) -> (Vec<OtherSocket>, Vec<Unread>) {
+        self.sockets.others(netns)
     }
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
@@ -111,62 +106,24 @@ impl Channels {
     }
 }
 
-/// What the kernel cannot list as it is: a protocol of [`LISTED`], and the module that is missing.
-type Unlisted = Vec<(Protocol, &'static str)>;
-
-fn unlisted(proc_root: &Path) -> Unlisted {
-    let present = |module, symbol| modules::present(proc_root, module, symbol);
-    // What lists the sockets of any protocol here, and is loaded first.
-    let any_listed = present(INET_DIAG, "inet_diag_register");
-    let lacking = LISTED.iter().filter_map(|(protocol, module, symbol)| {
-        let lacking = if any_listed { Some(*module).filter(|_| !present(module, symbol)) } else { Some(INET_DIAG) };
-        Some((*protocol, lacking?))
-    });
-    lacking.collect()
-}
-
-fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
+pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
     NetlinkSocket::open(protocol).map_err(|error| Refusal::from_io(&error))
 }
 
-fn open_sockets(unlisted: &Unlisted) -> Result<NetlinkSocket, Refusal> {
-    if unlisted.len() < LISTED.len() { open(netlink::SOCK_DIAG) } else { Err(Refusal::absent(INET_DIAG)) }
-}
-
-/// The sockets of these protocols in these states, of both families, and which of the lists could not be read.
-fn read_protocols(
-    channel: &mut Result<NetlinkSocket, Refusal>,
-    unlisted: &Unlisted,
-    protocols: impl Iterator<Item = Protocol>,
-    states: u32,
-) -> (Vec<Socket>, Vec<Unread>) {
-    let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-    for protocol in protocols {
-        let lacking = unlisted.iter().find(|(other, _)| *other == protocol).map(|(_, module)| *module);
-        for (kind, request) in requests(protocol, states) {
-            let refusal = if let Some(module) = lacking {
-                Some(Refusal::absent(module))
-            } else {
-                let question = (kind, request.as_slice(), kind);
-                let (more, refusal) = list(channel, question, |payload| sock_diag::decode(protocol, payload));
-                sockets.extend(more);
-                refusal
-            };
-            let refusal =
-                refusal.map(|refusal| refusal.about(Subject::Sockets, format!("sockets {protocol}"), SOCKETS));
-            // What holds for one family's list need not be said again of the other's.
-            unread.extend(refusal.filter(|refusal| !unread.contains(refusal)));
-        }
-    }
-    (sockets, unread)
-}
-
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
-pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+///
+/// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
+pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
+    let mut others = None;
     let (sockets, flows, interfaces) = match Channels::open(netns, proc_root) {
         Ok(mut channels) => {
             // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-            let (sockets, unread_sockets) = channels.read_sockets();
+            let (sockets, unread_sockets) = channels.read_sockets(every_socket);
+            if every_socket {
+                let (read, unread) = channels.read_other_sockets(netns);
+                others = Some(read);
+                snapshot.unread.extend(unread);
+            }
             let (flows, unread_flows) = channels.read_flows();
             let (interfaces, unread_interfaces) = channels.read_interfaces();
             snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
@@ -183,45 +140,16 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
             (Vec::new(), Vec::new(), Vec::new())
         }
     };
-    let wanted: HashSet<u32> = sockets.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let inodes = sockets.iter().map(|socket| socket.inode);
+    let inodes = inodes.chain(others.iter().flatten().map(OtherSocket::inode));
+    let wanted: HashSet<u32> = inodes.filter(|inode| *inode != 0).collect();
     let (processes, unread) = read_processes(proc_root, netns.identity(), &snapshot.workload.containers, &wanted);
     snapshot.unread.extend(unread);
     snapshot.sockets = Some(sockets);
+    snapshot.other_sockets = others;
     snapshot.flows = Some(flows);
     snapshot.interfaces = Some(interfaces);
     snapshot.processes = Some(processes);
-}
-
-/// Fills in the sockets of the live connections of `netns` alone, and what of them could not be read.
-pub fn read_live_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
-    let unlisted = unlisted(proc_root);
-    let opened = netns.enter(|| (open_sockets(&unlisted), has_tcp(proc_root)));
-    let (sockets, unread) = match opened {
-        Ok((mut sockets, has_tcp)) => {
-            let asked = LISTED.into_iter().filter(|(protocol, ..)| has_tcp || *protocol != Protocol::Tcp);
-            read_protocols(&mut sockets, &unlisted, asked.map(|(protocol, ..)| protocol), sock_diag::LIVE)
-        }
-        Err(error) => (Vec::new(), vec![Refusal::from_io(&error).about(Subject::Sockets, "sockets", SOCKETS)]),
-    };
-    snapshot.unread.extend(unread);
-    snapshot.sockets = Some(sockets);
-}
-
-/// Whether the calling thread's namespace has any TCP socket. To list them, the kernel walks its one table of the connections of all
-/// namespaces, some 1 ms on a machine of 24 GiB; that there are none it knows without (`sockstat_seq_show`, net/ipv4/proc.c).
-fn has_tcp(proc_root: &Path) -> bool {
-    let none = |name: &str, protocol: &str| {
-        // Unreadable is not none: without a figure the table is asked.
-        let text = std::fs::read_to_string(proc_root.join("thread-self/net").join(name)).unwrap_or_default();
-        let figures = text.lines().find_map(|line| line.strip_prefix(protocol)).unwrap_or_default();
-        let mut words = figures.split(' ').skip_while(|word| *word != "inuse");
-        let used = words.nth(1).map(|figure| figure == "0");
-        // Connections that are over have no socket but an entry in the table, which `tw` counts.
-        let over = figures.split_once(" tw ").is_none_or(|(_, rest)| rest.starts_with("0 "));
-        used == Some(true) && over
-    };
-    // Without IPv6 in the kernel there is no second file: what cannot be read is looked for in the table.
-    !(none("sockstat", "TCP:") && none("sockstat6", "TCP6:"))
 }
 
 /// Fills in the interfaces of `netns` alone, and what of them could not be read.
@@ -237,19 +165,9 @@ pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &
     snapshot.interfaces = Some(interfaces);
 }
 
-/// The requests for the sockets of a protocol in these states, of both families: message type and payload.
-fn requests(protocol: Protocol, states: u32) -> Vec<(u16, Vec<u8>)> {
-    match protocol {
-        Protocol::Tcp => vec![(sock_diag::TCP, sock_diag::tcp_request(states))],
-        _ => [Family::Ip, Family::Ip6]
-            .map(|family| (sock_diag::BY_FAMILY, sock_diag::request(family, protocol, states)))
-            .into(),
-    }
-}
-
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and
 /// payload, and the message type of the answers. What could be read is given also where something could not.
-fn list<T, E: Display>(
+pub(super) fn list<T, E: Display>(
     socket: &mut Result<NetlinkSocket, Refusal>,
     (kind, payload, answers): (u16, &[u8], u16),
     decode: impl Fn(&[u8]) -> Result<T, E>,
@@ -288,16 +206,16 @@ fn list<T, E: Display>(
 }
 
 impl Refusal {
-    fn absent(module: &str) -> Self {
+    pub(super) fn absent(module: &str) -> Self {
         let error = format!("the kernel has {module} neither built in nor loaded, and to ask would load it");
         Self { cause: Cause::Unsupported, error }
     }
 
-    fn from_io(error: &io::Error) -> Self {
+    pub(super) fn from_io(error: &io::Error) -> Self {
         Self { cause: cause(error.raw_os_error()), error: error.to_string() }
     }
 
-    fn from_netlink(error: &NetlinkError) -> Self {
+    pub(super) fn from_netlink(error: &NetlinkError) -> Self {
         let text = match error {
             NetlinkError::Interrupted => format!("{error}, {TRIES} times in a row"),
             other => other.to_string(),
@@ -305,7 +223,7 @@ impl Refusal {
         Self { cause: cause(error.errno()), error: text }
     }
 
-    fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {
+    pub(super) fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {
         Unread { source: source.into(), error: self.error, means: means.to_owned(), subject, cause: self.cause }
     }
 }

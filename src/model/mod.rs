@@ -7,6 +7,7 @@ mod ipsets;
 mod printed;
 mod ruleset;
 mod snapshot;
+mod socket;
 mod unread;
 mod workload;
 
@@ -16,7 +17,7 @@ pub use crate::nft::{
 };
 pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
-pub use connection::{Flow, Process, Socket, SocketState};
+pub use connection::{Flow, Process};
 pub use endpoint::{Endpoint, Protocol};
 pub use interface::Interface;
 pub use printed::Printed;
@@ -24,5 +25,8 @@ pub use ruleset::{
     Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
 };
 pub use snapshot::{Resolver, Snapshot};
+pub use socket::{
+    OtherSocket, PacketSocket, Socket, SocketDetails, SocketState, TcpFigures, Timer, TimerKind, UnixSocket,
+};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

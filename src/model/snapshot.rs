@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Interface, IpSet, Process, Ruleset, Socket, Subject, Unread, Workload};
+use super::{Flow, Interface, IpSet, OtherSocket, Process, Ruleset, Socket, Subject, Unread, Workload};
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
 /// and hostile.
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub ipsets: Vec<IpSet>,
     /// Sockets.
     pub sockets: Option<Vec<Socket>>,
+    /// Sockets that are no ends of connections: raw, packet, Multipath TCP and UNIX ones.
+    pub other_sockets: Option<Vec<OtherSocket>>,
     /// Tracked connections.
     pub flows: Option<Vec<Flow>>,
     /// Processes of the workload, and others that own its sockets.
@@ -57,6 +59,7 @@ impl Snapshot {
             rulesets: None,
             ipsets: Vec::new(),
             sockets: None,
+            other_sockets: None,
             flows: None,
             processes: None,
             interfaces: None,

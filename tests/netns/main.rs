@@ -38,7 +38,7 @@ use support::Lab;
 /// All that is read of a lab.
 fn look_at(lab: &Lab) -> Snapshot {
     let mut snapshot = Snapshot::of("node", 0, "netns/lab", Workload::named(Kind::Netns, "lab"));
-    read_into(&mut snapshot, lab.netns(), Path::new("/proc"));
+    read_into(&mut snapshot, lab.netns(), Path::new("/proc"), false);
     snapshot
 }
 
