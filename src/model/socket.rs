@@ -114,7 +114,7 @@ pub struct SocketDetails {
     /// `IP_TRANSPARENT`: may use addresses that are not the machine's own, as TPROXY needs it. Told since Linux 5.10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transparent: Option<bool>,
-    /// A handshake that is not over (`TCP_NEW_SYN_RECV`): there is no socket yet, and nobody owns it.
+    /// A handshake that is not over (a request): there is no socket yet, and nobody owns it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub request: bool,
     /// The timer that runs.
@@ -214,6 +214,30 @@ pub enum OtherSocket {
 }
 
 impl OtherSocket {
+    /// A Multipath TCP socket.
+    #[must_use]
+    pub fn mptcp(&self) -> Option<&Socket> {
+        if let Self::Mptcp(socket) = self { Some(socket) } else { None }
+    }
+
+    /// A raw socket.
+    #[must_use]
+    pub fn raw(&self) -> Option<&Socket> {
+        if let Self::Raw(socket) = self { Some(socket) } else { None }
+    }
+
+    /// A packet socket.
+    #[must_use]
+    pub fn packet(&self) -> Option<&PacketSocket> {
+        if let Self::Packet(socket) = self { Some(socket) } else { None }
+    }
+
+    /// A UNIX socket.
+    #[must_use]
+    pub fn unix(&self) -> Option<&UnixSocket> {
+        if let Self::Unix(socket) = self { Some(socket) } else { None }
+    }
+
     /// Its inode, 0 where nobody holds it.
     #[must_use]
     pub fn inode(&self) -> u32 {

@@ -43,6 +43,8 @@ const MESSAGE: usize = 72;
 /// `INET_DIAG_INFO` and `INET_DIAG_CONG`, sent where asked for.
 const INFO: u16 = 2;
 const CONGESTION: u16 = 4;
+/// `INET_DIAG_SHUTDOWN`: sent unasked, of whole sockets only.
+const SHUTDOWN: u16 = 8;
 /// `INET_DIAG_PROTOCOL`: of raw sockets.
 const PROTOCOL: u16 = 10;
 /// `INET_DIAG_SKV6ONLY`: of IPv6 sockets that listen or are not connected.
@@ -156,7 +158,7 @@ pub fn decode(protocol: Protocol, payload: &[u8]) -> Result<Socket, SockDiagErro
     let (peer, peer_mapped) = attached.end(family, attached.peers, array(head, 24), port(head, 6));
     let mut details = attached.details;
     details.cookie = cookie(array(head, 44));
-    details.request = head[1] == NEW_SYN_RECV;
+    details.request = state == SocketState::SynRecv && !attached.whole;
     details.timer = timer(head[2], head[3], word(head, 52));
     if state == SocketState::Listen {
         // The figures of a listener are other ones: of its queue.
@@ -211,6 +213,8 @@ pub fn decode_raw(payload: &[u8]) -> Result<Socket, SockDiagError> {
 /// What stands behind the fixed part.
 #[derive(Default)]
 struct Attached<'a> {
+    /// It is a socket with all that belongs to one, and not the remains or the beginnings of one.
+    whole: bool,
     mark: Option<u32>,
     locals: Option<&'a [u8]>,
     peers: Option<&'a [u8]>,
@@ -223,6 +227,7 @@ impl<'a> Attached<'a> {
         for attribute in attributes(payload.get(MESSAGE..).unwrap_or_default()) {
             let attribute: Attribute<'a> = attribute?;
             match attribute.kind {
+                SHUTDOWN => read.whole = true,
                 MARK => read.mark = attribute.u32(),
                 CGROUP => read.details.cgroup = attribute.value.first_chunk().map(|id| u64::from_ne_bytes(*id)),
                 ONLY_V6 => read.details.only_v6 = attribute.u8().map(|only| only != 0),
@@ -262,7 +267,7 @@ impl<'a> Attached<'a> {
     }
 }
 
-/// `TCP_NEW_SYN_RECV`: a request that has no socket of its own yet.
+/// `TCP_NEW_SYN_RECV`: a request that has no socket of its own yet; the kernel calls it `TCP_SYN_RECV` here.
 const NEW_SYN_RECV: u8 = 12;
 
 /// The sixth bit field of `struct inet_diag_sockopt`: compilers begin with the lowest bit where the lowest byte comes first.
@@ -273,7 +278,6 @@ fn state(protocol: Protocol, number: u8) -> Result<SocketState, SockDiagError> {
     Ok(match number {
         1 => SocketState::Established,
         2 => SocketState::SynSent,
-        // To newer kernels a request is one of 3 too.
         3 | NEW_SYN_RECV => SocketState::SynRecv,
         4 => SocketState::FinWait1,
         5 => SocketState::FinWait2,

@@ -25,6 +25,7 @@ mod permission;
 mod rules;
 mod sets;
 mod sockets;
+mod sockets_in_full;
 mod texts;
 mod untouched;
 mod ways;
