@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, Interface, IpSet, NativeObject, NativeRule,
-    NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread,
-    Workload,
+    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
+    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table,
+    Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -40,6 +40,8 @@ struct File {
     other_sockets: Option<Vec<OtherSocket>>,
     flows: Option<Vec<Flow>>,
     processes: Option<Vec<Process>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ids: Option<IdMaps>,
     interfaces: Option<Vec<Interface>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
@@ -129,6 +131,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         other_sockets: snapshot.other_sockets.clone(),
         flows: snapshot.flows.clone(),
         processes: snapshot.processes.clone(),
+        ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
@@ -163,6 +166,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         other_sockets: file.other_sockets,
         flows: file.flows,
         processes: file.processes,
+        ids: file.ids,
         interfaces: file.interfaces,
         resolver: file.resolver,
         unread: file.unread,

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::owners::read_processes;
+use super::owners::{Namespace, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
 use crate::sys::modules;
@@ -70,6 +70,12 @@ impl Channels {
         self.sockets.others(netns)
     }
 
+    /// The inodes of all sockets of connections that somebody holds now; `None` where they cannot be read.
+    fn inodes(&mut self) -> Option<HashSet<u32>> {
+        let (sockets, unread) = self.read_sockets(false);
+        unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
+    }
+
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
     pub fn read_flows(&mut self) -> (Vec<Flow>, Vec<Unread>) {
         if self.untracked {
@@ -114,21 +120,8 @@ pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
 ///
 /// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
 pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
-    let mut others = None;
-    let (sockets, flows, interfaces) = match Channels::open(netns, proc_root) {
-        Ok(mut channels) => {
-            // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-            let (sockets, unread_sockets) = channels.read_sockets(every_socket);
-            if every_socket {
-                let (read, unread) = channels.read_other_sockets(netns);
-                others = Some(read);
-                snapshot.unread.extend(unread);
-            }
-            let (flows, unread_flows) = channels.read_flows();
-            let (interfaces, unread_interfaces) = channels.read_interfaces();
-            snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
-            (sockets, flows, interfaces)
-        }
+    let mut channels = match Channels::open(netns, proc_root) {
+        Ok(channels) => Some(channels),
         Err(error) => {
             let refusal = Refusal::from_io(&error);
             let parts = [
@@ -137,19 +130,40 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
                 (Subject::Interfaces, "interfaces", INTERFACES),
             ];
             snapshot.unread.extend(parts.map(|(subject, source, means)| refusal.clone().about(subject, source, means)));
-            (Vec::new(), Vec::new(), Vec::new())
+            (snapshot.sockets, snapshot.flows) = (Some(Vec::new()), Some(Vec::new()));
+            snapshot.interfaces = Some(Vec::new());
+            None
         }
     };
-    let inodes = sockets.iter().map(|socket| socket.inode);
-    let inodes = inodes.chain(others.iter().flatten().map(OtherSocket::inode));
-    let wanted: HashSet<u32> = inodes.filter(|inode| *inode != 0).collect();
-    let (processes, unread) = read_processes(proc_root, netns.identity(), &snapshot.workload.containers, &wanted);
-    snapshot.unread.extend(unread);
-    snapshot.sockets = Some(sockets);
-    snapshot.other_sockets = others;
-    snapshot.flows = Some(flows);
-    snapshot.interfaces = Some(interfaces);
-    snapshot.processes = Some(processes);
+    if let Some(channels) = &mut channels {
+        // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
+        let (sockets, unread_sockets) = channels.read_sockets(every_socket);
+        if every_socket {
+            let (others, unread) = channels.read_other_sockets(netns);
+            snapshot.other_sockets = Some(others);
+            snapshot.unread.extend(unread);
+        }
+        let (flows, unread_flows) = channels.read_flows();
+        let (interfaces, unread_interfaces) = channels.read_interfaces();
+        snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
+        (snapshot.sockets, snapshot.flows, snapshot.interfaces) = (Some(sockets), Some(flows), Some(interfaces));
+    }
+    read_owners(snapshot, netns, proc_root, channels.as_mut());
+}
+
+/// Fills in the processes behind the sockets that were read.
+fn read_owners(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, channels: Option<&mut Channels>) {
+    let held = |inode: &u32| *inode != 0;
+    let others = || snapshot.other_sockets.iter().flatten().map(OtherSocket::inode).filter(held);
+    let connections = snapshot.sockets.iter().flatten().map(|socket| socket.inode).filter(held);
+    let wanted: HashSet<u32> = connections.chain(others()).collect();
+    // Only sockets of connections come and go quickly.
+    let still_there = || Some(channels?.inodes()?.into_iter().chain(others()).collect());
+    let containers = &snapshot.workload.containers;
+    let owners = read_processes(proc_root, Namespace::of(netns), containers, &wanted, still_there);
+    snapshot.unread.extend(owners.unread);
+    snapshot.processes = Some(owners.processes);
+    snapshot.ids = owners.ids;
 }
 
 /// Fills in the interfaces of `netns` alone, and what of them could not be read.

@@ -34,7 +34,7 @@ pub struct Flow {
 /// One process of the workload, or one elsewhere that owns a socket of its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// PID as the node counts.
+    /// PID as the node counts: the number of the whole thread group.
     pub pid: u32,
     /// Start time in clock ticks after boot: with the PID its identity.
     pub start_time: u64,
@@ -51,6 +51,9 @@ pub struct Process {
     pub groups: Vec<u32>,
     /// Name of its container, where the cgroup path tells.
     pub container: Option<String>,
+    /// It lives in another network namespace (K15).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
     /// Inodes of the sockets of the namespace that it holds, in order.
     pub sockets: Vec<u32>,
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod endpoint;
+mod ids;
 mod interface;
 mod ipsets;
 mod printed;
@@ -19,6 +20,7 @@ pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
 pub use connection::{Flow, Process};
 pub use endpoint::{Endpoint, Protocol};
+pub use ids::{IdMaps, IdRange};
 pub use interface::Interface;
 pub use printed::Printed;
 pub use ruleset::{

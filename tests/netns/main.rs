@@ -21,6 +21,7 @@ mod names;
 mod native;
 mod order;
 mod owners;
+mod owners_elsewhere;
 mod permission;
 mod rules;
 mod sets;

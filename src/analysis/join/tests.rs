@@ -96,6 +96,7 @@ impl Pod {
             gid: ids.1,
             groups: vec![ids.1],
             container: None,
+            elsewhere: false,
             sockets: sockets.to_vec(),
         });
         self
