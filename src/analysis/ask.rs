@@ -128,15 +128,11 @@ impl<'a> Asker<'a> {
         let mut left = 5 * self.named.most;
         let mut fit =
             |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
-        self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
-            if packet == base
-                || told(packet)
-                || found.len() >= MOST
-                || found.iter().any(|(known, _)| known.rule == *name)
-            {
+        let whole = self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
+            if packet == base || told(packet) || found.iter().any(|(known, _)| known.rule == *name) {
                 return;
             }
-            if left == 0 {
+            if left == 0 || found.len() >= MOST {
                 self.cut.set(true);
                 return;
             }
@@ -156,6 +152,9 @@ impl<'a> Asker<'a> {
                 found.push((Further { rule: name.clone(), does }, owner && does == Does::LeavesAlone));
             }
         });
+        if !whole {
+            self.cut.set(true);
+        }
         found
     }
 }

@@ -8,9 +8,10 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 use super::ipsets::IpSets;
 use super::join::{Connection, Direction, Way};
 use crate::model::{
-    Backend, Chain, Family, Kind, NativeExpression, NativeSet, Policy, RuleRef, Ruleset, Snapshot, Syntax, Table,
+    Backend, Chain, Family, Kind, NativeExpression, NativeObject, NativeSet, Policy, RuleRef, Ruleset, Snapshot,
+    Syntax, Table,
 };
-use crate::syntax::{elements_text, place_of, print_rule, set_types};
+use crate::syntax::{elements_text, flow_table_text, object_text, place_of, print_rule, set_properties, set_types};
 
 /// How a rule differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -123,35 +124,40 @@ fn chains(snapshot: &Snapshot, as_backend: Option<Backend>) -> BTreeMap<Place, (
     found
 }
 
-/// What is not known of a table and of its objects, and its flow tables. What its objects have counted is state.
+/// What is not known of a table, its objects and its flow tables. What its objects have counted is state.
 fn table_lines(table: &Table) -> Vec<String> {
     let mut found: Vec<String> = table.dormant.then(|| "flags dormant".to_owned()).into_iter().collect();
     found.extend(table.extra.texts(0));
-    for object in &table.objects {
-        let content = matches!(object.expression, NativeExpression::Unknown { .. }).then(|| object.expression.text());
-        let parts: Vec<String> = content.into_iter().chain(object.unknown.iter().map(|part| part.text())).collect();
-        if !parts.is_empty() {
-            found.push(format!("object {} {}", object.name, parts.join(" ")));
-        }
-    }
-    for flow in &table.flow_tables {
-        let unknown: String = flow.unknown.iter().map(|part| format!(" {}", part.text())).collect();
-        found.push(format!(
-            "flowtable {} device {} flags {}{unknown}",
-            flow.name,
-            flow.devices.join(" device "),
-            flow.flags
-        ));
-    }
+    let line = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    let mut objects: Vec<String> = table.objects.iter().map(object_line).collect();
+    objects.sort();
+    found.extend(objects);
+    found.extend(table.flow_tables.iter().map(|flow| line(&flow_table_text(flow, &|priority| priority.to_string()).0)));
     found
 }
+
+/// An object as nft declares it, without what it has counted.
+fn object_line(object: &NativeObject) -> String {
+    let mut object = object.clone();
+    match &mut object.expression {
+        NativeExpression::Counter { packets, bytes } => (*packets, *bytes) = (0, 0),
+        NativeExpression::Quota { used, flags, .. } => (*used, *flags) = (0, *flags & !DEPLETED),
+        _ => {}
+    }
+    let (text, _) = object_text(&object);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `NFT_QUOTA_F_DEPLETED`
+const DEPLETED: u32 = 2;
 
 /// First what kind of set it is, then its elements, unless they come and go by themselves.
 fn set_lines(family: Family, table: &Table, set: &NativeSet) -> Vec<String> {
     let place = place_of(family, table, &[], false);
     let (key, data) = set_types(set, &place);
     let data = data.map_or(String::new(), |data| format!(" : {data}"));
-    let mut head = format!("type {}{data}, flags {}", key.unwrap_or_default(), set.flag_words().join(","));
+    let of = format!("type {}{data}", key.unwrap_or_default());
+    let mut head = std::iter::once(of).chain(set_properties(set)).collect::<Vec<_>>().join(", ");
     head.extend(set.unknown.iter().map(|attribute| format!(" {}", attribute.text())));
     let elements =
         if set.changes() || table.changes(&set.name) { Some(Vec::new()) } else { elements_text(set, &place) };
@@ -190,7 +196,10 @@ fn lines(family: Family, table: &Table, chain: &Chain) -> Vec<String> {
     let base = match (chain.hook, chain.priority) {
         (Some(hook), Some(priority)) => {
             let policy = if chain.policy == Some(Policy::Drop) { "DROP" } else { "ACCEPT" };
-            format!(":{} {policy} (hook {}, priority {priority})", chain.name, hook.word())
+            // Of iptables' chains the hook and the table tell it.
+            let kind = chain.kind.as_ref().filter(|_| chain.syntax == Syntax::Nft);
+            let kind = kind.map_or(String::new(), |kind| format!("type {kind}, "));
+            format!(":{} {policy} ({kind}hook {}, priority {priority})", chain.name, hook.word())
         }
         _ => format!(":{} -", chain.name),
     };

@@ -9,7 +9,7 @@ mod translation;
 mod traveller;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use order::orders;
@@ -19,7 +19,7 @@ use walk::{Base, DEPTH, Evaluator, Reached};
 use super::ipsets::IpSets;
 use super::native::{Reading, reading};
 use super::paths::Paths;
-use crate::model::{Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -88,6 +88,8 @@ struct Prepared<'a> {
     table: &'a Table,
     by_name: HashMap<&'a str, usize>,
     paths: Paths<'a>,
+    /// A match of some rule gives packets the mark of a socket.
+    restores: bool,
     /// For each chain, for each rule, its reading and what it asks; `None` for what is not understood.
     readings: Vec<Vec<Option<Asking<'a>>>>,
 }
@@ -110,6 +112,7 @@ impl<'a> Rulebase<'a> {
             ruleset,
             table,
             paths: Paths::of(table),
+            restores: table.chains.iter().flat_map(|chain| &chain.rules).any(restores),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
             readings: table
                 .chains
@@ -132,7 +135,7 @@ impl<'a> Rulebase<'a> {
     }
 
     /// Follows the jumps from a hook, each time with the packet that `fit` makes of the last one for the rule's condition, and calls
-    /// `each` with every rule that does not jump and the packet for it.
+    /// `each` with every rule that does not jump and the packet for it. Says whether there was time for all.
     pub(super) fn made_for(
         &self,
         hook: Hook,
@@ -140,25 +143,26 @@ impl<'a> Rulebase<'a> {
         packet: &Packet,
         fit: &mut dyn FnMut(&Condition, &Packet) -> Option<Packet>,
         each: &mut dyn FnMut(&RuleRef, &Packet),
-    ) {
+    ) -> bool {
         let mut steps = STEPS;
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
             let chains = prepared.table.chains.iter().enumerate().filter(|(_, chain)| chain.hook == Some(hook));
             for (index, chain) in chains {
                 let base = Base { table: prepared, chain, index };
-                let mut waiting = vec![(index, packet.clone(), 0)];
-                while let Some((chain, packet, depth)) = waiting.pop() {
+                // First come, first served: rules are named in the order in which they are listed.
+                let mut waiting = VecDeque::from([(index, packet.clone(), 0)]);
+                while let Some((chain, packet, depth)) = waiting.pop_front() {
                     let reached = (0..).map(|at| Reached { base, chain, at });
                     for (reached, asking) in reached.map_while(|it| it.asking().map(|asking| (it, asking))) {
                         if steps == 0 {
-                            return;
+                            return false;
                         }
                         steps -= 1;
                         let made =
                             asking.as_ref().and_then(|(reading, condition)| Some((reading, fit(condition, &packet)?)));
                         let Some((reading, made)) = made else { continue };
                         match reading.rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
-                            Some(to) if depth < DEPTH => waiting.push((*to, made, depth + 1)),
+                            Some(to) if depth < DEPTH => waiting.push_back((*to, made, depth + 1)),
                             Some(_) => {}
                             None => each(&reached.name(), &made),
                         }
@@ -166,6 +170,7 @@ impl<'a> Rulebase<'a> {
                 }
             }
         }
+        true
     }
 
     /// Runs a packet through all chains of these hooks, one hook after the other.
@@ -198,12 +203,23 @@ impl<'a> Rulebase<'a> {
         let mut orders = orders(bases, hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());
         for order in orders.filter(|_| !matches!(end, End::Undecided { .. })) {
-            if !run(&order).same(&end) {
-                return End::Undecided { because: "the unknown order of chains at the same priority".to_owned() };
+            match run(&order) {
+                // What one order leaves open is open for a reason of its own.
+                open @ End::Undecided { .. } => return open,
+                other if other.same(&end) => {}
+                _ => {
+                    let because = "the unknown order of chains at the same priority".to_owned();
+                    return End::Undecided { because };
+                }
             }
         }
         end
     }
+}
+
+/// Whether a match of the rule gives the packet the mark of the socket that takes it.
+fn restores(rule: &Rule) -> bool {
+    matches!(&rule.body, Body::Xt(rule) if rule.restores_mark())
 }
 
 /// The rule of this name, and its table.

@@ -1,5 +1,6 @@
 //! Snapshot files, and saved rules given in their place: what a file holds is told by its first bytes, never by trust.
 
+mod mixed;
 mod v1;
 
 use std::borrow::Cow;
@@ -87,6 +88,8 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     // JSON is UTF-8. The text of a save program has names as the kernel holds them.
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if text.trim_start().starts_with('{') => Cow::Borrowed(text),
+        // A program, a picture: no name that the kernel holds has this byte.
+        _ if bytes.contains(&0) => return Err(ArchiveError::NotText),
         Err(_) if !bytes.trim_ascii_start().first().is_some_and(|byte| byte.is_ascii() && *byte != b'{') => {
             return Err(ArchiveError::NotText);
         }
@@ -104,10 +107,18 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
         }
         return v1::read(text).map(|snapshot| Loaded::Snapshot(Box::new(snapshot)));
     }
+    if let Some((saved, nft)) = mixed::divided(text).filter(|(_, nft)| is_nft(nft)) {
+        return both(&saved, &nft, family);
+    }
     if is_nft(start) {
         let NftRead { rulesets, faults } = parse_nft(text);
         return nft_rules(rulesets, &faults);
     }
+    saved_rules(text, family)
+}
+
+/// Rules of the save programs.
+fn saved_rules(text: &str, family: Family) -> Result<Loaded, ArchiveError> {
     let SaveRead { rulesets, faults } = read_save(text, family)?;
     let faults = faults.iter().map(|fault| (format!("line {}, column {}", fault.line, fault.column), &fault.what));
     let unread = left_out(text).into_iter().map(|table| Unread {
@@ -120,9 +131,29 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     Ok(Loaded::Rules(rulesets, unread.chain(not_understood(faults)).collect()))
 }
 
+/// Rules of the save programs, and nft's, in one file.
+fn both(saved: &str, nft: &str, family: Family) -> Result<Loaded, ArchiveError> {
+    let NftRead { rulesets, faults } = parse_nft(nft);
+    let (first, second) = (saved_rules(saved, family)?, nft_rules(rulesets, &faults)?);
+    let (Loaded::Rules(first, mut unread), Loaded::Rules(second, more)) = (first, second) else {
+        return Err(ArchiveError::NoTable);
+    };
+    // What a save program left out may stand in nft's words.
+    let there = |note: &Unread| {
+        second.iter().flat_map(|ruleset| &ruleset.tables).any(|table| note.source == format!("table {}", table.name))
+    };
+    unread.retain(|note| !there(note));
+    unread.extend(more);
+    let rulesets = mixed::together(first, second, &mut unread);
+    Ok(Loaded::Rules(rulesets, unread))
+}
+
 /// Whether a text begins as `nft list ruleset` prints it or `nft -f` reads it: by its first word that is no comment.
 fn is_nft(text: &str) -> bool {
-    const WORDS: [&str; 9] = ["table", "add", "create", "insert", "flush", "define", "include", "delete", "destroy"];
+    const WORDS: [&str; 13] = [
+        "table", "add", "create", "insert", "flush", "define", "redefine", "undefine", "include", "delete", "destroy",
+        "rename", "replace",
+    ];
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines.next().unwrap_or_default();
     first.split([' ', '\t', ';']).next().is_some_and(|word| WORDS.contains(&word))

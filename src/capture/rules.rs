@@ -289,12 +289,7 @@ fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> R
     each_once(chains.iter().map(|chain| (chain.family, &chain.table, &chain.name)))?;
     for table in &tables {
         let Some(family) = Family::from_number(table.family) else {
-            let TableMessage { family, name, .. } = table;
-            foreign.push(Unread {
-                source: format!("nft table {name}"),
-                cause: Cause::Unsupported,
-                ..nft_unread(&format!("address family {family} is not known"), None)
-            });
+            foreign.push(foreign_table(table, &chains));
             continue;
         };
         let unwanted = Ruleset { backend: Backend::Nft, family, tables: Vec::new() };
@@ -315,6 +310,19 @@ fn read_nft_once(netns: &Netns, socket: &mut NetlinkSocket, wanted: Wanted) -> R
     }
     rulesets.sort_by_key(|ruleset| ruleset.family);
     Ok((rulesets, foreign))
+}
+
+/// A table of a family that is not known: its rules cannot be asked for by their hooks; its chains are named.
+fn foreign_table(table: &TableMessage, chains: &[ChainMessage]) -> Unread {
+    let TableMessage { family, name, .. } = table;
+    let own = chains.iter().filter(|chain| chain.family == *family && chain.table == *name);
+    let names: Vec<&str> = own.map(|chain| chain.name.as_str()).collect();
+    let chains = if names.is_empty() { String::new() } else { format!(", chains {}", names.join(", ")) };
+    Unread {
+        source: format!("nft table {name}"),
+        cause: Cause::Unsupported,
+        ..nft_unread(&format!("address family {family} is not known{chains}"), None)
+    }
 }
 
 /// No name stands twice in a list.
@@ -419,4 +427,26 @@ fn read_table(
         Err(error) => known(error)?,
     }
     Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::attribute::Builder;
+
+    #[test]
+    fn a_table_of_a_family_that_nobody_knows_is_named_with_its_chains() {
+        const FAMILY: u8 = 77;
+        let message = |attributes: Builder| attributes.finish();
+        let head = || Builder::after(&nf_tables::head(FAMILY));
+        let table = nf_tables::table(&message(head().put_text(1, "moon"))).expect("a table");
+        assert_eq!(Family::from_number(table.family), None);
+        let chain = |of: &str, name: &str| {
+            nf_tables::chain(&message(head().put_text(1, of).put_text(3, name))).expect("a chain")
+        };
+        let unread = foreign_table(&table, &[chain("moon", "dark"), chain("sun", "bright"), chain("moon", "near")]);
+        assert_eq!(unread.source, "nft table moon");
+        assert_eq!(unread.error, "address family 77 is not known, chains dark, near");
+        assert_eq!(unread.cause, Cause::Unsupported);
+    }
 }

@@ -8,7 +8,7 @@ use crate::archive::ArchiveError;
 use crate::capture::{self, CaptureError};
 use crate::demo::DemoError;
 use crate::report::escape::escape;
-use crate::target::{EndpointError, GrammarError, Outcome, TargetError};
+use crate::target::{EndpointError, GrammarError, Outcome, TargetError, Tried};
 
 /// An error with its exit code and advice.
 #[derive(Debug)]
@@ -124,6 +124,9 @@ fn not_found(asked: &str) -> String {
     }
 }
 
+/// No runtime was there to be asked for a name.
+const NO_SOCKET: &str = "no runtime's socket is where they usually are; in a debug pod, say where the node's root is mounted: --host-root /host";
+
 /// A word as a shell takes it back unchanged.
 fn shell_word(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
@@ -157,7 +160,14 @@ impl From<TargetError> for Failure {
             TargetError::NotFound { asked, .. } if asked.starts_with("pid/") => {
                 failure(Exit::NotFound).hint("it may have ended; PIDs are the node's own, not a container's")
             }
-            TargetError::NotFound { asked, .. } => failure(Exit::NotFound).hint(not_found(asked)),
+            TargetError::NotFound { asked, tried, .. } => {
+                let mut failure = failure(Exit::NotFound).hint(not_found(asked));
+                let nowhere = |one: &Tried| matches!(one.outcome, Outcome::Absent | Outcome::Inferred { .. });
+                if !tried.is_empty() && tried.iter().all(|one| nowhere(one) && !one.explicit) {
+                    failure.hints.push(NO_SOCKET.to_owned());
+                }
+                failure
+            }
             TargetError::Ambiguous { candidates, .. } => {
                 let mut ambiguous = failure(Exit::NotFound);
                 for candidate in candidates {

@@ -313,7 +313,7 @@ pub(super) fn text(kind: Kind, bytes: &[u8], order: Order, devices: &[(u32, Stri
         Kind::Ether | Kind::LinkAddress => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
         Kind::Mark => format!("0x{value:08x}"),
         Kind::TcpFlag | Kind::CtState | Kind::CtStatus | Kind::CtEvent => format!("0x{value:x}"),
-        Kind::Hexadecimal => format!("0x{value:x}"),
+        Kind::Hexadecimal | Kind::Bitmask => format!("0x{value:x}"),
         Kind::DeviceGroup | Kind::Realm => named.map_or_else(|| value.to_string(), |name| format!("\"{name}\"")),
         Kind::EtherType => named.unwrap_or_else(|| format!("0x{value:04x}")),
         Kind::Dscp | Kind::Ecn => named.unwrap_or_else(|| format!("0x{value:02x}")),

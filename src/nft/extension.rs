@@ -128,17 +128,20 @@ options! {
 
 /// A field by nft's numbers: of the header, option or chunk, and of the field in it. The fields stand above in nft's order.
 pub(super) fn numbered(of: u32, header: u32, field: usize) -> Option<&'static OptionField> {
+    /// `TCPOPT_SACK`, and its fields before the second pair.
+    const SACK: u32 = 5;
+    const FIRST_PAIR: usize = 4;
     // Extension headers have numbers of nft's own (`enum exthdr_desc_id`), and their fields are counted from 1.
     let headers = ["", "hbh", "rt", "rt0", "rt2", "srh", "frag", "dst", "mh"];
-    // The later pairs of SACK count as options of their own, whose fields begin behind kind and length.
+    // The later pairs of SACK stand behind the first one's fields.
     let pairs = ["sack1", "sack2", "sack3"];
     if of == IPV4 {
         let name = ["", "type", "length", "value", "ptr", "addr"].get(field)?;
         return FIELDS.iter().find(|known| (known.of, u32::from(known.number), known.name) == (of, header, *name));
     }
-    let pair = header.checked_sub(256).and_then(|pair| pairs.get(pair as usize)).filter(|_| of == TCP);
-    if let Some(pair) = pair {
-        return FIELDS.iter().filter(|known| known.header == *pair).nth(field.checked_sub(2)?);
+    if let Some(later) = field.checked_sub(FIRST_PAIR).filter(|_| (of, header) == (TCP, SACK)) {
+        let pair = pairs.get(later / 2)?;
+        return FIELDS.iter().filter(|known| (known.of, known.header) == (of, *pair)).nth(later % 2);
     }
     let word = match of {
         IPV6 => headers.get(usize::try_from(header).ok()?).copied()?,
@@ -146,6 +149,15 @@ pub(super) fn numbered(of: u32, header: u32, field: usize) -> Option<&'static Op
     };
     let index = if of == IPV6 { field.checked_sub(1)? } else { field };
     FIELDS.iter().filter(|known| (known.of, known.header) == (of, word)).nth(index)
+}
+
+/// nft's numbers for a field: of the header, option or chunk, and of the field in it.
+pub(super) fn numbers_of(field: &OptionField) -> Option<(u32, u32)> {
+    /// No header has more of them, and nft knows no more headers of IPv6.
+    const MOST: u32 = 16;
+    let headers = if field.of == IPV6 { 0..MOST } else { u32::from(field.number)..u32::from(field.number) + 1 };
+    let mut all = headers.flat_map(|header| (0..MOST).map(move |number| (header, number)));
+    all.find(|(header, number)| numbered(field.of, *header, *number as usize).is_some_and(|known| known == field))
 }
 
 impl HeaderOption {

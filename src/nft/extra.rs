@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::packet::{hex, hexadecimal};
+use crate::packet::{exact_bytes, exact_text, hex, hexadecimal};
 
 /// An attribute that is not known: its number, and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +15,21 @@ pub struct UnknownAttribute(
 );
 
 impl UnknownAttribute {
+    /// No attribute of the kernel has this number: words of a text that are not understood.
+    const WORDS: u16 = 0;
+
+    /// Words of a text that are not understood.
+    #[must_use]
+    pub fn words(words: &str) -> Self {
+        Self(Self::WORDS, exact_bytes(words).into_owned())
+    }
+
     /// In brackets, as what is not understood is shown.
     #[must_use]
     pub fn text(&self) -> String {
+        if self.0 == Self::WORDS {
+            return format!("[ {} ]", exact_text(&self.1));
+        }
         format!("[ attribute {} 0x{} ]", self.0, hex(&self.1))
     }
 }

@@ -1,6 +1,6 @@
 //! Which fields of the packet the bytes are that a rule loads: nft loads parts of fields, and several fields in one go.
 
-use super::header::{self, Field, TRANSPORT};
+use super::header::Field;
 use super::kind::{Kind, Order, number};
 use super::reading::Reader;
 use super::statement::{Right, Statement};
@@ -16,9 +16,7 @@ pub(super) struct Bits {
 
 impl Bits {
     fn term(self) -> Term {
-        // Where ports stand in every transport header, nft calls them so.
-        let port = (self.base == TRANSPORT).then(|| header::port(self.offset, self.bits)).flatten();
-        port.map_or(Term::Raw(self.base, self.offset, self.bits), Term::Field)
+        super::noted::raw(self.base, self.offset, self.bits)
     }
 }
 
@@ -98,12 +96,17 @@ impl Reader<'_> {
 
     /// The same for a part of several: it has been shifted to its place.
     fn resolved_part(&mut self, term: Term) -> Term {
-        match self.trimmed(&term) {
-            Some((part, _, 0)) => {
-                self.used_part(&part);
-                part
-            }
-            _ => self.resolved(term),
+        let shifted = match &term {
+            Term::Binary { of, sign: ">>", with } => self.shifted(of, with),
+            _ => self.trimmed(&term).filter(|(_, _, shift)| *shift == 0).map(|(part, ..)| part),
+        };
+        let Some(part) = shifted else { return self.resolved(term) };
+        self.used_part(&part);
+        // It keeps the bytes that it was loaded into.
+        match part {
+            Term::Part { field, bytes, .. } => Term::Part { field, bytes, shift: 0 },
+            Term::OptionPart(option, field, _) => Term::OptionPart(option, field, 0),
+            other => other,
         }
     }
 

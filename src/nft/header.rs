@@ -84,7 +84,7 @@ fields! {
         "nexthdr" 0 8 Protocol, "hdrlength" 8 8 Integer, "reserved" 16 16 Integer, "spi" 32 32 Integer,
         "sequence" 64 32 Integer,
     }
-    "comp" TRANSPORT { "nexthdr" 0 8 Protocol, "flags" 8 8 Hexadecimal, "cpi" 16 16 Integer }
+    "comp" TRANSPORT { "nexthdr" 0 8 Protocol, "flags" 8 8 Bitmask, "cpi" 16 16 Integer }
 }
 
 /// A header: which of its fields says what follows, and what may follow.
@@ -212,7 +212,8 @@ pub fn named(header: &str, name: &str) -> Option<&'static Field> {
 #[must_use]
 pub(super) fn number_of(field: &Field) -> Option<usize> {
     let mut fields = FIELDS.iter().filter(|other| other.header == field.header);
-    fields.position(|other| other.name == field.name).map(|place| place + 1)
+    let number = fields.position(|other| other.name == field.name)? + 1;
+    Some(if field.header == "vlan" && number > 2 { number + 1 } else { number })
 }
 
 /// The number of the protocol that a transport header belongs to.
@@ -220,26 +221,4 @@ pub(super) fn number_of(field: &Field) -> Option<usize> {
 pub(super) fn protocol_of(header: &str) -> Option<u8> {
     let known = BY_PROTOCOL.iter().find(|(_, name)| *name == header);
     known.and_then(|(number, _)| u8::try_from(*number).ok())
-}
-
-/// nft's numbers of headers (`enum proto_desc_id`).
-const DESCRIPTIONS: [(u32, &str); 12] = [
-    (4, "icmp"),
-    (6, "udp"),
-    (7, "udplite"),
-    (8, "tcp"),
-    (10, "sctp"),
-    (11, "th"),
-    (12, "ip"),
-    (13, "ip6"),
-    (14, "icmpv6"),
-    (15, "arp"),
-    (16, "vlan"),
-    (17, "ether"),
-];
-
-/// nft's number of a header.
-#[must_use]
-pub(super) fn description(header: &str) -> Option<u32> {
-    DESCRIPTIONS.iter().find(|(_, name)| *name == header).map(|(number, _)| *number)
 }

@@ -113,13 +113,17 @@ fn statement(
         Statement::Reject { kind, code, ipv6, both } => reject(*kind, *code, *ipv6, *both)?,
         Statement::Update { set, operation, key, data, timeout, expressions } => {
             let word = ["add", "update", "delete"].get(*operation as usize)?;
+            let key = match (key, place.set(set).and_then(|set| Kind::from_number(set.key))) {
+                (Term::Value(_), Some(kind)) => key.text_as(kind, kind.order(), place)?,
+                _ => key.text(place)?,
+            };
             let mut text = match place.set(set) {
                 // A set of the rule's own.
                 Some(own) if own.is_anonymous() => {
                     let size = own.size.map_or(String::new(), |size| format!(" size {size}"));
-                    format!("meter {set}{size} {{ {}", key.text(place)?)
+                    format!("meter {set}{size} {{ {key}")
                 }
-                _ => format!("{word} @{set} {{ {}", key.text(place)?),
+                _ => format!("{word} @{set} {{ {key}"),
             };
             if let Some(timeout) = timeout.filter(|timeout| *timeout != 0) {
                 text.push_str(&format!(" timeout {}", constant::time(timeout)));
@@ -312,6 +316,8 @@ fn reject(kind: u32, code: u8, ipv6: Option<bool>, both: bool) -> Option<String>
 pub(super) fn stateless(expression: &Expression) -> Option<String> {
     match expression {
         Expression::Counter { .. } => Some("counter".to_owned()),
+        Expression::Last(_) => Some("last".to_owned()),
+        Expression::Quota { bytes, flags, .. } => Some(format!("quota {}", quota(*bytes, 0, *flags)?)),
         other => plain(other),
     }
 }

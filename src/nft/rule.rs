@@ -68,11 +68,11 @@ impl Rule {
             Expression::Unknown { name, data } => match name.split(' ').next().unwrap_or_default() {
                 "redir" | "tproxy" | "redirect" | "dnat" => true,
                 "nat" => nat_kind(data) == Some(DESTINATION),
+                // Of a target of xtables nft 1.0.6 writes the name alone.
+                "xt" => name.strip_prefix("xt target ").is_some_and(|name| sends_elsewhere(name.trim_matches('"'))),
                 _ => false,
             },
-            Expression::Target { name, .. } => {
-                matches!(name.as_str(), "REDIRECT" | "DNAT" | "DNPT" | "TPROXY" | "NETMAP")
-            }
+            Expression::Target { name, .. } => sends_elsewhere(name),
             _ => false,
         })
     }
@@ -104,6 +104,11 @@ impl Rule {
     }
 }
 
+/// Whether a target of xtables sends the packet elsewhere.
+fn sends_elsewhere(target: &str) -> bool {
+    matches!(target, "REDIRECT" | "DNAT" | "DNPT" | "TPROXY" | "NETMAP")
+}
+
 /// `NFT_NAT_DNAT`
 const DESTINATION: u32 = 1;
 
@@ -112,4 +117,23 @@ fn nat_kind(attributes: &[u8]) -> Option<u32> {
     const KIND: u16 = 1;
     let (head, value) = (attributes.first_chunk::<4>()?, attributes.get(4..8)?.first_chunk::<4>()?);
     (u16::from_ne_bytes([head[2], head[3]]) == KIND).then(|| u32::from_be_bytes(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_by_name_alone_redirects_by_its_name() {
+        let rule = |name: &str| {
+            let unknown = Expression::Unknown { name: name.to_owned(), data: Vec::new() };
+            Rule { expressions: vec![unknown], user_data: Vec::new() }
+        };
+        for name in ["redirect to :15001", "tproxy to :15001", "xt target TPROXY", "xt target \"REDIRECT\""] {
+            assert!(rule(name).redirects(), "{name}");
+        }
+        for name in ["xt target MARK", "xt match TPROXY", "drop", "xt"] {
+            assert!(!rule(name).redirects(), "{name}");
+        }
+    }
 }

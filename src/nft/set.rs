@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::user_data::number_of;
 use super::{Expression, Rule, UnknownAttribute, Verdict, comment_of};
 use crate::packet::hexadecimal;
 
@@ -116,6 +117,31 @@ impl Element {
         self.flags & Self::CATCHALL != 0
     }
 
+    /// Its key is known, and it stands for that alone.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        !self.catches_all() && (!self.key.is_empty() || self.unknown.is_empty())
+    }
+
+    /// Bits of its flags that are not known.
+    #[must_use]
+    pub fn unknown_flags(&self) -> u32 {
+        self.flags & !(Self::END | Self::CATCHALL)
+    }
+
+    /// Something of it is not known.
+    #[must_use]
+    pub fn is_strange(&self) -> bool {
+        !self.unknown.is_empty() || self.unknown_flags() != 0
+    }
+
+    /// The words of a text that were not understood as an element.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let alone = !self.catches_all() && !self.has_key();
+        alone.then(|| self.unknown.iter().map(UnknownAttribute::text).collect::<Vec<_>>().join(" "))
+    }
+
     /// Its comment (hostile text).
     #[must_use]
     pub fn comment(&self) -> Option<String> {
@@ -172,6 +198,14 @@ impl Set {
     #[must_use]
     pub fn is_map(&self) -> bool {
         self.flags & Self::MAP != 0 || self.object.is_some()
+    }
+
+    /// Its keys lead to ranges; nft never declares such a map by `typeof`.
+    #[must_use]
+    pub fn leads_to_ranges(&self) -> bool {
+        /// `NFTNL_UDATA_SET_DATA_INTERVAL`
+        const RANGES: u8 = 6;
+        number_of(&self.user_data, RANGES).is_some_and(|ranges| ranges != 0)
     }
 
     /// Its comment (hostile text).

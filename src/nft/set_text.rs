@@ -12,12 +12,6 @@ const DATA_ORDER: u8 = 1;
 const MERGE: u8 = 2;
 const KEY_TYPE_OF: u8 = 3;
 const DATA_TYPE_OF: u8 = 4;
-const DATA_RANGES: u8 = 6;
-
-/// A map whose keys lead to ranges, which nft never declares by `typeof`.
-fn leads_to_ranges(set: &Set) -> bool {
-    number_of(&set.user_data, DATA_RANGES).is_some_and(|ranges| ranges != 0)
-}
 
 /// The order that nft noted for a kind which has none of its own.
 fn noted_order(set: &Set, which: u8, kind: Kind) -> Order {
@@ -35,17 +29,33 @@ fn slot(set: &Set, which: u8, kind: Kind) -> Slot {
 
 /// How a set's key is laid out.
 fn key_slots(set: &Set) -> Option<Vec<Slot>> {
-    Some(Kind::of_key(set.key)?.into_iter().map(|kind| slot(set, KEY_ORDER, kind)).collect())
+    slots_of(set, Kind::of_key(set.key)?, KEY_ORDER)
+}
+
+/// `None` where several stand behind one another and one has no length of its own: where the next one begins is not known.
+fn slots_of(set: &Set, kinds: Vec<Kind>, which: u8) -> Option<Vec<Slot>> {
+    let open = kinds.len() > 1 && kinds.iter().any(|kind| kind.bytes() == 0);
+    (!open).then(|| kinds.into_iter().map(|kind| slot(set, which, kind)).collect())
+}
+
+/// How what a map's keys lead to is laid out.
+fn data_slots(set: &Set, place: &Place<'_>) -> Option<Vec<Slot>> {
+    let noted = type_of(set, DATA_TYPE_OF).filter(|_| !set.leads_to_ranges()).map(|term| term.slots(place));
+    noted.or_else(|| slots_of(set, Kind::of_key(set.data?)?, DATA_ORDER))
 }
 
 /// A set's elements in nft's words, one text each; `None` where a value has none, or they were not read.
 #[must_use]
 pub fn elements_text(set: &Set, place: &Place<'_>) -> Option<Vec<String>> {
-    elements_of(set, None, place).filter(|_| !set.unread)
+    elements_of(set, type_of_slots(set, place).as_deref(), place).filter(|_| !set.unread)
 }
 
 /// The same; the kinds are those of the term that is looked up, where it is known.
 pub(super) fn elements_of(set: &Set, asked: Option<&[Slot]>, place: &Place<'_>) -> Option<Vec<String>> {
+    let mut texts: Vec<String> = set.elements.iter().filter_map(Element::words).collect();
+    if texts.len() == set.elements.len() {
+        return Some(texts);
+    }
     let mut slots = match (asked, key_slots(set)) {
         (Some(slots), _) if !slots.iter().any(|slot| slot.kind == Kind::Invalid) => slots.to_vec(),
         (_, known) => known?,
@@ -54,14 +64,13 @@ pub(super) fn elements_of(set: &Set, asked: Option<&[Slot]>, place: &Place<'_>) 
         // Ranges are kept most significant byte first, so that they can be ordered.
         slots.iter_mut().for_each(|slot| slot.order = Order::Big);
     }
-    let mut texts = Vec::new();
     if let ([slot], true) = (slots.as_slice(), set.is_interval()) {
         for (element, to) in intervals(set)? {
             let key = one(*slot, &element.key, &to, place)?;
             texts.push(entry(set, element, key, place)?);
         }
     } else {
-        let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
+        let mut elements: Vec<&Element> = set.elements.iter().filter(|element| element.has_key()).collect();
         if !set.is_interval() {
             // Of equal ones the last comes first.
             elements.reverse();
@@ -139,7 +148,7 @@ pub(super) fn concatenation(slots: &[Slot], key: &[u8], end: Option<&[u8]>, plac
 
 /// Ranges of a set whose elements say where one begins and where it has ended.
 fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
-    let mut elements: Vec<&Element> = set.elements.iter().filter(|element| !element.catches_all()).collect();
+    let mut elements: Vec<&Element> = set.elements.iter().filter(|element| element.has_key()).collect();
     // Where one ends and the next begins, the end comes first.
     elements.sort_by(|a, b| a.key.cmp(&b.key).then(b.ends().cmp(&a.ends())));
     let mut found = Vec::new();
@@ -160,7 +169,7 @@ fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
 pub fn ranges(set: &Set) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     // What counts asks nothing; with a limit, a quota and the like it hangs on more than the key whether an element is found.
     let asks = |part: &Expression| !matches!(part, Expression::Counter { .. } | Expression::Last(_));
-    let plain = |element: &Element| !element.expressions.iter().any(asks) && element.unknown.is_empty();
+    let plain = |element: &Element| !element.expressions.iter().any(asks) && !element.is_strange();
     let known = set.unknown.is_empty() && set.unknown_flags() == 0 && set.elements.iter().all(plain);
     if set.unread || set.changes() || !known || set.elements.iter().any(Element::catches_all) {
         return None;
@@ -198,6 +207,9 @@ fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> O
     if let Some(comment) = element.comment() {
         text.push_str(&format!(" comment \"{comment}\""));
     }
+    if element.unknown_flags() != 0 {
+        text.push_str(&format!(" [ flags 0x{:x} ]", element.unknown_flags()));
+    }
     for attribute in &element.unknown {
         text.push_str(&format!(" {}", attribute.text()));
     }
@@ -208,8 +220,7 @@ fn entry(set: &Set, element: &Element, mut text: String, place: &Place<'_>) -> O
         Data::Verdict(verdict) => verdict.text(),
         Data::Object(name) => format!("\"{name}\""),
         Data::Value(value) => {
-            let kinds = Kind::of_key(set.data?)?;
-            let slots: Vec<_> = kinds.into_iter().map(|kind| slot(set, DATA_ORDER, kind)).collect();
+            let slots = data_slots(set, place)?;
             let whole: usize = slots.iter().map(|slot| slot.bytes.next_multiple_of(4)).sum();
             // Where an address is changed to one of a range, its ends stand one behind the other.
             match value.split_at_checked(whole) {
@@ -230,7 +241,7 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
     let declared = declaration(set, place);
     let whole = declared.is_some();
     line(&declared.unwrap_or_else(|| format!("[ type 0x{:x} ]", set.key)));
-    for text in properties(set) {
+    for text in set_properties(set) {
         line(&text);
     }
     let mut complete = whole && !set.unread && set.unknown.is_empty() && set.unknown_flags() == 0;
@@ -244,7 +255,7 @@ pub fn set_text(set: &Set, place: &Place<'_>) -> (String, bool) {
         line("[ elements that were not read ]");
     } else if !set.elements.is_empty() {
         match elements_of(set, type_of_slots(set, place).as_deref(), place) {
-            Some(elements) if set.elements.iter().all(|element| element.unknown.is_empty()) => {
+            Some(elements) if !set.elements.iter().any(Element::is_strange) => {
                 line(&format!("elements = {{ {} }}", wrapped(set, &elements)))
             }
             Some(elements) => {
@@ -267,7 +278,7 @@ pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String
     let joined = |number: u32| -> Option<String> {
         Some(Kind::of_key(number)?.into_iter().map(Kind::word).collect::<Vec<_>>().join(" . "))
     };
-    let noted = |which| type_of(set, which).filter(|_| !leads_to_ranges(set)).and_then(|term| term.text(place));
+    let noted = |which| type_of(set, which).filter(|_| !set.leads_to_ranges()).and_then(|term| term.text(place));
     let key = noted(KEY_TYPE_OF).or_else(|| joined(set.key));
     let data = match (set.object, set.data.filter(|_| set.is_map())) {
         (Some(object), _) => super::object_text::object_word(object).map(str::to_owned),
@@ -280,7 +291,7 @@ pub fn set_types(set: &Set, place: &Place<'_>) -> (Option<String>, Option<String
 
 /// `type ipv4_addr . inet_service : verdict`
 fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
-    let ranges = leads_to_ranges(set);
+    let ranges = set.leads_to_ranges();
     let word = if !ranges && type_of(set, KEY_TYPE_OF).is_some() { "typeof" } else { "type" };
     let (key, data) = set_types(set, place);
     let data =
@@ -289,7 +300,8 @@ fn declaration(set: &Set, place: &Place<'_>) -> Option<String> {
 }
 
 /// What stands between type and elements, line by line.
-fn properties(set: &Set) -> Vec<String> {
+#[must_use]
+pub fn set_properties(set: &Set) -> Vec<String> {
     const MEMORY: u32 = 1;
     let mut lines = Vec::new();
     if set.policy == Some(MEMORY) && !set.is_constant() {

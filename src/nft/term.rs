@@ -279,7 +279,8 @@ impl Term {
             Self::Part { shift, .. } | Self::OptionPart(_, _, shift) => *shift,
             _ => 0,
         };
-        let bytes = if kind.bytes() == 0 || shift != 0 { self.bytes(place) } else { kind.bytes() };
+        let part = matches!(self, Self::Part { .. });
+        let bytes = if kind.bytes() == 0 || shift != 0 || part { self.bytes(place) } else { kind.bytes() };
         Slot { kind, order, bytes, shift }
     }
 

@@ -55,8 +55,10 @@ pub fn text(checked: &[Compared], paint: Paint, width: usize) -> String {
     }
     if !missing.is_empty() {
         let what = missing.into_iter().collect::<Vec<_>>().join(", ");
-        let text =
-            format!("no iptables-save on this node for {what}: install iptables to have a second opinion on these");
+        // In a debug pod the node may well have one: it is the program's own folders that are searched.
+        let text = format!(
+            "no iptables-save for {what} where nslens runs: install iptables there to have a second opinion on these"
+        );
         lines(&text, "", width, &mut out);
     }
     if checked.iter().any(|compared| !compared.differences.is_empty()) {

@@ -61,7 +61,12 @@ fn about(summary: &Summary) -> String {
     if !spared.is_empty() {
         text.push_str(&format!(" Left alone too: {}.", spared.join("; ")));
     }
-    let further = [further("outbound", outbound), further("inbound", inbound)].concat();
+    let alike = outbound.fate == inbound.fate && outbound.others.further == inbound.others.further;
+    let further = match alike {
+        // A service is redirected whichever way its packets come.
+        true => further("outbound and inbound", outbound),
+        false => [further("outbound", outbound), further("inbound", inbound)].concat(),
+    };
     if !further.is_empty() {
         text.push_str(&format!(" Further exceptions: {}.", further.join("; ")));
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::nft_uses::Uses;
 use crate::model::{Backend, Body, Chain, Counters, Family, Rule, Ruleset, Syntax, Table};
-use crate::nft::{self, Compiler, Expression, FlowTable, Item, Object, RuleTree, Set, SetTree, compile_set};
+use crate::nft::{self, Compiler, Expression, FlowTable, Item, Object, RuleTree, SetTree, compile_set};
 
 /// A table among those that were read.
 pub(super) type Place = usize;
@@ -55,6 +56,8 @@ struct Draft {
     sets: Vec<Option<(SetTree, usize)>>,
     /// Where each set stands among them.
     set_places: HashMap<String, usize>,
+    /// Objects by kind and name.
+    objects: HashSet<(u32, String)>,
 }
 
 /// Tables while they are read.
@@ -84,8 +87,8 @@ impl Tables {
             // As in the kernel, later tables have larger handles.
             let handle = u64::try_from(self.tables.len() + 1).ok();
             let table = Table { name: name.to_owned(), handle, ..Table::default() };
-            let (places, set_places) = (HashMap::new(), HashMap::new());
-            let draft = Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places };
+            let (places, set_places, objects) = (HashMap::new(), HashMap::new(), HashSet::new());
+            let draft = Draft { family, table, places, rules: Vec::new(), sets: Vec::new(), set_places, objects };
             self.tables.push(Some(draft));
             self.tables.len() - 1
         })
@@ -118,7 +121,10 @@ impl Tables {
                 set.map(Option::take);
             }
             "flowtable" => draft.table.flow_tables.retain(|table| table.name != name),
-            _ => draft.table.objects.retain(|object| object.name != name),
+            _ => {
+                draft.table.objects.retain(|object| object.name != name);
+                draft.objects.retain(|(_, known)| known != name);
+            }
         }
     }
 
@@ -149,10 +155,18 @@ impl Tables {
         }
     }
 
-    pub(super) fn set_dormant(&mut self, place: Place) {
-        if let Some(draft) = self.draft(place) {
-            draft.table.dormant = true;
+    /// Whether the flag is known (`NFT_TABLE_F_*`).
+    pub(super) fn set_flag(&mut self, place: Place, flag: &str) -> bool {
+        const OWNER: u32 = 2;
+        const PERSIST: u32 = 4;
+        let Some(draft) = self.draft(place) else { return true };
+        match flag {
+            "dormant" => draft.table.dormant = true,
+            "owner" => draft.table.extra.flags |= OWNER,
+            "persist" => draft.table.extra.flags |= PERSIST,
+            _ => return false,
         }
+        true
     }
 
     /// The chain of this name, made where there is none yet.
@@ -208,7 +222,10 @@ impl Tables {
 
     pub(super) fn add_object(&mut self, place: Place, object: Object) {
         if let Some(draft) = self.draft(place) {
-            draft.table.objects.push(object);
+            // One that is there already stays as it is.
+            if draft.objects.insert((object.kind, object.name.clone())) {
+                draft.table.objects.push(object);
+            }
         }
     }
 
@@ -254,12 +271,12 @@ impl Draft {
         let Self { family, mut table, rules, sets, .. } = self;
         let mut known = HashMap::new();
         let mut order = Vec::new();
-        for (tree, at) in sets.into_iter().flatten() {
+        let uses = Uses::of(rules.iter().flatten().flatten());
+        for (mut tree, at) in sets.into_iter().flatten() {
+            uses.tell(&mut tree);
             order.push(tree.name.clone());
-            let set = compile_set(&tree, family, &[]).unwrap_or_else(|fault| {
-                faults.push((at, fault));
-                Set { name: tree.name.clone(), ..Set::default() }
-            });
+            let (set, fault) = compile_set(&tree, family, &[]);
+            faults.extend(fault.map(|fault| (at, fault)));
             known.insert(tree.name, set);
         }
         let mut compiler = Compiler { family, sets: &known, anonymous: Vec::new(), devices: &[] };

@@ -1,11 +1,9 @@
-//! Parses the text of iptables-save and what iptables-restore takes beside it (`-N`, `-P`, `-I`, blanks, long options).
+//! Parses the text of iptables-save, and what iptables-restore takes beside it.
 
-use std::collections::HashMap;
-
-use super::builtin;
+use super::draft::{BUDGET, Draft, Reading};
 use super::nft_tables::{TextFault, placed};
-use crate::model::{Backend, Body, Chain, Counters, Family, Policy, Rule, Ruleset, Table, name_order};
-use crate::xt::{self, Action, IpPart, Target, Token, Unknown, parse_rule, quote, tokens};
+use crate::model::{Backend, Body, Family, Ruleset, Table};
+use crate::xt::{parse_rule, tokens};
 
 /// A line of saved text is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,9 +68,8 @@ pub fn read_save(text: &str, family: Family) -> Result<SaveRead, SaveError> {
         } else if content == "COMMIT" {
             let draft = open.take().ok_or_else(|| fail("COMMIT without a table".to_owned()))?;
             let family = origin.family.unwrap_or(family);
-            let table = draft.finish(family == Family::Ip6, &mut budget, &mut |rule, what| {
-                faults.push((place(text, rule, &what), what))
-            })?;
+            let mut misread = |rule: &str, what: String| faults.push((place(text, rule, &what), what));
+            let table = draft.finish(Reading { family, budget: &mut budget, misread: &mut misread })?;
             file(&mut rulesets, origin.backend.unwrap_or(Backend::Legacy), family, table);
         } else if !content.is_empty() {
             let draft = open.as_mut().ok_or_else(|| fail("stands outside of any table".to_owned()))?;
@@ -110,21 +107,13 @@ pub fn left_out(text: &str) -> Vec<String> {
 /// A sentence that says what is wrong with it.
 pub fn parse_body(options: &str, ipv6: bool, chains: &dyn Fn(&str) -> bool) -> Result<Body, String> {
     let words = tokens(options).map_err(|error| error.to_string())?;
-    let is_chain = |name: &str| Target::options(name).is_none() && chains(name);
-    let rules = parse_rule(&words, ipv6, &is_chain).map_err(|error| error.to_string())?;
+    let rules = parse_rule(&words, ipv6, chains).map_err(|error| error.to_string())?;
     let mut rules = rules.into_iter();
     match (rules.next(), rules.next()) {
         (Some(rule), None) => Ok(Body::Xt(Box::new(rule))),
         _ => Err("it is not one rule".to_owned()),
     }
 }
-
-/// What all rules of a text may come to: each its text and what it takes in memory beside. A million rules stay below.
-const BUDGET: usize = 1 << 30;
-/// Bytes that a rule takes beside its text, roughly.
-const RULE: usize = 512;
-/// No rule is longer: the kernel's own form of one ends at 64 KiB.
-const LONGEST: usize = 256 << 10;
 
 /// Lines with their numbers, blanks around them taken off; a line whose quotation mark is open goes on in the next one (line
 /// feeds in comments).
@@ -138,7 +127,7 @@ fn logical_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         let first = number;
         number += line.bytes().filter(|byte| *byte == b'\n').count();
         rest = after;
-        Some((first, line.trim()))
+        Some((first, line.trim_matches([' ', '\t', '\r', '\n'])))
     })
 }
 
@@ -185,201 +174,11 @@ fn file(rulesets: &mut Vec<Ruleset>, backend: Backend, family: Family, table: Ta
     }
 }
 
-/// A table while it is read: rules are understood once all its chains are known.
-struct Draft<'a> {
-    name: String,
-    chains: Vec<Chain>,
-    /// Where each chain stands.
-    places: HashMap<String, usize>,
-    /// Lines that add rules, with their numbers.
-    rules: Vec<(usize, &'a str)>,
-}
-
-/// The rules of one chain as they came.
-#[derive(Default)]
-struct Gathered {
-    rules: Vec<Rule>,
-    /// For each the place to insert it at, from 1; `None` appends.
-    places: Vec<Option<usize>>,
-}
-
-impl<'a> Draft<'a> {
-    fn new(name: &str) -> Self {
-        let chains: Vec<Chain> = builtin::hooks(name).iter().map(|hook| builtin::chain(name, *hook)).collect();
-        let places = chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect();
-        Self { name: name.to_owned(), chains, places, rules: Vec::new() }
-    }
-
-    fn line(&mut self, line: usize, content: &'a str) -> Result<(), String> {
-        if content.len() > LONGEST {
-            return Err(format!("it is longer than {} KiB", LONGEST >> 10));
-        }
-        let makes_chains = [":", "-N", "--new-chain", "-P", "--policy"];
-        if !makes_chains.iter().any(|start| content.starts_with(start)) {
-            self.rules.push((line, content));
-            return Ok(());
-        }
-        let words = tokens(content).map_err(|error| error.to_string())?;
-        let mut rest = words.iter().map(|word| word.text.as_str());
-        let first = rest.next().unwrap_or_default();
-        if let Some(name) = first.strip_prefix(':') {
-            let name = if name.is_empty() { rest.next().unwrap_or_default() } else { name };
-            return self.declare(name, rest.next(), rest.next());
-        }
-        let chain = rest.next().ok_or_else(|| format!("{first} names no chain"))?;
-        match first {
-            "-N" | "--new-chain" => self.declare(chain, Some("-"), None),
-            "-P" | "--policy" => self.declare(chain, rest.next(), None),
-            _ => Err(format!("{first:?} is not understood")),
-        }
-    }
-
-    /// `:NAME POLICY [packets:bytes]`
-    fn declare(&mut self, name: &str, policy: Option<&str>, counted: Option<&str>) -> Result<(), String> {
-        if name.is_empty() {
-            return Err("a chain without a name".to_owned());
-        }
-        let policy = match policy {
-            Some("ACCEPT") => Some(Policy::Accept),
-            Some("DROP") => Some(Policy::Drop),
-            Some("-") | None => None,
-            Some(other) => return Err(format!("{other:?} is no policy")),
-        };
-        let Some(at) = self.places.get(name) else {
-            self.places.insert(name.to_owned(), self.chains.len());
-            self.chains.push(Chain::user(name));
-            return Ok(());
-        };
-        if let Some(chain) = self.chains.get_mut(*at).filter(|chain| chain.hook.is_some()) {
-            chain.policy = policy.or(chain.policy);
-            chain.counters = counted.and_then(counters);
-        }
-        Ok(())
-    }
-
-    fn finish(
-        mut self,
-        ipv6: bool,
-        budget: &mut usize,
-        misread: &mut dyn FnMut(&str, String),
-    ) -> Result<Table, SaveError> {
-        let mut gathered: Vec<Gathered> = self.chains.iter().map(|_| Gathered::default()).collect();
-        for (line, content) in std::mem::take(&mut self.rules) {
-            self.rule(content, ipv6, &mut gathered, budget, misread).map_err(|what| SaveError { line, what })?;
-        }
-        for (chain, Gathered { rules, places }) in self.chains.iter_mut().zip(gathered) {
-            chain.rules = in_order(rules, &places);
-        }
-        let (base, mut user): (Vec<Chain>, Vec<Chain>) =
-            self.chains.into_iter().partition(|chain| chain.hook.is_some());
-        user.sort_by(|a, b| name_order(&a.name, &b.name));
-        let chains = base.into_iter().chain(user).collect();
-        Ok(Table { name: self.name, chains, ..Table::default() })
-    }
-
-    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN [place] …`
-    fn rule(
-        &self,
-        text: &str,
-        ipv6: bool,
-        gathered: &mut [Gathered],
-        budget: &mut usize,
-        misread: &mut dyn FnMut(&str, String),
-    ) -> Result<(), String> {
-        let words = tokens(text).map_err(|error| error.to_string())?;
-        let word = |at: usize| words.get(at).map(|word| word.text.as_str());
-        let counters = word(0).filter(|first| first.starts_with('[')).map(counters);
-        let at = usize::from(counters.is_some());
-        let command = word(at).unwrap_or_default();
-        let insert = match command {
-            "-A" | "--append" => false,
-            "-I" | "--insert" => true,
-            _ => return Err(format!("{command:?} is not understood")),
-        };
-        let chain = word(at + 1).ok_or_else(|| format!("{command} names no chain"))?;
-        let found = self.places.get(chain).and_then(|place| gathered.get_mut(*place));
-        let found = found.ok_or_else(|| format!("chain {chain} is not declared"))?;
-        let numbered = word(at + 2).filter(|_| insert).and_then(|place| place.parse().ok());
-        let body = words.get(at + 2 + usize::from(numbered.is_some())..).unwrap_or_default();
-        let is_chain = |name: &str| Target::options(name).is_none() && self.places.contains_key(name);
-        let rules = parse_rule(body, ipv6, &is_chain).unwrap_or_else(|error| {
-            misread(text, error.to_string());
-            let kept: Vec<String> = body.iter().map(as_written).collect();
-            let action = Action::Target(Target::Unknown(Box::new(Unknown::Rule(kept.join(" ")))));
-            vec![xt::Rule { ip: IpPart::default(), matches: Vec::new(), action }]
-        });
-        let cost = (RULE + text.len()).saturating_mul(rules.len());
-        *budget = budget.checked_sub(cost).ok_or("the text holds more rules than this program takes into memory")?;
-        for rule in rules {
-            let body = Body::Xt(Box::new(rule));
-            found.rules.push(Rule { counters: counters.flatten(), handle: None, body, native: None });
-            found.places.push(insert.then(|| numbered.unwrap_or(1)));
-        }
-        Ok(())
-    }
-}
-
-/// A word with its quotation marks, where it had some.
-fn as_written(word: &Token) -> String {
-    if word.quoted { quote(&word.text) } else { word.text.clone() }
-}
-
-/// Rules in the order that their insertions make. Worked out backwards, since who is inserted last stands where it was put.
-fn in_order(rules: Vec<Rule>, places: &[Option<usize>]) -> Vec<Rule> {
-    if places.iter().all(Option::is_none) {
-        return rules;
-    }
-    let mut free = FreePlaces::new(rules.len());
-    let mut ordered: Vec<Option<Rule>> = rules.iter().map(|_| None).collect();
-    for (before, (rule, place)) in rules.into_iter().zip(places).enumerate().rev() {
-        // It went before those that stood at its place then, or behind all `before` that there were.
-        let at = free.take(place.map_or(before, |place| place.saturating_sub(1).min(before)));
-        if let Some(slot) = ordered.get_mut(at) {
-            *slot = Some(rule);
-        }
-    }
-    ordered.into_iter().flatten().collect()
-}
-
-/// Places that are not taken yet, counted by a binary indexed tree: each is found in logarithmic time.
-struct FreePlaces(Vec<usize>);
-
-impl FreePlaces {
-    fn new(count: usize) -> Self {
-        // Node N counts as many places as its lowest bit says.
-        Self((0..=count).map(|node| node & node.wrapping_neg()).collect())
-    }
-
-    /// Takes the free place before which `skip` free ones stand.
-    fn take(&mut self, skip: usize) -> usize {
-        let (mut node, mut left) = (0, skip + 1);
-        let mut step = self.0.len().next_power_of_two();
-        while step > 0 {
-            if let Some(count) = self.0.get_mut(node + step) {
-                if *count < left {
-                    left -= *count;
-                    node += step;
-                } else {
-                    // The place lies below this node.
-                    *count -= 1;
-                }
-            }
-            step /= 2;
-        }
-        node
-    }
-}
-
-/// `[packets:bytes]`
-fn counters(text: &str) -> Option<Counters> {
-    let (packets, bytes) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(':')?;
-    Some(Counters { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::print_save;
     use super::*;
+    use crate::model::{Counters, Policy};
 
     const ISTIO: &str = "# Generated by ip6tables-nft-save v1.8.9 (nf_tables) on Sun\n*nat\n:PREROUTING ACCEPT [0:0]\n\
         :INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [7:420]\n:POSTROUTING ACCEPT [0:0]\n:A - [0:0]\n:B - [0:0]\n\
@@ -406,6 +205,55 @@ mod tests {
         let output = table.chain("OUTPUT").unwrap();
         assert_eq!(output.policy, Some(Policy::Drop));
         assert_eq!(output.rules[0].counters, Some(Counters { packets: 3, bytes: 180 }));
+    }
+
+    /// What is in the table, as it is saved.
+    fn saved(lines: &str) -> Result<String, SaveError> {
+        let rulesets = parse_save(&format!("*filter\n{lines}\nCOMMIT\n"), Family::Ip)?;
+        let text = print_save(&rulesets[0], "0");
+        let kept = |line: &&str| line.starts_with("-A") || (line.starts_with(':') && line.ends_with("- [0:0]"));
+        Ok(text.lines().filter(kept).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn commands_written_by_hand_are_done() {
+        for (lines, wanted) in [
+            ("-N X\n-A X -s 1.1.1.1\n-A X -s 2.2.2.2\n-D X 1", ":X - [0:0]; -A X -s 2.2.2.2/32"),
+            ("-N X\n-I X -s 1.1.1.1\n-I X -s 2.2.2.2\n-D X -s 2.2.2.2", ":X - [0:0]; -A X -s 1.1.1.1/32"),
+            ("-N X\n-A X -s 1.1.1.1\n-A X -p 17\n-R X 1 -s 2.2.2.2", ":X - [0:0]; -A X -s 2.2.2.2/32; -A X -p udp"),
+            (":X -\n-A X -s 1.1.1.1\n-F X\n-A X -p 6", ":X - [0:0]; -A X -p tcp"),
+            (":X -\n:Y -\n-A X -j ACCEPT\n-F\n-X X", ":Y - [0:0]"),
+            (":X -\n-A X -j ACCEPT\n-X X\n-N X\n-A X -j DROP", ":X - [0:0]; -A X -j DROP"),
+            ("-6 -A INPUT -j DROP\n-4 -A INPUT -j ACCEPT\n-A INPUT -6 -s ::1", "-A INPUT -j ACCEPT"),
+            ("-p tcp --dport=80 -jACCEPT -A INPUT", "-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT"),
+            // A chain comes before a target of its name.
+            (":LOG - [0:0]\n-A INPUT -j LOG", ":LOG - [0:0]; -A INPUT -j LOG"),
+            (":LOG - [0:0]\n-A INPUT -j LOG --log-level 3", ":LOG - [0:0]; -A INPUT -j LOG --log-level 3"),
+        ] {
+            assert_eq!(saved(lines).as_deref(), Ok(wanted), "{lines}");
+        }
+        for wrong in [
+            "-D INPUT 1",
+            "-D INPUT -s 1.1.1.1",
+            "-F NONE",
+            "-R INPUT -s 1.1.1.1",
+            "-R INPUT 1",
+            "-E A B",
+            "-4 -N X",
+            "-A",
+        ] {
+            assert_eq!(saved(wrong).map_err(|error| error.line), Err(2), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn counters_stand_in_front_or_behind() {
+        let text =
+            "*filter\n[1:2] -A INPUT\n-A INPUT -c 3 4\n-A INPUT --set-counters=5,6\n[7:8]-A INPUT\n-A INPUT\nCOMMIT";
+        let rulesets = parse_save(text, Family::Ip).unwrap();
+        let chain = rulesets[0].table("filter").unwrap().chain("INPUT").unwrap();
+        let counted: Vec<_> = chain.rules.iter().map(|rule| rule.counters.map(|c| (c.packets, c.bytes))).collect();
+        assert_eq!(counted, [Some((1, 2)), Some((3, 4)), Some((5, 6)), Some((7, 8)), None]);
     }
 
     #[test]

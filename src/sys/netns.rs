@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 /// A network namespace held open: it cannot vanish or be taken for another while this value lives.
@@ -75,18 +76,28 @@ impl Netns {
         })?
     }
 
+    /// Whether the calling thread is in this namespace already, as a program that looks at its own pod from within.
+    fn is_here(&self) -> bool {
+        Self::current().is_ok_and(|here| here.identity() == self.identity())
+    }
+
     /// Runs `work` inside the namespace, on a thread that is made for it and ends with it.
     ///
     /// Descriptors opened there stay in the namespace and may be used from anywhere afterwards. The calling thread never
     /// changes its namespace, so no early return and no panic can leave it in the wrong one.
     ///
     /// # Errors
-    /// `setns` refused (CAP_SYS_ADMIN is needed), or the thread could not be made.
+    /// `setns` refused (CAP_SYS_ADMIN is needed, save for the namespace in which the program is anyway), or the thread could not be
+    /// made.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         one_arena();
         thread::scope(|scope| {
             let inside = thread::Builder::new().name("netns".into()).spawn_scoped(scope, || {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+                match setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET) {
+                    // The new thread is where the calling one is.
+                    Err(Errno::EPERM) if self.is_here() => {}
+                    other => other.map_err(io::Error::from)?,
+                }
                 Ok(work())
             })?;
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -220,8 +220,8 @@ impl Reader {
         // Offsets of source and destination in the IPv4 and IPv6 headers; fragment offset and protocol of IPv4.
         let address = |mask: Option<&[u8]>| address_match(self.ipv6, length, mask, negated, value);
         match (self.ipv6, offset) {
-            (false, 12) | (true, 8) => once(&mut self.ip.source, address(mask)?)?,
-            (false, 16) | (true, 24) => once(&mut self.ip.destination, address(mask)?)?,
+            (false, 12) | (true, 8) => once_asked(&mut self.ip.source, address(mask)?)?,
+            (false, 16) | (true, 24) => once_asked(&mut self.ip.destination, address(mask)?)?,
             (false, 9) | (true, 6) if length == 1 && mask.is_none() => {
                 once(&mut self.ip.protocol, protocol(negated, value)?)?;
             }
@@ -304,17 +304,21 @@ impl Reader {
         self.loaded.as_ref().is_some_and(|loaded| loaded.source == wanted && loaded.mask.is_none())
     }
 
-    fn hops(&mut self, comparison: Comparison, value: &[u8]) -> Option<()> {
+    fn hops(&mut self, how: Comparison, value: &[u8]) -> Option<()> {
         self.loaded = None;
-        let comparison = match comparison {
+        let comparison = match how {
             Comparison::Eq => HopsComparison::Equal,
             Comparison::Neq => HopsComparison::Unequal,
-            Comparison::Lt => HopsComparison::Less,
-            Comparison::Gt => HopsComparison::Greater,
-            Comparison::Lte | Comparison::Gte => return None,
+            Comparison::Lt | Comparison::Lte => HopsComparison::Less,
+            Comparison::Gt | Comparison::Gte => HopsComparison::Greater,
         };
         let [value] = value else { return None };
-        let hops = Hops { comparison, value: *value };
+        let value = match how {
+            Comparison::Lte => value.checked_add(1)?,
+            Comparison::Gte => value.checked_sub(1)?,
+            _ => *value,
+        };
+        let hops = Hops { comparison, value };
         self.matches.push(if self.ipv6 { Match::Hl(Hl(hops)) } else { Match::Ttl(Ttl(hops)) });
         Some(())
     }
@@ -344,6 +348,14 @@ impl Reader {
         // Every port: iptables writes the test, and its save program leaves it out again.
         let every = ports == Ports { negated: false, from: 0, to: u16::MAX };
         if every {
+            return Some(());
+        }
+        // Two open ranges, `>= 5` and `<= 9`, are one.
+        if let Some(there @ Ports { negated: false, to: u16::MAX, .. }) = place
+            && let Ports { negated: false, from: 0, to } = ports
+            && there.from <= to
+        {
+            there.to = to;
             return Some(());
         }
         // iptables-nft-save overwrites the first test by the second; both are asked, as two matches of one kind are.
@@ -391,20 +403,31 @@ fn open_range(comparison: Comparison, value: &[u8]) -> Option<([u8; 2], [u8; 2])
     Some((from.to_be_bytes(), to.to_be_bytes()))
 }
 
-/// Fills a place that can hold one test only: a second one is no rule of iptables.
-fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
-    place.is_none().then(|| *place = Some(value))
+/// Fills a place that can hold one test only: another one is no rule of iptables.
+fn once<T: PartialEq>(place: &mut Option<T>, value: T) -> Option<()> {
+    match place {
+        Some(there) => (*there == value).then_some(()),
+        None => {
+            *place = Some(value);
+            Some(())
+        }
+    }
+}
+
+/// The same of addresses, where every one may be asked for.
+fn once_asked(place: &mut Option<AddressMatch>, value: AddressMatch) -> Option<()> {
+    if value.prefix() == Some(0) && !value.negated { Some(()) } else { once(place, value) }
 }
 
 fn protocol(negated: bool, value: &[u8]) -> Option<ProtocolMatch> {
-    let [number] = value else { return None };
+    // To iptables a zero is any protocol.
+    let [number @ 1..=u8::MAX] = value else { return None };
     Some(ProtocolMatch { negated, number: *number })
 }
 
-/// The name of a chain that iptables lets be one: `-j ACCEPT` is never a jump.
+/// The name of a chain that iptables lets be one: `-j ACCEPT` is never a jump. A chain of a target's name comes before the target.
 fn chain_name(name: &str) -> Option<String> {
-    let verdict = matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE");
-    (!verdict && Target::options(name).is_none()).then(|| name.to_owned())
+    (!matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE")).then(|| name.to_owned())
 }
 
 /// The first device of every namespace, by its number; the name of another is not known here.
@@ -414,14 +437,14 @@ fn loopback(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
 }
 
 /// What iptables-nft compares with for `! -i +`: no device can have this name.
-const NO_DEVICE: &[u8] = b"INVAL/D\0";
+const NO_DEVICE: &[u8] = b"INVAL/D";
 
 /// A device name: whole when its closing zero is compared too, else a beginning.
 fn device(value: &[u8], negated: bool) -> Option<Box<DeviceMatch>> {
     let end = value.iter().position(|byte| *byte == 0);
     let (name, behind) = value.split_at_checked(end.unwrap_or(value.len()))?;
     let prefix = end.is_none();
-    if value == NO_DEVICE && !negated {
+    if name == NO_DEVICE && !prefix && !negated {
         return Some(Box::new(DeviceMatch { negated: true, name: String::new(), prefix: true }));
     }
     let possible = behind.iter().all(|byte| *byte == 0) && !(prefix && name.is_empty());

@@ -7,37 +7,11 @@ use crate::model::{Counters, exact_text};
 use crate::nft::{Comparison, Expression, HeaderOption, Load, Span, Verdict};
 
 /// The attributes of an expression, looked up by number.
-pub(super) struct Fields<'a> {
-    bytes: &'a [u8],
-    /// Value of the first attribute of each kind; no expression of nf_tables has more kinds than these.
-    first: [Option<&'a [u8]>; Fields::KINDS],
-    /// Bit N for kind N; all of them where there is a higher one, or the end is cut.
-    kinds: u16,
-}
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    const KINDS: usize = 16;
-
-    pub(super) fn of(bytes: &'a [u8]) -> Self {
-        let mut fields = Self { bytes, first: [None; Self::KINDS], kinds: 0 };
-        for attribute in attributes(bytes) {
-            let slot = attribute.ok().and_then(|Attribute { kind, value }| {
-                fields.first.get_mut(usize::from(kind)).map(|slot| (kind, slot, value))
-            });
-            match slot {
-                Some((kind, slot, value)) => {
-                    fields.kinds |= 1 << kind;
-                    slot.get_or_insert(value);
-                }
-                None => fields.kinds = u16::MAX,
-            }
-        }
-        fields
-    }
-
     pub(super) fn get(&self, kind: u16) -> Option<Attribute<'a>> {
-        let value = *self.first.get(usize::from(kind))?;
-        value.map(|value| Attribute { kind, value })
+        attributes(self.0).filter_map(Result::ok).find(|attribute| attribute.kind == kind)
     }
 
     pub(super) fn be32(&self, kind: u16) -> Option<u32> {
@@ -55,7 +29,7 @@ impl<'a> Fields<'a> {
 
     /// Whole, and of these kinds alone.
     pub(super) fn only(&self, kinds: &[u16]) -> bool {
-        self.kinds & !kinds.iter().fold(0, |known, kind| known | 1 << kind) == 0
+        attributes(self.0).all(|attribute| attribute.is_ok_and(|attribute| kinds.contains(&attribute.kind)))
     }
 
     /// Registers of first and last.
@@ -75,7 +49,7 @@ pub(super) fn data_value(data: &Attribute<'_>) -> Option<Vec<u8>> {
 /// `NFTA_DATA_VERDICT`: code and chain.
 pub(super) fn verdict(data: &Attribute<'_>) -> Option<Verdict> {
     let verdict = data.nested().filter_map(Result::ok).find(|part| part.kind == 2)?;
-    let fields = Fields::of(verdict.value);
+    let fields = Fields(verdict.value);
     let chain = || fields.get(2).map(|chain| chain.text());
     Some(match fields.be32(1)?.cast_signed() {
         0 => Verdict::Drop,
@@ -95,46 +69,31 @@ pub(super) fn list(attribute: &Attribute<'_>) -> Result<Vec<Expression>, CutAttr
     let mut found = Vec::with_capacity(attribute.nested().count());
     for part in attribute.nested() {
         let part = part?;
-        found.push(if part.kind == ELEMENT { Named::of(part.nested())?.expression() } else { strange(&part) });
+        found.push(match part.kind {
+            ELEMENT => expression(part.nested())?,
+            _ => strange(&part),
+        });
     }
     Ok(found)
 }
 
 /// One expression: name and data. What does not have the expected shape stays as bytes.
 pub(super) fn expression(parts: Attributes<'_>) -> Result<Expression, CutAttribute> {
-    Named::of(parts).map(|named| named.expression())
-}
-
-/// An expression before its data is looked into.
-struct Named<'a> {
-    /// As bytes: most of the time it is only compared.
-    name: &'a [u8],
-    data: &'a [u8],
-    /// What is neither.
-    more: Option<Attribute<'a>>,
-}
-
-impl<'a> Named<'a> {
-    fn of(parts: Attributes<'a>) -> Result<Self, CutAttribute> {
-        let mut named = Self { name: &[], data: &[], more: None };
-        for part in parts {
-            let part = part?;
-            match part.kind {
-                1 => named.name = part.up_to_zero(),
-                2 => named.data = part.value,
-                _ => named.more = Some(part),
-            }
+    // The name as bytes: most of the time it is only compared.
+    let (mut name, mut data): (&[u8], &[u8]) = (&[], &[]);
+    let mut more = None;
+    for part in parts {
+        let part = part?;
+        match part.kind {
+            1 => name = part.up_to_zero(),
+            2 => data = part.value,
+            _ => more = Some(part),
         }
-        Ok(named)
     }
-
-    fn expression(self) -> Expression {
-        let Self { name, data, more } = self;
-        let Some(more) = more else { return typed(name, data) };
-        // Whatever it says, it is more than its name and data do.
-        let data = Builder::default().put(2, data).put(more.kind, more.value).finish();
-        Expression::Unknown { name: exact_text(name).into_owned(), data }
-    }
+    let Some(more) = more else { return Ok(typed(name, data)) };
+    // Whatever it says, it is more than its name and data do.
+    let data = Builder::default().put(2, data).put(more.kind, more.value).finish();
+    Ok(Expression::Unknown { name: exact_text(name).into_owned(), data })
 }
 
 /// An attribute in the place of an expression, or beside all of them, that is not known.
@@ -148,7 +107,7 @@ pub(super) fn typed(name: &[u8], data: &[u8]) -> Expression {
     if crate::xt::blind::to(&exact_text(name)) {
         return Expression::Unknown { name: exact_text(name).into_owned(), data: data.to_vec() };
     }
-    let fields = Fields::of(data);
+    let fields = Fields(data);
     let typed = match name {
         b"meta" | b"payload" | b"ct" | b"rt" | b"fib" | b"socket" | b"numgen" => loads(name, &fields),
         b"osf" | b"xfrm" => looks(name, &fields),
@@ -254,7 +213,11 @@ fn changes(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
             }
             _ => return None,
         },
-        b"byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => Expression::ByteOrder { register },
+        // Of several numbers each would be turned by itself; of a single byte nothing is.
+        b"byteorder" if fields.only(&[1, 2, 3, 4, 5]) && in_place => {
+            let (length, size) = (fields.be32(4)?, fields.be32(5)?);
+            (length == size || length == 1).then_some(Expression::ByteOrder { register })?
+        }
         b"immediate" if fields.only(&[1, 2]) => match (register, fields.get(2)?) {
             (0, data) => Expression::Immediate(verdict(&data)?),
             (register, data) => Expression::Value { value: data_value(&data)?, register },
@@ -314,7 +277,7 @@ fn translates(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
 fn counts(name: &[u8], fields: &Fields<'_>) -> Option<Expression> {
     Some(match name {
         b"counter" if fields.only(&[1, 2, 3]) => {
-            let Counters { packets, bytes } = counters(attributes(fields.bytes)).ok()?;
+            let Counters { packets, bytes } = counters(attributes(fields.0)).ok()?;
             Expression::Counter { packets, bytes }
         }
         b"limit" if fields.only(&[1, 2, 3, 4, 5, 6]) => Expression::Limit {

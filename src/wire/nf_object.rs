@@ -31,7 +31,7 @@ pub fn object(message: &[u8]) -> Result<Object, NftablesError> {
 
 /// What an object of this kind is.
 fn content(kind: u32, data: &[u8]) -> Expression {
-    let fields = Fields::of(data);
+    let fields = Fields(data);
     let read = match kind {
         // These have the attributes of the expression.
         1 => return typed(b"counter", data),

@@ -46,10 +46,10 @@ impl Layout<'_> {
         self.at::<16>(offset).map(|octets| Ipv6Addr::from(octets).into())
     }
 
-    /// A zero-terminated name in a field of `length` bytes.
+    /// A zero-terminated name in a field of `length` bytes; `None` where no zero ends it, since iptables would read on.
     pub(crate) fn text(&self, offset: usize, length: usize) -> Option<String> {
         let field = self.0.get(offset..offset.checked_add(length)?)?;
-        let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
+        let end = field.iter().position(|byte| *byte == 0)?;
         Some(exact_text(field.get(..end)?).into_owned())
     }
 }

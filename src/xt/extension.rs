@@ -1,7 +1,7 @@
 //! What every match and target has in common, and what is kept of one that is not understood.
 
 use super::text::{quote, word};
-use crate::packet::{Condition, hex, unhex};
+use crate::packet::{Condition, exact_bytes, exact_text, hex, unhex};
 
 /// An option as it was written: `! --dport 80`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,15 @@ impl Given {
         self.values.first().map_or("", String::as_str)
     }
 
+    /// The first value as far as it goes into a field of `size` bytes with a zero behind it: iptables cuts the rest off, in the middle
+    /// of a character too.
+    #[must_use]
+    pub(crate) fn cut(&self, size: usize) -> String {
+        let bytes = exact_bytes(self.value());
+        let kept = bytes.get(..size.saturating_sub(1)).unwrap_or(&bytes);
+        exact_text(kept).into_owned()
+    }
+
     /// The first value as a number, decimal or `0x…`.
     pub fn number(&self) -> Option<u32> {
         parse_number(self.value())
@@ -36,15 +45,28 @@ impl Given {
 /// A number as iptables takes it: decimal, `0x…`, or octal with a 0 in front.
 #[must_use]
 pub(crate) fn parse_number(text: &str) -> Option<u32> {
+    parse_whole(text)
+}
+
+/// The same of another width.
+#[must_use]
+pub(crate) fn parse_whole<T: TryFrom<u64>>(text: &str) -> Option<T> {
     let digits = |text: &str, radix| {
         // Rust takes a sign too.
-        text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(text, radix).ok())?
+        text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, radix).ok())?
     };
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hexadecimal) => digits(hexadecimal, 16),
         None if text.len() > 1 && text.starts_with('0') => digits(text, 8),
         None => digits(text, 10),
-    }
+    };
+    number.and_then(|number| T::try_from(number).ok())
+}
+
+/// A word of a list may be written short, in either case.
+#[must_use]
+pub(crate) fn begins(word: &str, typed: &str) -> bool {
+    !typed.is_empty() && word.get(..typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(typed))
 }
 
 /// In place of the number of values: one, unless another option stands there.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::extension::parse_whole;
 use crate::packet::{Condition, Device, Field, number};
 
 /// `-s` or `-d`.
@@ -148,7 +149,7 @@ pub fn protocol_number(text: &str) -> Option<u8> {
         "mh" | "ipv6-mh" => Some(135),
         _ => {
             let named = PROTOCOLS.iter().find(|(_, name)| *name == text).map(|(number, _)| *number);
-            named.or_else(|| text.parse().ok())
+            named.or_else(|| parse_whole(&text))
         }
     }
 }

@@ -9,8 +9,10 @@ mod extension;
 mod ip;
 pub mod ipset;
 mod ipset_key;
+mod line;
 pub mod matches;
 mod parts;
+mod pending;
 mod rule;
 mod services;
 mod sets;
@@ -20,12 +22,13 @@ mod words;
 
 pub use extension::{Extension, Given, Unknown};
 pub use ip::{AddressMatch, DeviceMatch, Fragments, IpPart, ProtocolMatch, protocol_name, protocol_number};
+pub use line::{Line, parse_line, parse_rule};
 pub use matches::Match;
 pub use parts::{Bytes, Outcome, OutcomeKind, Part, PartOption, Parts, Test};
 pub use rule::{Action, Rule};
 pub use sets::{SetKey, SetNames, Way, named_match, named_target, set_indices};
 pub use targets::{Effect, NatRange, PortRange, Target};
-pub use text::{TextError, Token, parse_rule, quote, tokens, word};
+pub use text::{TextError, Token, quote, tokens, word};
 pub use words::Words;
 
 #[cfg(test)]

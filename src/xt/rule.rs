@@ -82,7 +82,8 @@ impl Rule {
         out.push_str("-A ");
         out.push_str(chain);
         self.save_options(out);
-        out.truncate(out.trim_end().len());
+        // Some options write nothing but the blank in front.
+        out.truncate(out.trim_end_matches(' ').len());
     }
 
     /// What it asks of a packet.
@@ -137,6 +138,10 @@ impl Rule {
     #[must_use]
     pub fn redirects(&self) -> bool {
         let Action::Target(target) = &self.action else { return false };
+        // What is not understood but for its name does so all the same.
+        if let Target::Unknown(unknown) = target {
+            return matches!(unknown.name(), "REDIRECT" | "DNAT" | "DNPT" | "NETMAP" | "TPROXY");
+        }
         matches!(
             target.effect(),
             Effect::Redirect(_)
@@ -150,7 +155,17 @@ impl Rule {
     /// Whether a match moves an end to another network: the destination before the route is chosen, the source behind.
     #[must_use]
     pub fn moves(&self) -> bool {
-        matches!(&self.action, Action::Target(target) if matches!(target.effect(), Effect::Network { .. }))
+        match &self.action {
+            Action::Target(Target::Unknown(unknown)) => unknown.name() == "NETMAP",
+            Action::Target(target) => matches!(target.effect(), Effect::Network { .. }),
+            _ => false,
+        }
+    }
+
+    /// Whether a match gives the packet the mark of the socket that takes it.
+    #[must_use]
+    pub fn restores_mark(&self) -> bool {
+        self.matches.iter().any(|part| matches!(part, Match::Socket(socket) if socket.restore_mark))
     }
 
     /// The indices of the sets that it holds by index still.
@@ -234,5 +249,22 @@ impl Rule {
             _ => None,
         };
         matches.chain(target).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_which_only_the_name_is_known_redirects_all_the_same() {
+        for (name, redirects, moves) in
+            [("REDIRECT", true, false), ("TPROXY", true, false), ("NETMAP", true, true), ("FOO", false, false)]
+        {
+            let unknown = Unknown::Bytes { name: name.to_owned(), revision: 99, data: Vec::new() };
+            let action = Action::Target(Target::Unknown(Box::new(unknown)));
+            let rule = Rule { ip: IpPart::default(), matches: Vec::new(), action };
+            assert_eq!((rule.redirects(), rule.moves()), (redirects, moves), "{name}");
+        }
     }
 }

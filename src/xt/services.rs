@@ -49,9 +49,20 @@ pub(super) fn port(text: &str) -> Option<u16> {
     super::extension::parse_number(text).map_or_else(named, |port| port.try_into().ok())
 }
 
+/// The same where it is left to the C library: a number is decimal, zeros in front of it or not.
+pub(super) fn service(text: &str) -> Option<u16> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { port(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_c_library_counts_in_tens() {
+        assert_eq!(["0080", "ssh", "80"].map(service), [Some(80), Some(22), Some(80)]);
+        assert_eq!(["", "65536", "0x"].map(service), [None; 3]);
+    }
 
     #[test]
     fn a_service_is_its_port_and_nothing_else_is() {

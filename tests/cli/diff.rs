@@ -150,3 +150,48 @@ fn trouble_weighs_more_than_a_difference() {
     let run = nslens(&["diff", &file, &file, "--conns"]).ended(2);
     assert!(run.err.contains("hint: "), "{}", run.err);
 }
+
+#[test]
+fn what_is_of_a_table_itself_stands_under_the_table() {
+    let folder = Folder::new();
+    let table = |inside: &str| format!("table ip f {{\n{inside}\n}}\n");
+    let before = folder.put("before.nft", table("flags dormant"));
+    let after = folder.put("after.nft", table(""));
+    let run = nslens(&["diff", &before, &after]).ended(1);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(&lines[2..4], ["@@ f · nft · ipv4 @@", "-     flags dormant"], "{}", run.out);
+}
+
+#[test]
+fn objects_sets_and_flow_tables_that_are_others_are_a_difference_and_what_they_have_counted_is_none() {
+    let table = |inside: &str| format!("table ip f {{\n{inside}\n}}\n");
+    let differs = |before: &str, after: &str| {
+        let folder = Folder::new();
+        let (before, after) = (folder.put("before.nft", table(before)), folder.put("after.nft", table(after)));
+        let run = nslens(&["diff", &before, &after, "-o", "json"]);
+        assert!(matches!(run.code, 0 | 1), "{}", run.err);
+        run.code == 1
+    };
+    for (before, after) in [
+        ("quota q {\nover 10 mbytes\n}", "quota q {\nover 20 mbytes\n}"),
+        ("quota q {\nover 10 mbytes\n}", "quota q {\n10 mbytes\n}"),
+        ("limit l {\nrate 1/second\n}", "limit l {\nrate 2/second\n}"),
+        ("counter c {\npackets 0 bytes 0\n}", ""),
+        ("set s {\ntype ipv4_addr\ntimeout 1h\n}", "set s {\ntype ipv4_addr\ntimeout 2h\n}"),
+        ("set s {\ntype ipv4_addr\nsize 5\n}", "set s {\ntype ipv4_addr\nsize 6\n}"),
+        ("set s {\ntype ipv4_addr\n}", "set s {\ntype ipv4_addr\nlimit rate 1/second\n}"),
+        (
+            "flowtable t {\nhook ingress priority 0\ndevices = { lo }\n}",
+            "flowtable t {\nhook ingress priority 1\ndevices = { lo }\n}",
+        ),
+    ] {
+        assert!(differs(before, after), "{before} | {after}");
+        assert!(!differs(before, before), "{before}");
+    }
+    for (before, after) in [
+        ("counter c {\npackets 0 bytes 0\n}", "counter c {\npackets 7 bytes 9\n}"),
+        ("quota q {\nover 10 mbytes\n}", "quota q {\nover 10 mbytes used 5 mbytes\n}"),
+    ] {
+        assert!(!differs(before, after), "{before} | {after}");
+    }
+}

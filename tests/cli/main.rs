@@ -17,6 +17,7 @@ mod kernel;
 mod large;
 mod misread;
 mod names;
+mod node;
 mod program;
 mod rules;
 mod sentence;

@@ -220,3 +220,28 @@ fn many_chains_that_two_hooks_lead_to_are_shown_once() {
     assert_eq!((many.matches("sent to 10.1.0.3:80").count(), many.matches("as above").count()), (1, 1), "{many}");
     assert!(many.contains("everything → chain SVC\n  SVC and 20 more chains: as above\n"), "{many}");
 }
+
+#[test]
+fn a_picture_that_few_programs_show_is_said_to_be_large() {
+    let said = |chains: usize| {
+        let made = (0..chains).map(|at| format!(":C{at} - [0:0]\n")).collect::<String>();
+        let text = format!("*filter\n{made}COMMIT\n");
+        with_input(&["rules", "-", "--all", "-o", "svg"], text.as_bytes()).ended(0).err
+    };
+    assert!(!said(20).contains("large picture"));
+    assert!(said(200).contains("chains make a large picture; --table and --chain draw a part"));
+}
+
+#[test]
+fn what_is_dropped_stands_out() {
+    let text = "*filter\n-A INPUT -p tcp -j DROP\n-A INPUT -p udp -j ACCEPT\nCOMMIT\n";
+    let run = with_input(&["rules", "-", "--all", "--color", "always"], text.as_bytes()).ended(0);
+    assert!(run.out.contains("all TCP →\u{1b}[31m dropped\u{1b}[0m\n"), "{:?}", run.out);
+    assert!(run.out.contains("all UDP → accepted\n"), "{:?}", run.out);
+}
+
+#[test]
+fn a_program_is_no_text() {
+    let run = with_input(&["rules", "-"], b"\x7fELF\x02\x01\x01\0\0\n*nat\nCOMMIT\n").ended(2);
+    assert!(run.err.starts_with("error: standard input: it is neither a snapshot nor text\n"), "{}", run.err);
+}

@@ -1,7 +1,8 @@
 //! What was once said too surely: rules of which one could believe to know what they do, beside what they really do.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
@@ -122,11 +123,12 @@ fn what_is_sent_where_it_was_going_is_not_translated() {
     }
 }
 
-/// A proxy that takes what was sent to others.
-fn transparent(lab: &Lab, port: u16) -> TcpListener {
+/// A proxy that takes what was sent to others; its packets have a mark.
+fn transparent(lab: &Lab, port: u16, mark: u32) -> TcpListener {
     let open = || {
         let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
         setsockopt(&socket, sockopt::IpTransparent, &true).expect("transparent");
+        setsockopt(&socket, sockopt::Mark, &mark).expect("marked");
         bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))).expect("bound");
         listen(&socket, Backlog::MAXCONN).expect("listens");
         TcpListener::from(socket)
@@ -146,7 +148,7 @@ fn behind_a_transparent_proxy_the_destination_is_translated_all_the_same() {
              iptables-legacy -t nat -A PREROUTING -p tcp -j REDIRECT --to-ports 15001
              iptables-legacy -A INPUT -p tcp --dport {asked} -j DROP"
         ));
-        let _proxy = transparent(&pod, 15006);
+        let _proxy = transparent(&pod, 15006, 0);
         assert_eq!(dial(&world, "10.0.0.2:80"), "dropped", "the proxy does not speak");
         let counted = pod.sh("iptables-legacy -nvxL INPUT").lines().nth(2).expect("the rule").trim().to_owned();
         let expected = if dropped { "dropped" } else { "15006" };
@@ -155,6 +157,27 @@ fn behind_a_transparent_proxy_the_destination_is_translated_all_the_same() {
             (dropped, expected),
             "{counted}"
         );
+    }
+}
+
+#[test]
+fn a_match_may_give_a_packet_the_mark_of_a_socket() {
+    if !require_root() {
+        return;
+    }
+    for program in PROGRAMS {
+        for (restores, connects) in [("--restore-skmark", false), ("", true)] {
+            let (pod, world, summary) = loaded(&format!(
+                "set -e
+                 {program} -t mangle -A PREROUTING -p tcp -m socket --transparent --nowildcard {restores} -m mark --mark 9
+                 {program} -t mangle -A PREROUTING -p tcp -m mark --mark 7 -j DROP"
+            ));
+            let _proxy = transparent(&pod, 8080, 7);
+            let connect =
+                || TcpStream::connect_timeout(&([10, 0, 0, 2], 8080).into(), Duration::from_millis(600)).is_ok();
+            assert_eq!(world.netns().enter(connect).expect("inside"), connects, "{program} {restores}");
+            assert_eq!(said(&summary.inbound.fate) == "direct", connects, "{:?}", summary.inbound.fate);
+        }
     }
 }
 
@@ -307,4 +330,41 @@ fn where_a_translated_packet_leaves_is_not_guessed() {
     undecided(&format!("{own}{drops}{}", nat("10.7.7.7:15001")), "dropped");
     outbound(&format!("{own}{}", nat("10.7.7.7:15001")), "15001");
     assert_eq!(saying(&nat("127.0.0.1:15001"), false), "15001");
+}
+
+#[test]
+fn chains_are_left_as_the_kernel_leaves_them() {
+    if !require_root() {
+        return;
+    }
+    const REDIRECT: &str = "IPT -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001\n";
+    for (rules, becomes) in [
+        // From a chain that was gone to, back to the caller of the one that went.
+        ("-A OUTPUT -j a|-A a -g b|-A a -p tcp -j REDIRECT --to-ports 9|-A b -p udp -j RETURN", "15001"),
+        ("-A OUTPUT -g a|-A a -p udp -j RETURN", "direct"),
+        ("-A OUTPUT -g a|-A a -p tcp -j RETURN", "direct"),
+        ("-A OUTPUT -j a|-A a -p tcp -j RETURN|-A a -p tcp -j REDIRECT --to-ports 9", "15001"),
+        ("-A OUTPUT -j a|-A a -p tcp -j ACCEPT", "direct"),
+        ("-A OUTPUT -p tcp -j RETURN", "direct"),
+        ("-A OUTPUT -j a|-A a -j b|-A b -p tcp -j RETURN|-A a -p tcp -j ACCEPT", "direct"),
+    ] {
+        let rules: String = rules.split('|').map(|rule| format!("IPT -t nat {rule}\n")).collect();
+        each(&format!("IPT -t nat -N a; IPT -t nat -N b\n{rules}{REDIRECT}"), becomes);
+    }
+    for (rules, becomes) in [
+        ("-A OUTPUT -p tcp -j RETURN|-A OUTPUT -p tcp -j ACCEPT", "dropped"),
+        ("-A OUTPUT -j a|-A a -p tcp -j RETURN|-A OUTPUT -p tcp -j ACCEPT", "direct"),
+        ("-A OUTPUT -g a|-A a -p udp -j ACCEPT|-A OUTPUT -p tcp -j ACCEPT", "dropped"),
+        ("-A OUTPUT -j a|-A a -p tcp -j ACCEPT", "direct"),
+    ] {
+        let rules: String = rules.split('|').map(|rule| format!("IPT {rule}\n")).collect();
+        each(&format!("IPT -N a; IPT -P OUTPUT DROP\n{rules}"), becomes);
+    }
+    // An accept ends its own chain of the hook, and none behind it (K28).
+    let accepts = "chain o { type filter hook output priority 0; accept; }";
+    let drops = "chain p { type filter hook output priority 1; meta l4proto tcp drop; }";
+    outbound(&table(&[accepts, drops]), "dropped");
+    let first = "chain m { type nat hook output priority -110; accept; }";
+    let second = "chain n { type nat hook output priority -100; meta l4proto tcp redirect to :15001; }";
+    outbound(&table(&[first, second]), "15001");
 }

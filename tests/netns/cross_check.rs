@@ -114,7 +114,10 @@ fn a_missing_program_is_said_and_the_rules_are_shown() {
     lab.sh("iptables-nft -w -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001");
     let nowhere = tempfile::tempdir().expect("a folder");
     let said = text(&lab, &nowhere.path().display().to_string(), &["-4"], 5);
-    assert!(said.contains("proxy at 15001") && said.contains("no iptables-save on this node for nft ip"), "{said}");
+    assert!(
+        said.contains("proxy at 15001") && said.contains("no iptables-save for nft ip where nslens runs"),
+        "{said}"
+    );
 }
 
 /// A folder with a program of this name that prints this, and says that it is of this version.

@@ -7,7 +7,7 @@ use crate::support::{Lab, require_root};
 
 /// Translations by which iptables' own code makes another thing of a rule than it is, by what they are of and how they begin: there
 /// ours stands whole.
-const MISTRANSLATED: [(&str, &[&str]); 20] = [
+const MISTRANSLATED: [(&str, &[&str]); 17] = [
     ("xt match addrtype", &["fib "]),
     ("xt match cluster", &["jhash ct original saddr "]),
     ("xt match connlimit", &["add @connlimit"]),
@@ -21,7 +21,6 @@ const MISTRANSLATED: [(&str, &[&str]); 20] = [
             "ct state invalid ct status ",
         ],
     ),
-    ("xt match dccp", &["dccp "]),
     ("xt match devgroup", &["iifgroup != ", "iifgroup and "]),
     ("xt match ecn", &["tcp flags ", "ip ecn "]),
     ("xt match frag", &["frag "]),
@@ -50,8 +49,6 @@ const MISTRANSLATED: [(&str, &[&str]); 20] = [
             "meta mark set ct mark and ",
         ],
     ),
-    ("xt target DSCP", &["ip6 dscp set "]),
-    ("xt target LOG", &["log level audit"]),
     ("xt target TOS", &["ip6 dscp set "]),
 ];
 

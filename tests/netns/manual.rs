@@ -94,7 +94,7 @@ pub(crate) fn load_rules<'a>(lab: &Lab, lines: &[Line<'a>], chains: &mut BTreeMa
 }
 
 /// How long an element still stays is another moment's answer.
-fn without_expiry(text: &str) -> String {
+pub(crate) fn without_expiry(text: &str) -> String {
     let mut words = text.split(' ').peekable();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
@@ -107,7 +107,7 @@ fn without_expiry(text: &str) -> String {
     kept.join(" ")
 }
 
-fn assert_listed(lab: &Lab, what: &str) -> usize {
+pub(crate) fn assert_listed(lab: &Lab, what: &str) -> usize {
     let (ours, theirs) = (printed(lab, &["rules", "-o", "nft"]), lab.sh("nft list ruleset"));
     let (ours, theirs) = (without_expiry(&ours), without_expiry(&theirs));
     let different: Vec<String> = ours

@@ -24,8 +24,8 @@ fn chains_devices_and_comments_of_any_bytes_are_read_as_the_tools_read_them() {
         let program = if backend == Backend::Nft { "iptables-nft" } else { "iptables-legacy" };
         let lab = Lab::new();
         lab.sh(&format!(
-            "a=$(printf 'a\\377') b=$(printf 'a\\376')
-             for name in \"$a\" \"$b\"; do {program} -N \"$name\"; done
+            "a=$(printf 'a\\377') b=$(printf 'a\\376') c=$(printf 'a\\200') d=$(printf 'a\\303\\251')
+             for name in \"$a\" \"$b\" \"$c\" \"$d\"; do {program} -N \"$name\"; done
              {program} -A \"$a\" -p udp -j DROP
              {program} -A \"$b\" -p tcp -o \"$b\" -j ACCEPT
              {program} -A OUTPUT -m comment --comment \"$a\" -j \"$b\"

@@ -72,3 +72,25 @@ fn without_sys_admin_each_part_says_so() {
     let expected = [Subject::Sockets, Subject::Flows, Subject::Interfaces].map(|subject| (subject, Cause::Permission));
     assert_eq!(subjects(&snapshot), expected);
 }
+
+/// A sidecar that may set rules may also read them: entering the namespace in which one is takes no right.
+#[test]
+fn from_within_net_admin_alone_will_do() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-legacy -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001
+        ip6tables-nft -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15006");
+    let only = |rights: &str, program: &str| {
+        let all = format!("--bounding-set={rights} --inh-caps={rights} --ambient-caps=-all");
+        let look = format!("exec {program} rules pid/$$ -q -o save");
+        lab.sh(&format!("code=0; setpriv {all} -- sh -c '{look}' 2>&1 || code=$?; echo ended $code"))
+    };
+    let program = env!("CARGO_BIN_EXE_nslens");
+    let said = only("-all,+net_admin", program);
+    assert!(said.contains("--to-ports 15001") && said.contains("--to-ports 15006"), "{said}");
+    assert!(said.ends_with("ended 0\n"), "{said}");
+    let said = only("-all", program);
+    assert!(said.ends_with("ended 4\n") && !said.contains("--to-ports"), "{said}");
+}

@@ -225,6 +225,15 @@ fn a_missing_capability_is_named_and_nothing_is_called_empty() {
     let (code, _, error) = run("-sys_ptrace", &["rules"]);
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains("CAP_SYS_PTRACE"), "{error}");
+    // Root of a user namespace has every capability there, and none here.
+    let program = env!("CARGO_BIN_EXE_nslens");
+    let output = std::process::Command::new("unshare").args(["-Ur", program, "rules", &target]).output();
+    let output = output.expect("unshare runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    if !error.contains("unshare failed") {
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains("this root is one of a user namespace"), "{error}");
+    }
 }
 
 #[test]

@@ -18,15 +18,17 @@ use crate::support::{Lab, require_root};
 const NO_DEVICES: &[(u32, String)] = &[];
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Counts {
+pub(crate) struct Counts {
     /// Rules of other words, and the first of them.
     other: usize,
     first: Option<String>,
     /// Those of them that were read as if they were understood: rules that nobody wrote.
     wrong: Vec<String>,
-    rules: usize,
-    exact: usize,
-    sets: usize,
+    pub(crate) rules: usize,
+    pub(crate) exact: usize,
+    /// The others, which nft's words do not tell apart.
+    pub(crate) apart: Vec<String>,
+    pub(crate) sets: usize,
 }
 
 impl Counts {
@@ -36,6 +38,7 @@ impl Counts {
         self.wrong.extend(more.wrong);
         self.rules += more.rules;
         self.exact += more.exact;
+        self.apart.extend(more.apart);
         self.sets += more.sets;
     }
 }
@@ -141,7 +144,11 @@ fn compare_chains(
             counts.first.get_or_insert(both);
         }
         counts.rules += 1;
-        counts.exact += usize::from(expressions(ours, tables.0) == expressions(theirs, tables.1));
+        let (left, right) = (expressions(ours, tables.0), expressions(theirs, tables.1));
+        counts.exact += usize::from(left == right);
+        if left != right {
+            counts.apart.push(format!("{what} {}\n live: {left:?}\n text: {right:?}", words(ours, family, tables.0)));
+        }
     }
     counts
 }
@@ -207,7 +214,9 @@ fn look_at(lab: &Lab) -> Snapshot {
 fn read(text: &str, what: &str) -> Vec<Ruleset> {
     match archive::read(text.as_bytes(), Family::Ip) {
         Ok(Loaded::Rules(rulesets, unread)) => {
-            assert!(unread.is_empty(), "{what}: {unread:?}");
+            // In JSON nft 1.0.6 gives a table's own name in place of the flag that it has.
+            let lost = format!("flag {:?} of a table is not known", "t2");
+            assert!(unread.iter().all(|unread| unread.error == lost && text.starts_with('{')), "{what}: {unread:?}");
             rulesets
         }
         other => panic!("{what}: {other:?}"),
@@ -215,7 +224,7 @@ fn read(text: &str, what: &str) -> Vec<Ruleset> {
 }
 
 /// Text and JSON of a lab against its kernel.
-fn both_ways(lab: &Lab, what: &str) -> (Counts, Counts) {
+pub(crate) fn both_ways(lab: &Lab, what: &str) -> (Counts, Counts) {
     let live = look_at(lab);
     let (text, json) = (lab.sh("nft list ruleset"), lab.sh("nft -j list ruleset 2>/dev/null"));
     let from_text = compare(&live, &read(&text, what), false, what);
@@ -224,6 +233,11 @@ fn both_ways(lab: &Lab, what: &str) -> (Counts, Counts) {
     let from_json = compare(&live, &read(&json, what), true, what);
     assert_eq!((from_text.other, from_json.other), (0, 0), "{what}: {:?} {:?}", from_text.first, from_json.first);
     (from_text, from_json)
+}
+
+/// A script that the lab's kernel was given against what it holds since.
+pub(crate) fn script_and_kernel(lab: &Lab, script: &str, what: &str) -> Counts {
+    compare(&look_at(lab), &read(script, what), false, what)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::traveller::{Outcome, Traveller};
 use super::{Asking, End, Prepared};
 use crate::model::{Chain, Policy, RuleRef};
-use crate::packet::Answer;
+use crate::packet::{Answer, Known};
 use crate::xt::{self, Action};
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
@@ -112,6 +112,10 @@ impl Evaluator {
             let Some((reading, condition)) = asking else {
                 return End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) };
             };
+            if base.table.restores && reading.rule.restores_mark() {
+                // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
+                walk.traveller.packet.mark = Known::Unknown;
+            }
             match condition.ask(&walk.traveller.packet) {
                 Answer::No => {}
                 Answer::Yes => {

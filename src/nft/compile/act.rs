@@ -26,9 +26,8 @@ impl Draft<'_, '_> {
             Part::VerdictMap(key, map) => self.verdict_map(key, map),
             Part::ObjectMap(kind, key, map) => {
                 self.needs(key)?;
-                let (set, turned) = self.set_for(key, map, Some(Wanted::Objects(*kind)))?;
-                self.load(key, 0, &[])?;
-                self.turn(turned);
+                let (set, ranges) = self.set_for(key, map, Some(Wanted::Objects(*kind)))?;
+                self.load_key(key, &Value::Named(String::new()), 0, ranges)?;
                 self.out.push(Expression::ObjectMap { set, register: register(0) });
                 Ok(())
             }
@@ -60,9 +59,8 @@ impl Draft<'_, '_> {
 
     fn verdict_map(&mut self, key: &Value, map: &Value) -> Result<(), Fault> {
         self.needs(key)?;
-        let (set, turned) = self.set_for(key, map, Some(Wanted::Verdicts))?;
-        self.load(key, 0, &[])?;
-        self.turn(turned);
+        let (set, ranges) = self.set_for(key, map, Some(Wanted::Verdicts))?;
+        self.load_key(key, map, 0, ranges)?;
         self.out.push(Expression::Lookup { set, negated: false, register: register(0), into: Some(0) });
         Ok(())
     }
@@ -76,7 +74,7 @@ impl Draft<'_, '_> {
             }
         }
         self.needs(to)?;
-        self.load(to, 0, &[shape])?;
+        self.load_shifted(to, 0, &[shape])?;
         if let Value::Term(from) = to {
             let from = self.shape_of(from);
             if from.order != shape.order && from.bytes > 1 && !from.kind.is_text() {
@@ -155,9 +153,9 @@ impl Draft<'_, '_> {
         let shapes = [Shape::of(kind), Shape::of(Kind::Port)];
         let (mut to, pair) = match address {
             Some(address) => self.ends(address, &shapes)?,
-            None => (Span::default(), None),
+            None => (Span::default(), Span::default()),
         };
-        let mut ports = Span { from: pair, to: None };
+        let mut ports = pair;
         if let Some(port) = port {
             ports = self.ends(port, &shapes[1..])?.0;
         }
@@ -173,8 +171,8 @@ impl Draft<'_, '_> {
         Ok(())
     }
 
-    /// Loads first and last; the second register is that of the port where a map leads to both.
-    fn ends(&mut self, value: &Value, shapes: &[Shape]) -> Result<(Span, Option<u32>), Fault> {
+    /// Loads first and last; the second span is that of the ports where a map leads to both.
+    fn ends(&mut self, value: &Value, shapes: &[Shape]) -> Result<(Span, Span), Fault> {
         let one = shapes.get(..1).unwrap_or_default();
         let from = self.free;
         self.free += 4;
@@ -186,38 +184,45 @@ impl Draft<'_, '_> {
                 let (first, last) = shape.range(value, self.table.devices)?;
                 self.out.push(Expression::Value { value: first, register: register(from) });
                 self.out.push(Expression::Value { value: last, register: register(to) });
-                Ok((Span { from: Some(register(from)), to: Some(register(to)) }, None))
+                Ok((Span { from: Some(register(from)), to: Some(register(to)) }, Span::default()))
             }
             Value::Range(first, last) => {
                 let to = self.free;
                 self.free += 4;
                 self.load(first, from, one)?;
                 self.load(last, to, one)?;
-                Ok((Span { from: Some(register(from)), to: Some(register(to)) }, None))
+                Ok((Span { from: Some(register(from)), to: Some(register(to)) }, Span::default()))
             }
             Value::Map(_, map) => {
                 self.load(value, from, shapes)?;
-                if let Value::Set(items) = &**map
-                    && leads_to_ranges(items)
-                {
-                    // First and last stand one behind the other.
-                    let words = one.first().and_then(|shape| u32::try_from(shape.padded() / 4).ok()).unwrap_or(1);
-                    return Ok((Span { from: Some(register(from)), to: Some(register(from + words)) }, None));
-                }
-                let pair = match &**map {
-                    Value::Named(name) => {
-                        self.table.sets.get(name).and_then(|set| Kind::of_key(set.data?)).map_or(1, |kinds| kinds.len())
-                    }
-                    Value::Set(items) => items.iter().map(parts_of).max().unwrap_or(1),
-                    _ => 1,
+                let (parts, ranges) = self.leads_to(map);
+                let words = one.first().and_then(|shape| u32::try_from(shape.padded() / 4).ok()).unwrap_or(1);
+                // First address and port, and then the last ones.
+                let pair = u32::from(parts > 1);
+                let last = |from: u32| ranges.then(|| register(from + words + pair));
+                let ports = Span {
+                    from: (parts > 1).then(|| register(from + words)),
+                    to: last(from + words).filter(|_| parts > 1),
                 };
-                let port = one.first().filter(|_| pair > 1).and_then(|shape| u32::try_from(shape.padded() / 4).ok());
-                Ok((Span { from: Some(register(from)), to: None }, port.map(|words| register(from + words))))
+                Ok((Span { from: Some(register(from)), to: last(from) }, ports))
             }
             _ => {
                 self.load(value, from, one)?;
-                Ok((Span { from: Some(register(from)), to: None }, None))
+                Ok((Span { from: Some(register(from)), to: None }, Span::default()))
             }
+        }
+    }
+
+    /// Of how many parts the values of a map are, and whether they are ranges.
+    fn leads_to(&self, map: &Value) -> (usize, bool) {
+        match map {
+            Value::Named(name) => {
+                let found = self.table.sets.get(name);
+                let kinds = found.and_then(|set| Kind::of_key(set.data?));
+                (kinds.map_or(1, |kinds| kinds.len()), found.is_some_and(Set::leads_to_ranges))
+            }
+            Value::Set(items) => (items.iter().map(parts_of).max().unwrap_or(1), leads_to_ranges(items)),
+            _ => (1, false),
         }
     }
 
@@ -291,12 +296,12 @@ impl Draft<'_, '_> {
             self.needs(value)?;
         }
         let key_word = self.claim(key);
-        self.load(key, key_word, &wanted)?;
+        self.load_shifted(key, key_word, &wanted)?;
         let data = match data {
             None => None,
             Some(ItemData::Value(value)) => {
                 let word = self.claim(value);
-                self.load(value, word, &leads)?;
+                self.load_shifted(value, word, &leads)?;
                 Some(register(word))
             }
             Some(ItemData::Verdict(_)) => return Err("a verdict cannot be written to a map".to_owned()),
@@ -325,7 +330,7 @@ impl Draft<'_, '_> {
         set.flags = ANONYMOUS_DYNAMIC | if element.timeout.is_some() { TIMEOUT } else { 0 };
         self.table.anonymous.push(set);
         let word = self.claim(&element.key);
-        self.load(&element.key, word, &[])?;
+        self.load_shifted(&element.key, word, &[])?;
         let (set, operation, key) = (name.to_owned(), u32::from(element.timeout.is_some()), register(word));
         let (timeout, expressions) = (element.timeout.or(Some(0)), expressions.to_vec());
         self.out.push(Expression::Update { set, operation, key, data: None, timeout, expressions });

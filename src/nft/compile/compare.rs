@@ -29,9 +29,8 @@ impl Draft<'_, '_> {
                 if !matches!(sign, "" | "==" | "!=") {
                     return Err(format!("{sign} before a set"));
                 }
-                let (set, turned) = self.set_for(left, right, None)?;
-                self.load(left, WORD, &[])?;
-                self.turn(turned);
+                let (set, ranges) = self.set_for(left, right, None)?;
+                self.load_key(left, right, WORD, ranges)?;
                 self.out.push(Expression::Lookup { set, negated, register: register(WORD), into: None });
                 if let (Value::Set(items), false) = (right, negated) {
                     self.learn_messages(left, items);
@@ -42,12 +41,6 @@ impl Draft<'_, '_> {
             Value::Range(..) => self.within(left, negated, right),
             Value::Prefix(start, bits) => self.begins(left, negated, start, *bits),
             _ => self.compare_constant(left, sign, right),
-        }
-    }
-
-    pub(super) fn turn(&mut self, turned: bool) {
-        if turned {
-            self.out.push(Expression::ByteOrder { register: register(WORD) });
         }
     }
 
@@ -74,7 +67,7 @@ impl Draft<'_, '_> {
         let shape = self.shape(left)?;
         let (from, to) = shape.big().range(right, self.table.devices)?;
         self.load(left, WORD, &[])?;
-        self.turn(turns(shape));
+        self.turn(turns(shape), WORD);
         if negated {
             self.out.push(Expression::Range { negated, from, to, register: register(WORD) });
         } else {
@@ -135,7 +128,7 @@ impl Draft<'_, '_> {
             self.equal_field(field, value.clone())?;
         } else {
             self.load(left, WORD, &[])?;
-            self.turn(turned);
+            self.turn(turned, WORD);
             self.cmp(comparison, value.clone());
         }
         if let (Value::Term(term), Comparison::Eq) = (left, comparison)

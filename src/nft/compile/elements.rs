@@ -2,7 +2,6 @@
 
 use super::super::kind::Kind;
 use super::super::{Data, Element, KeyEnd, Set};
-use super::compare::turns;
 use super::declare::{DATA_ORDER, order_of};
 use super::value::{Shape, text_of};
 use super::{Draft, Fault, Item, ItemData, Value, note, zero_ended};
@@ -32,23 +31,26 @@ const CATCH_ALL: u32 = 2;
 pub(super) type Devices<'a> = &'a [(u32, String)];
 
 impl Draft<'_, '_> {
-    /// The set or map behind a key: by its name, or made here; and whether the key's bytes are turned round before it is asked.
+    /// The set or map behind a key: by its name, or made here; and whether its elements are ranges.
     pub(super) fn set_for(
         &mut self,
         key: &Value,
         set: &Value,
         wanted: Option<Wanted<'_>>,
     ) -> Result<(String, bool), Fault> {
-        let shapes = self.shapes(key)?;
-        let turned = |interval: bool| interval && matches!(shapes.as_slice(), [one] if turns(*one));
+        let mut shapes = self.shapes(key)?;
+        if matches!(wanted, Some(Wanted::Objects(_))) {
+            // Keys of objects are shifted to their place.
+            shapes.iter_mut().for_each(|shape| shape.shift = 0);
+        }
         match set {
             Value::Named(name) => {
                 let found = self.table.sets.get(name).ok_or_else(|| format!("there is no set {name}"))?;
-                Ok((name.clone(), turned(found.is_interval())))
+                Ok((name.clone(), found.is_interval()))
             }
             Value::Set(items) => {
                 let set = self.anonymous(&shapes, items, wanted)?;
-                let made = (set.name.clone(), turned(set.is_interval()));
+                let made = (set.name.clone(), set.is_interval());
                 self.table.anonymous.push(set);
                 Ok(made)
             }
@@ -89,7 +91,7 @@ impl Draft<'_, '_> {
         }
         let word = if wanted.is_some() { "map" } else { "set" };
         set.name = format!("__{word}{}", self.table.anonymous.len());
-        set.elements = elements(items, shapes, set.is_interval(), true, wanted, self.table.devices)?;
+        set.elements = elements(items, shapes, set.is_interval(), true, wanted, false, self.table.devices)?;
         set.size = u32::try_from(set.elements.len()).ok();
         Ok(set)
     }
@@ -123,11 +125,12 @@ pub(super) fn elements(
     interval: bool,
     merge: bool,
     wanted: Option<Wanted<'_>>,
+    leading: bool,
     devices: Devices<'_>,
 ) -> Result<Vec<Element>, Fault> {
     let mut found = Vec::with_capacity(items.len());
     let mut ranges = Vec::new();
-    let leading = leads_to_ranges(items);
+    let leading = leading || leads_to_ranges(items);
     for item in items {
         let mut element = Element {
             timeout: item.timeout,
@@ -199,7 +202,12 @@ fn concatenated(key: &Value, shapes: &[Shape], devices: Devices<'_>) -> Result<(
 
 /// Whether some of a map's elements lead to a first and a last value.
 pub(super) fn leads_to_ranges(items: &[Item]) -> bool {
-    items.iter().any(|item| matches!(&item.data, Some(ItemData::Value(Value::Range(..) | Value::Prefix(..)))))
+    let is_range = |value: &Value| matches!(value, Value::Range(..) | Value::Prefix(..));
+    items.iter().any(|item| match &item.data {
+        Some(ItemData::Value(Value::Concat(parts))) => parts.iter().any(is_range),
+        Some(ItemData::Value(value)) => is_range(value),
+        _ => false,
+    })
 }
 
 fn data_of(item: &Item, wanted: Option<Wanted<'_>>, ranges: bool, devices: Devices<'_>) -> Result<Option<Data>, Fault> {

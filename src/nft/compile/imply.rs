@@ -14,6 +14,10 @@ const L4PROTO: u32 = 16;
 const ECHO: u8 = 8;
 const ECHO6: u8 = 128;
 
+/// `NFT_EXTHDR_OP_IPV6`, `NFT_EXTHDR_OP_IPV4`
+const EXTENSION: u32 = 0;
+const IP_OPTION: u32 = 2;
+
 /// `ARPHRD_ETHER`, in the machine's order.
 const ETHERNET: u16 = 1;
 
@@ -22,6 +26,11 @@ impl Draft<'_, '_> {
     pub(super) fn needs(&mut self, value: &Value) -> Result<(), Fault> {
         match value {
             Value::Term(Term::Field(field)) => self.header(field),
+            Value::Term(Term::Option(option) | Term::OptionPart(option, ..)) => match option.of {
+                EXTENSION => self.network("ip6", self.table.family == Family::Bridge),
+                IP_OPTION => self.network("ip", self.table.family == Family::Bridge),
+                _ => Ok(()),
+            },
             Value::Concat(parts) | Value::List(parts) => parts.iter().try_for_each(|part| self.needs(part)),
             Value::Binary(of, _, with) => {
                 self.needs(of)?;
@@ -124,6 +133,7 @@ impl Draft<'_, '_> {
             _ => (0x806, 3),
         };
         match self.table.family {
+            Family::Inet if name == "arp" => return Err("a table of inet has no header of arp".to_owned()),
             Family::Inet => self.compare_meta(NFPROTO, &[family]),
             _ if self.vlans > 0 => self.ask_type(12 + self.vlans * 4, kind),
             Family::Bridge if answers || name == "arp" => self.ask_type(12, kind),
@@ -156,7 +166,10 @@ impl Draft<'_, '_> {
         };
         match term {
             Term::Meta(NFPROTO) => self.network = if said == 10 { Some("ip6") } else { Some("ip") },
-            Term::Meta(PROTOCOL) => self.network = by_type(said).or(self.network),
+            // In tables of other families it says nothing of which header stands there.
+            Term::Meta(PROTOCOL) if matches!(self.table.family, Family::Netdev | Family::Bridge) => {
+                self.network = by_type(said).or(self.network)
+            }
             Term::Meta(DEVICE_TYPE) if said == u128::from(ETHERNET) => self.ether = true,
             Term::Meta(L4PROTO) => self.protocol = u8::try_from(said).ok(),
             Term::Field(field) => match (field.header, field.name) {

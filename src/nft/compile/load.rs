@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::kind::{Kind, Order};
 use super::super::{Expression, Load, Place, SetPlaces, Term};
+use super::compare::turns;
 use super::value::Shape;
 use super::{Draft, Fault, Value, register};
 
@@ -68,9 +69,13 @@ impl Draft<'_, '_> {
             Value::Term(term) => Ok(vec![self.shape_of(term)]),
             Value::Concat(parts) => {
                 let shapes: Result<Vec<Vec<Shape>>, Fault> = parts.iter().map(|part| self.shapes(part)).collect();
-                Ok(shapes?.concat())
+                // Parts are shifted to their place.
+                Ok(shapes?.concat().into_iter().map(|shape| Shape { shift: 0, ..shape }).collect())
             }
-            Value::Binary(of, ..) => self.shapes(of),
+            // What a sign stands behind has been shifted to its place.
+            Value::Binary(of, ..) => {
+                Ok(self.shapes(of)?.into_iter().map(|shape| Shape { shift: 0, ..shape }).collect())
+            }
             Value::Hash(..) => Ok(vec![Shape { bytes: 4, order: Order::Host, ..Shape::of(Kind::Integer) }]),
             Value::Map(_, map) => {
                 let Value::Named(name) = &**map else { return Err("the map's values are of no known kind".to_owned()) };
@@ -90,6 +95,38 @@ impl Draft<'_, '_> {
         }
     }
 
+    /// The same as `load`, a field that does not fill its bytes shifted to its place, as it is everywhere but where a constant stands
+    /// beside it.
+    pub(super) fn load_shifted(&mut self, value: &Value, word: u32, wanted: &[Shape]) -> Result<(), Fault> {
+        self.load_as(true, value, word, wanted)
+    }
+
+    fn load_as(&mut self, shifts: bool, value: &Value, word: u32, wanted: &[Shape]) -> Result<(), Fault> {
+        let before = std::mem::replace(&mut self.shifts, shifts);
+        let done = self.load(value, word, wanted);
+        self.shifts = before;
+        done
+    }
+
+    /// What is looked up: shifted to its place but where the elements stand beside it; among ranges in the order in which these are.
+    pub(super) fn load_key(&mut self, key: &Value, set: &Value, word: u32, ranges: bool) -> Result<(), Fault> {
+        let before = std::mem::replace(&mut self.turns, ranges);
+        let done = self.load_as(matches!(set, Value::Named(_)), key, word, &[]);
+        self.turns = before;
+        done?;
+        if let (true, [one]) = (ranges, self.shapes(key)?.as_slice()) {
+            let turned = !matches!(key, Value::Concat(_)) && turns(*one);
+            self.turn(turned, word);
+        }
+        Ok(())
+    }
+
+    pub(super) fn turn(&mut self, turned: bool, word: u32) {
+        if turned {
+            self.out.push(Expression::ByteOrder { register: register(word) });
+        }
+    }
+
     /// Puts a value into the registers from this word on; a constant takes the shape that is wanted.
     pub(super) fn load(&mut self, value: &Value, word: u32, wanted: &[Shape]) -> Result<(), Fault> {
         match value {
@@ -102,7 +139,8 @@ impl Draft<'_, '_> {
                         Err(_) => wanted.get(index).copied(),
                     };
                     let shape = shape.ok_or("a part of it is of no known kind")?;
-                    self.load(part, at, &[shape])?;
+                    self.load_shifted(part, at, &[shape])?;
+                    self.turn(self.turns && shape.order == Order::Host && !shape.kind.is_text(), at);
                     at += u32::try_from(shape.padded() / 4).unwrap_or(1);
                 }
                 Ok(())
@@ -113,7 +151,7 @@ impl Draft<'_, '_> {
                 let length: usize = self.shapes(of)?.iter().map(|shape| shape.bytes).sum();
                 let padded: usize = self.shapes(of)?.iter().map(|shape| shape.padded()).sum();
                 let length = if matches!(**of, Value::Concat(_)) { padded } else { length };
-                self.load(of, from, &[])?;
+                self.load_shifted(of, from, &[])?;
                 self.out.push(Expression::Hash {
                     kind: 0,
                     source: Some((register(from), u32::try_from(length).unwrap_or_default())),
@@ -173,6 +211,9 @@ impl Draft<'_, '_> {
         let mask = mask.ok_or("so many bits cannot be masked")?;
         let xor = vec![0; mask.len()];
         self.out.push(Expression::Bitwise { mask, xor, register });
+        if self.shifts && shift != 0 {
+            self.out.push(Expression::Shift { left: false, bits: shift, register });
+        }
         Ok(())
     }
 
@@ -188,9 +229,24 @@ impl Draft<'_, '_> {
             Ok(shape) => shape,
             Err(fault) => *wanted.first().ok_or(fault)?,
         };
-        self.load(of, word, wanted)?;
+        // nft lists the shift of its own where it does not know it again.
+        let listed = |(sign, bits): &(&str, &Value)| {
+            *sign == ">>" && matches!(bits, Value::Word(bits) if super::number_of(bits) == Some(shape.shift.into()))
+        };
+        let lies = shape.shift != 0 && steps.last().is_some_and(listed);
+        self.load_as(!lies, of, word, wanted)?;
+        let shape = Shape { shift: 0, ..shape };
         let register = register(word);
-        let mut masks: Option<(Vec<u8>, Vec<u8>)> = None;
+        // The mask of a field that is not shifted is one with the mask behind it.
+        let mut masks: Option<(Vec<u8>, Vec<u8>)> = match (self.out.last(), of) {
+            (Some(Expression::Bitwise { mask, xor, register: own }), Value::Term(_)) if *own == register => {
+                Some((mask.clone(), xor.clone()))
+            }
+            _ => None,
+        };
+        if masks.is_some() {
+            self.out.pop();
+        }
         for (sign, with) in steps.into_iter().rev() {
             if matches!(sign, "<<" | ">>") {
                 self.out.extend(masks.take().map(|(mask, xor)| Expression::Bitwise { mask, xor, register }));
@@ -216,11 +272,8 @@ impl Draft<'_, '_> {
 
     /// A value by a map, into the registers in which its key was.
     fn look_up(&mut self, key: &Value, map: &Value, word: u32, wanted: &[Shape]) -> Result<(), Fault> {
-        let (set, turned) = self.set_for(key, map, Some(super::elements::Wanted::Values(wanted)))?;
-        self.load(key, word, &[])?;
-        if turned {
-            self.out.push(Expression::ByteOrder { register: register(word) });
-        }
+        let (set, ranges) = self.set_for(key, map, Some(super::elements::Wanted::Values(wanted)))?;
+        self.load_key(key, map, word, ranges)?;
         let into = Some(register(word));
         self.out.push(Expression::Lookup { set, negated: false, register: register(word), into });
         Ok(())

@@ -54,6 +54,10 @@ pub(super) struct Draft<'c, 'a> {
     pub(super) message: Option<u8>,
     /// The next free register, in words of four bytes.
     pub(super) free: u32,
+    /// Fields that do not fill their bytes are shifted to their place.
+    pub(super) shifts: bool,
+    /// The parts of a concatenation are turned into the order of ranges.
+    pub(super) turns: bool,
     /// A comparison of a whole field that the next one may be put together with.
     pub(super) mergeable: Option<compare::Merge>,
 }
@@ -132,6 +136,8 @@ impl<'c, 'a> Draft<'c, 'a> {
             vlans: 0,
             message: None,
             free: 0,
+            shifts: false,
+            turns: false,
             mergeable: None,
         }
     }

@@ -17,6 +17,7 @@ pub fn option_named(of: u32, header: &str, field: Option<&str>) -> Option<Term> 
     let (offset, end) = (field.offset / 8, (field.offset + field.bits).div_ceil(8));
     let option = HeaderOption { of, number: field.number, offset, length: end - offset, present: false };
     let shift = end * 8 - field.offset - field.bits;
-    let whole = field.bits == option.length * 8;
+    // Of two words for the same bytes the one that is given is kept.
+    let whole = field.bits == option.length * 8 && option.field() == Some(field);
     Some(if whole { Term::Option(option) } else { Term::OptionPart(option, field, shift) })
 }

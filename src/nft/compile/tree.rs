@@ -1,6 +1,6 @@
 //! Rules as they stand in nft's text or JSON: words and their places, before anything is known of bytes and registers.
 
-use super::super::{Expression, Term, Verdict};
+use super::super::{Element, Expression, Term, UnknownAttribute, Verdict};
 
 /// A value as it is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,8 +180,16 @@ pub struct SetTree {
     pub data: Vec<String>,
     /// `typeof … : …`
     pub data_of: Option<Value>,
+    /// What a rule looks up in it, from which the length of numbers is known that no word tells.
+    pub asked: Option<Value>,
+    /// What a rule sets to what it leads to, likewise.
+    pub given: Option<Value>,
+    /// A rule writes elements to it.
+    pub written: bool,
     /// It is a map.
     pub map: bool,
+    /// Its keys lead to a first and a last value.
+    pub ranges: bool,
     /// nft's words for its flags.
     pub flags: Vec<String>,
     /// Overlapping ranges become one.
@@ -207,5 +215,38 @@ impl Item {
     #[must_use]
     pub fn of(key: Value) -> Self {
         Self { key, data: None, timeout: None, expires: None, comment: None, expressions: Vec::new() }
+    }
+
+    /// The element as its words alone.
+    pub(super) fn unknown(&self) -> Element {
+        let key = self.key.words();
+        let words = match &self.data {
+            None => key,
+            Some(ItemData::Verdict(verdict)) => format!("{key} : {}", verdict.text()),
+            Some(ItemData::Value(value)) => format!("{key} : {}", value.words()),
+        };
+        Element { unknown: vec![UnknownAttribute::words(&words)], ..Element::default() }
+    }
+}
+
+impl Value {
+    /// A constant as it was written, for people.
+    fn words(&self) -> String {
+        let joined = |parts: &[Self], between: &str| parts.iter().map(Self::words).collect::<Vec<_>>().join(between);
+        match self {
+            Self::Word(word) => word.clone(),
+            Self::Text(text) => format!("\"{text}\""),
+            Self::Any => "*".to_owned(),
+            Self::Named(name) => format!("@{name}"),
+            Self::Set(items) => format!("{{ {} elements }}", items.len()),
+            Self::Concat(parts) => joined(parts, " . "),
+            Self::List(parts) => joined(parts, ","),
+            Self::Range(from, to) => format!("{}-{}", from.words(), to.words()),
+            Self::Prefix(start, bits) => format!("{}/{bits}", start.words()),
+            Self::Binary(left, sign, right) => format!("{} {sign} {}", left.words(), right.words()),
+            Self::Term(term) => format!("{term:?}"),
+            Self::Map(key, map) => format!("{} map {}", key.words(), map.words()),
+            Self::Hash(of, modulus, ..) => format!("jhash {} mod {modulus}", of.words()),
+        }
     }
 }

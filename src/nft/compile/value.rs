@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::super::Term;
 use super::super::constant;
 use super::super::kind::{Kind, Order, bytes_of};
 use super::{Fault, Value};
@@ -15,6 +16,9 @@ pub(crate) struct Shape {
     pub(super) bytes: usize,
     pub(super) shift: u32,
 }
+
+/// `NFT_META_MARK`
+const MARK: u32 = 3;
 
 /// Words for ports that people write; nft itself lists numbers.
 const SERVICES: [(&str, u128); 24] = [
@@ -176,7 +180,10 @@ fn plain(word: &str, kind: Kind, devices: &[(u32, String)]) -> Option<u128> {
 impl Shape {
     /// Of a kind that has a length of its own.
     pub(super) fn of(kind: Kind) -> Self {
-        Self { kind, order: kind.order(), bytes: kind.bytes().max(1), shift: 0 }
+        /// Of names of helpers and of systems, which are the only ones of this kind.
+        const NAME: usize = 16;
+        let bytes = if kind == Kind::Text { NAME } else { kind.bytes().max(1) };
+        Self { kind, order: kind.order(), bytes, shift: 0 }
     }
 
     /// The same, most significant byte first.
@@ -204,6 +211,10 @@ impl Shape {
                     Kind::Uid | Kind::Gid => format!("the number of {word:?} does not stand in the text"),
                     _ => unknown(word),
                 })
+            }
+            // A word that stands for a property of the packet elsewhere.
+            Value::Term(Term::Meta(MARK)) if self.kind == Kind::CtEvent => {
+                self.value(&Value::Word("mark".to_owned()), devices)
             }
             Value::List(values) => values.iter().try_fold(0, |bits, value| Ok(bits | self.value(value, devices)?)),
             Value::Binary(left, sign, right) => {

@@ -41,8 +41,11 @@ pub(super) fn command(
         if let Some(comment) = comment() {
             out.set_comment(place, comment);
         }
-        if texts(inside.get("flags")).contains(&"dormant") {
-            out.set_dormant(place);
+        for flag in texts(inside.get("flags")) {
+            // One that is not known may be any: nft 1.0.6 gives the table's own name here.
+            if !out.set_flag(place, flag) {
+                return Err(format!("flag {flag:?} of a table is not known"));
+            }
         }
         return Ok(());
     }

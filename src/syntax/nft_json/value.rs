@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{number, number_or, only, text, texts};
 use crate::nft::{
     Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, field_named, meta_named,
-    option_named, transform_named,
+    option_named, raw, transform_named,
 };
 
 /// A value; the family is that of its table.
@@ -188,7 +188,7 @@ fn payload(json: &Json) -> Result<Term, String> {
     if let Some(base) = json.get("base").and_then(Json::as_str) {
         let base = ["ll", "nh", "th", "ih"].iter().position(|known| *known == base);
         let base = base.and_then(|base| u32::try_from(base).ok()).ok_or("payload of no known header")?;
-        return Ok(Term::Raw(base, number(json, "offset")?, number(json, "len")?));
+        return Ok(raw(base, number(json, "offset")?, number(json, "len")?));
     }
     let (header, field) = (text(json, "protocol")?, text(json, "field")?);
     let found = field_named(header, field);

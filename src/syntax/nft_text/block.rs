@@ -31,6 +31,9 @@ pub(in crate::syntax) fn hook(word: &str) -> Option<Hook> {
     ALL.into_iter().find(|hook| hook.word() == word)
 }
 
+/// `NFT_CHAIN_HW_OFFLOAD`
+const OFFLOAD: u32 = 2;
+
 impl Parser<'_> {
     pub(super) fn table_body(&mut self, place: Place, out: &mut Tables) -> Result<(), Fault> {
         self.expect_sign("{")?;
@@ -58,14 +61,15 @@ impl Parser<'_> {
                 out.set_comment(place, comment);
                 Ok(())
             }
-            "flags" => {
+            "flags" => loop {
                 let flag = self.name("a flag")?;
-                if flag != "dormant" {
+                if !out.set_flag(place, flag) {
                     return Err(self.fault(format!("flag {flag:?} of a table is not known")));
                 }
-                out.set_dormant(place);
-                Ok(())
-            }
+                if !self.sign(",") {
+                    return Ok(());
+                }
+            },
             "chain" => {
                 let name = self.name("the name of a chain")?;
                 let chain = out.chain(place, name);
@@ -138,6 +142,7 @@ impl Parser<'_> {
                 "type" => {
                     set.key = self.kinds()?;
                     if self.sign(":") {
+                        set.ranges = self.word("interval");
                         set.data = self.kinds()?;
                     }
                 }
@@ -170,6 +175,7 @@ impl Parser<'_> {
 
     /// What a map declared by `typeof` leads to.
     fn data_like(&mut self, set: &mut SetTree) -> Result<(), Fault> {
+        set.ranges = self.word("interval");
         if matches!(self.second().kind, Kind::Line | Kind::Semicolon) {
             set.data = self.kinds()?;
             return Ok(());
@@ -223,12 +229,26 @@ impl Parser<'_> {
                 }
                 "policy" => {
                     self.next();
-                    let policy = match self.name("accept or drop")? {
+                    let policy = match self.peek().text {
                         "drop" => Policy::Drop,
-                        _ => Policy::Accept,
+                        "accept" => Policy::Accept,
+                        _ => {
+                            let fault = self.unexpected("accept or drop");
+                            self.faults.push(fault);
+                            self.pass_over(token.at);
+                            continue;
+                        }
                     };
+                    self.next();
                     if let Some(chain) = out.chain_mut(place, chain) {
                         chain.policy = Some(policy);
+                    }
+                }
+                "flags" if second.text == "offload" => {
+                    self.next();
+                    self.next();
+                    if let Some(chain) = out.chain_mut(place, chain) {
+                        chain.extra.flags |= OFFLOAD;
                     }
                 }
                 "comment" if second.kind == Kind::Text => {

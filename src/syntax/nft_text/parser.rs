@@ -144,6 +144,13 @@ impl<'a> Parser<'a> {
         if self.word(word) { Ok(()) } else { Err(self.unexpected(&format!("{word:?}"))) }
     }
 
+    /// Takes only the beginning of the next piece.
+    pub(super) fn cut_off(&mut self, length: usize) {
+        self.end = self.peek().at + length;
+        self.lexer.go_to(self.end);
+        self.ahead = None;
+    }
+
     /// A word, or a text in quotation marks.
     pub(super) fn name(&mut self, expected: &str) -> Result<&'a str, Fault> {
         let token = self.peek();

@@ -9,6 +9,9 @@ const PREFIXES: u32 = 0x40;
 /// `NFTA_FIB_F_PRESENT`
 const PRESENT: u32 = 0x20;
 
+/// `NFT_OBJECT_SECMARK`
+const SECMARK: u32 = 8;
+
 impl Parser<'_> {
     /// A rule up to the end of its line.
     pub(super) fn rule(&mut self) -> RuleTree {
@@ -44,6 +47,7 @@ impl Parser<'_> {
             ("ct", "helper") => Some((3, "helper")),
             ("ct", "timeout") => Some((7, "timeout")),
             ("ct", "expectation") => Some((9, "expectation")),
+            ("meta", "secmark") => Some((SECMARK, "secmark")),
             _ => None,
         };
         if let Some((kind, _)) = object.filter(|_| first.kind == Kind::Word)
@@ -61,10 +65,11 @@ impl Parser<'_> {
 
     /// A named object; none where it is a property of the connection that is compared.
     fn object(&mut self, kind: u32) -> Result<Option<Part>, Fault> {
-        if self.peek().text == "ct" {
+        if matches!(self.peek().text, "ct" | "meta") {
             let mut ahead = self.clone_lexer();
             ahead.next();
-            if ahead.next().text != "set" {
+            // `meta secmark set ct secmark` names no object.
+            if ahead.next().text != "set" || (kind == SECMARK && ahead.next().kind != Kind::Text) {
                 return Ok(None);
             }
             self.next();

@@ -4,7 +4,7 @@ use super::lexer::Kind;
 use super::parser::{Fault, Parser};
 use crate::nft::{
     Expression, Family, HeaderOption, Item, ItemData, Load, Term, Value, Verdict, ct_named, duration, field_named,
-    meta_named, option_named, transform_named,
+    meta_named, option_named, raw, transform_named,
 };
 
 /// Properties of the packet that are written without `meta` before them.
@@ -68,7 +68,19 @@ impl Parser<'_> {
             let last = self.or()?;
             return Ok(Value::Range(Box::new(first), Box::new(last)));
         }
-        if self.at_sign("/") && self.second().text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let prefix = if self.at_sign("/") { Some(self.second()) } else { None };
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = prefix.filter(|token| token.end - token.at == token.text.len());
+        let parts =
+            parts.and_then(|token| token.text.split_once(':')).filter(|(bits, port)| digits(bits) && digits(port));
+        if let Some((bits, _)) = parts {
+            // A port behind a prefix looks like a traffic class.
+            self.next();
+            let number = bits.parse().map_err(|_| self.unexpected("the length of a prefix"))?;
+            self.cut_off(bits.len());
+            return Ok(Value::Prefix(Box::new(first), number));
+        }
+        if prefix.is_some_and(|token| digits(token.text)) {
             self.next();
             let bits = self.number("the length of a prefix")?;
             return Ok(Value::Prefix(Box::new(first), bits));
@@ -149,7 +161,7 @@ impl Parser<'_> {
                 self.next();
                 let offset = self.number("a number of bits")?;
                 self.expect_sign(",")?;
-                return Ok(Value::Term(Term::Raw(base, offset, self.number("a number of bits")?)));
+                return Ok(Value::Term(raw(base, offset, self.number("a number of bits")?)));
             }
             return Ok(Value::Named(name.to_owned()));
         }

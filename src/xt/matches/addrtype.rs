@@ -2,6 +2,7 @@
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::begins;
 
 /// One end's type is one of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Types {
     }
 
     fn parse(given: &Given) -> Option<Self> {
-        let bit = |name: &str| NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)).map(|bit| 1 << bit);
+        let bit = |name: &str| NAMES.iter().position(|known| begins(known, name)).map(|bit| 1 << bit);
         let bits = given.value().split(',').try_fold(0, |bits, name| Some(bits | bit(name)?))?;
         Self::new(given.negated, bits)
     }

@@ -94,7 +94,7 @@ impl Extension for Bpf {
         let given = options.last()?;
         match given.name {
             "--bytecode" => Self::parse_program(given.value()).map(Self::Program),
-            _ => Some(Self::Pinned(given.value().to_owned())),
+            _ => Some(Self::Pinned(given.cut(512))),
         }
     }
 

@@ -48,7 +48,7 @@ impl Extension for Cgroup {
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = options.last()?;
         let group = match given.name {
-            "--path" => Group::Path(given.value().to_owned()),
+            "--path" => Group::Path(given.cut(512)),
             _ => Group::Class(given.number()?),
         };
         Some(Self { negated: given.negated, group })

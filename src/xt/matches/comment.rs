@@ -11,16 +11,19 @@ pub struct Comment {
     pub text: String,
 }
 
+/// Bytes of the field, the zero behind the text included.
+const SIZE: usize = 256;
+
 impl Extension for Comment {
     const NAMES: &'static [&'static str] = &["comment"];
     const OPTIONS: &'static [(&'static str, usize)] = &[("--comment", 1)];
 
     fn decode(revision: u8, data: &[u8], _ipv6: bool) -> Option<Self> {
-        (revision == 0).then(|| Layout(data).text(0, 256).map(|text| Self { text }))?
+        (revision == 0).then(|| Layout(data).text(0, SIZE).map(|text| Self { text }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        Some(Self { text: options.first().map_or("", Given::value).to_owned() })
+        Some(Self { text: options.first().map(|given| given.cut(SIZE)).unwrap_or_default() })
     }
 
     fn save(&self, out: &mut String) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +77,8 @@ impl Extension for Connbytes {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let range = given("--connbytes")?;
         let (from, to) = range.value().split_once(':').unwrap_or((range.value(), ""));
-        let from = if from.is_empty() && range.value() != "" { 0 } else { from.parse().ok()? };
-        let to = if to.is_empty() { u64::MAX } else { to.parse().ok().filter(|to| *to >= from)? };
+        let from = if from.is_empty() && range.value() != "" { 0 } else { parse_whole(from)? };
+        let to = if to.is_empty() { u64::MAX } else { parse_whole(to).filter(|to| *to >= from)? };
         let word = |name: &str| given(name).map(Given::value);
         let counted = COUNTED.iter().find(|(_, known)| word("--connbytes-mode") == Some(known))?.0;
         let flow = FLOWS.iter().find(|(_, known)| word("--connbytes-dir") == Some(known))?.0;

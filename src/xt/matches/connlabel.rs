@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// A label of the connection. Names for the numbers stand in a file of each machine, so that they are not looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Extension for Connlabel {
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let label = given("--label")?;
-        let number = label.value().parse().ok().filter(|label| *label < LABELS)?;
+        let number = parse_whole(label.value()).filter(|label| *label < LABELS)?;
         Some(Self { negated: label.negated, label: number, set: given("--set").is_some() })
     }
 

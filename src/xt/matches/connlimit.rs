@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::{Layout, prefix_length};
+use crate::xt::extension::parse_whole;
 
 /// How many connections there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Extension for Connlimit {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let width = if ipv6 { 128 } else { 32 };
         let limit = given("--connlimit-upto").or(given("--connlimit-above"))?;
-        let length = given("--connlimit-mask").map_or(Some(width), |given| given.value().parse().ok());
+        let length = given("--connlimit-mask").map_or(Some(width), |given| parse_whole(given.value()));
         Some(Self {
             above: (limit.name == "--connlimit-above") != limit.negated,
             limit: limit.number()?,

@@ -8,8 +8,9 @@ use super::span::{bang, not, unequal};
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
+use crate::xt::extension::begins;
 use crate::xt::ip::{protocol_name, protocol_number};
-use crate::xt::services::port;
+use crate::xt::services::service;
 
 /// Tests of a packet's tracked connection. A negation stands in front of what it negates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,15 +113,15 @@ impl Conntrack {
         let negated = given.negated;
         match given.name {
             "--ctstate" | "--state" => {
-                let known = |name: &str| STATES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+                let known = |name: &str| STATES.iter().find(|(_, known)| begins(known, name));
                 let bits = given.value().split(',').try_fold(0, |bits, name| Some(bits | known(name)?.0))?;
                 self.states = Some((negated, bits));
             }
             "--ctproto" => self.protocol = Some((negated, protocol_number(given.value())?)),
             "--ctstatus" => {
                 let known = |name: &str| match name {
-                    "NONE" => Some(0),
-                    _ => STATUSES.iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name)).map(|(bit, ..)| *bit),
+                    _ if begins("NONE", name) => Some(0),
+                    _ => STATUSES.iter().find(|(_, known, _)| begins(known, name)).map(|(bit, ..)| *bit),
                 };
                 let bits = given.value().split(',').try_fold(0, |bits, name| Some(bits | known(name)?))?;
                 self.status = Some((negated, bits));
@@ -136,7 +137,7 @@ impl Conntrack {
             option => match Self::end(option)? {
                 (end, false) => *self.addresses.get_mut(end)? = Some((negated, Host::parse(given.value(), ipv6)?)),
                 (end, true) => {
-                    let ports = Span::parse_named(given, u16::MAX.into(), |text| port(text).map(u32::from))?;
+                    let ports = Span::parse_named(given, u16::MAX.into(), |text| service(text).map(u32::from))?;
                     *self.ports.get_mut(end)? = Some(ports);
                 }
             },

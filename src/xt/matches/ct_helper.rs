@@ -26,7 +26,7 @@ impl Extension for Helper {
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = options.first()?;
-        Some(Self { negated: given.negated, name: given.value().to_owned() })
+        Some(Self { negated: given.negated, name: given.cut(30) })
     }
 
     fn save(&self, out: &mut String) {

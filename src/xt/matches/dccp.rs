@@ -6,7 +6,7 @@ use super::span::{bang, not, unequal};
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
-use crate::xt::services::port;
+use crate::xt::services::service;
 
 /// Tests of a DCCP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ const OPTION: u16 = 8;
 
 /// A port by number or by the name of its service.
 pub(super) fn ports(given: &Given) -> Option<Span> {
-    Span::parse_named(given, u16::MAX.into(), |text| port(text).map(u32::from))
+    Span::parse_named(given, u16::MAX.into(), |text| service(text).map(u32::from))
 }
 
 /// Two ports in a kernel structure.

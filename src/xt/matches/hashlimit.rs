@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::limit::{parse_rate, period, rate};
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 use crate::xt::text::word;
 
 /// What is limited.
@@ -72,8 +73,9 @@ fn bytes_of(cost: u32) -> u64 {
     u64::from(u32::MAX.checked_div(cost).unwrap_or(u32::MAX)).saturating_sub(1) << 4
 }
 
+/// iptables counts in 32 bits: of a greater rate it takes what is left.
 fn cost_of(bytes: u64) -> Option<u32> {
-    let sixteens = u32::try_from(bytes >> 4).ok()?.checked_add(1)?;
+    let sixteens = u32::try_from((bytes >> 4) & u64::from(u32::MAX)).ok()?.checked_add(1)?;
     Some(u32::MAX / sixteens)
 }
 
@@ -98,12 +100,28 @@ fn burst_text(cost: u32, seconds: u64) -> (u64, &'static str) {
 fn parse_bytes(text: &str) -> Option<u64> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
-    let factor = match unit.chars().next() {
+    number.parse::<u64>().ok()?.checked_mul(factor(unit))
+}
+
+fn factor(unit: &str) -> u64 {
+    match unit.chars().next() {
         Some('m') => 1024 * 1024,
         Some('k') => 1024,
         _ => 1,
+    }
+}
+
+/// The same of a burst, where the number may be hexadecimal or octal.
+fn parse_burst(text: &str) -> Option<u64> {
+    let (radix, start) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, 2),
+        [b'0', ..] => (8, 0),
+        _ => (10, 0),
     };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let digits = text.get(start..)?;
+    let end = start + digits.find(|character: char| !character.is_digit(radix)).unwrap_or(digits.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    parse_whole::<u64>(number)?.checked_mul(factor(unit))
 }
 
 /// How many seconds' worth of a rate a burst is, rounded up.
@@ -219,7 +237,7 @@ impl Hashlimit {
     /// One number of the table or of a prefix.
     fn take(&mut self, given: &Given) -> Option<()> {
         let width = self.width();
-        let length = || given.value().parse::<u8>().ok().filter(|length| *length <= width);
+        let length = || parse_whole::<u8>(given.value()).filter(|length| *length <= width);
         match given.name {
             "--hashlimit-mode" => self.groups = Self::parse_mode(given.value())?,
             "--hashlimit-srcmask" => self.source_length = length()?,
@@ -302,9 +320,9 @@ impl Extension for Hashlimit {
         let given_burst = given("--hashlimit-burst");
         let burst = match (unit, given_burst) {
             (Unit::Packets(_), None) => BURST,
-            (Unit::Packets(_), Some(burst)) => parse_bytes(burst.value())?,
+            (Unit::Packets(_), Some(burst)) => parse_burst(burst.value())?,
             (Unit::Bytes(_), None) => 0,
-            (Unit::Bytes(cost), Some(burst)) => burst_seconds(cost, parse_bytes(burst.value())?)?,
+            (Unit::Bytes(cost), Some(burst)) => burst_seconds(cost, parse_burst(burst.value())?)?,
         };
         let width = if ipv6 { 128 } else { 32 };
         let expire = u32::try_from(seconds * 1000).ok()?;
@@ -315,7 +333,7 @@ impl Extension for Hashlimit {
             groups: 0,
             source_length: width,
             destination_length: width,
-            name: given("--hashlimit-name")?.value().to_owned(),
+            name: given("--hashlimit-name")?.cut(255),
             size: 0,
             max: 0,
             sweep: SWEEP,

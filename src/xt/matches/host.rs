@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Condition;
 use crate::packet::{Field, number};
+use crate::xt::extension::parse_whole;
 use crate::xt::ip::{AddressMatch, address_text};
 
 /// An address and the length of its prefix.
@@ -35,7 +36,7 @@ impl Host {
             None => width,
             Some(mask) => match mask.parse::<IpAddr>() {
                 Ok(mask) if mask.is_ipv6() == ipv6 => Self::new(address, mask).map_or(width, |host| host.prefix),
-                _ => mask.parse().ok().filter(|prefix| *prefix <= width)?,
+                _ => parse_whole(mask).filter(|prefix| *prefix <= width)?,
             },
         };
         Some(Self { address, prefix })

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::{Layout, prefix_length, prefix_mask};
+use crate::xt::extension::parse_whole;
 use crate::xt::ip::{address_text, protocol_number};
+use crate::xt::services::service;
 
 /// How the balancer passes packets on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +78,10 @@ fn masked(address: IpAddr, mask: IpAddr) -> Option<IpAddr> {
 
 fn parse_network(text: &str, ipv6: bool) -> Option<(IpAddr, IpAddr)> {
     let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
-    let mask = match mask.map(|mask| (mask, mask.parse::<u8>())) {
+    let mask = match mask.map(|mask| (mask, parse_whole(mask))) {
         None => prefix_mask(if ipv6 { 128 } else { 32 }, ipv6)?,
-        Some((_, Ok(length))) => prefix_mask(length, ipv6)?,
-        Some((mask, Err(_))) => mask.parse().ok()?,
+        Some((_, Some(length))) => prefix_mask(length, ipv6)?,
+        Some((mask, None)) => mask.parse().ok()?,
     };
     let address: IpAddr = address.parse().ok().filter(|address: &IpAddr| address.is_ipv6() == ipv6)?;
     Some((masked(address, mask)?, mask))
@@ -143,7 +145,7 @@ impl Extension for Ipvs {
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
         let mut ipvs = Self::default();
         for given in options {
-            let port = || Some((given.negated, given.value().parse().ok()?));
+            let port = || Some((given.negated, service(given.value())?));
             match given.name {
                 "--ipvs" => ipvs.none = given.negated,
                 "--vproto" => ipvs.protocol = Some((given.negated, protocol_number(given.value())?)),

@@ -3,7 +3,7 @@
 use super::{Condition, Extension, Given, Matching, Span, Words};
 use crate::packet::Field;
 use crate::xt::bytes::Layout;
-use crate::xt::extension::parse_number;
+use crate::xt::extension::{begins, parse_number};
 
 /// A test of a mobility header's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +28,8 @@ const TOP: u32 = 255;
 
 fn number(text: &str) -> Option<u32> {
     let text = text.to_ascii_lowercase();
-    let named = TYPES.iter().position(|(long, short)| *long == text || *short == text);
+    let whole = TYPES.iter().position(|(long, short)| *long == text || *short == text);
+    let named = whole.or_else(|| TYPES.iter().position(|(long, short)| begins(long, &text) || begins(short, &text)));
     named.and_then(|kind| u32::try_from(kind).ok()).or_else(|| parse_number(&text))
 }
 

@@ -21,7 +21,7 @@ impl Extension for Nfacct {
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        let name = options.first()?.value().to_owned();
+        let name = options.first()?.cut(32);
         (!name.is_empty()).then_some(Self { name })
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// So many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Extension for Quota {
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = options.first()?;
-        Some(Self { negated: given.negated, bytes: given.value().parse().ok()? })
+        Some(Self { negated: given.negated, bytes: parse_whole(given.value())? })
     }
 
     fn save(&self, out: &mut String) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_number;
 use crate::xt::ip::address_text;
 use crate::xt::text::word;
 
@@ -61,7 +62,7 @@ fn whole(ipv6: bool) -> IpAddr {
 
 /// A count as the save program writes it: as a signed number.
 fn parse_count(text: &str) -> Option<u32> {
-    text.parse::<i32>().map(i32::cast_unsigned).ok().or_else(|| text.parse().ok())
+    parse_number(text).or_else(|| text.parse::<i32>().map(i32::cast_unsigned).ok())
 }
 
 impl Extension for Recent {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 use crate::xt::sets::{RawKey, SetKey, SetNames};
 
 /// How an element's counter is compared.
@@ -99,7 +100,7 @@ impl Count {
             ("gt", false) => Than::More,
             _ => return None,
         };
-        Some(Self { than, value: number(given.value())? })
+        Some(Self { than, value: parse_whole(given.value())? })
     }
 
     fn words(self, what: &str) -> String {
@@ -110,15 +111,6 @@ impl Count {
             Than::More => "counts more than",
         };
         format!("whose element {than} {} {what}", self.value)
-    }
-}
-
-/// A number as strtoull(3) reads it with base 0.
-fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None if text.len() > 1 && text.starts_with('0') => u64::from_str_radix(text, 8).ok(),
-        None => text.parse().ok(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Condition, Extension, Given, Matching, Words};
 use crate::xt::bytes::Layout;
 use crate::xt::extension::OPTIONAL;
+use crate::xt::extension::parse_number;
 
 /// When the rule holds; UTC unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,7 @@ fn parse_moment(text: &str) -> Option<u32> {
 
 /// A list of days as bits, by number or by what `named` makes of a name.
 fn parse_days(given: &Given, most: u32, named: impl Fn(&str) -> Option<u32>) -> Option<u32> {
-    let day = |text: &str| text.parse().ok().or_else(|| named(text)).filter(|day| (1..=most).contains(day));
+    let day = |text: &str| parse_number(text).or_else(|| named(text)).filter(|day| (1..=most).contains(day));
     let days = given.value().split(',').filter(|_| !given.values.is_empty());
     let bits = days.into_iter().try_fold(0_u32, |bits, text| Some(bits | 1 << day(text)?))?;
     Some(if given.negated { !bits } else { bits })

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// What tells whose packet it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Extension for Clusterip {
         for byte in &mut mac {
             *byte = u8::from_str_radix(bytes.next().filter(|text| text.len() == 2)?, 16).ok()?;
         }
-        let number = |name: &str| given(name)?.value().parse::<u16>().ok();
+        let number = |name: &str| parse_whole::<u16>(given(name)?.value());
         let seed = given("--hash-init").map_or(Some(0), Given::number)?;
         let new = NewCluster { mode, mac, nodes: number("--total-nodes")?, local: number("--local-node")?, seed };
         bytes.next().is_none().then_some(Self { new: Some(new) })

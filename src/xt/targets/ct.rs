@@ -151,11 +151,11 @@ impl Extension for Ct {
                     continue;
                 }
                 "--helper" => {
-                    given.value().clone_into(&mut ct.helper);
+                    ct.helper = given.cut(16);
                     continue;
                 }
                 "--timeout" => {
-                    given.value().clone_into(&mut ct.timeout);
+                    ct.timeout = given.cut(32);
                     continue;
                 }
                 "--ctevents" => {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 use crate::xt::ip::address_text;
 
 /// From one prefix to another.
@@ -42,7 +43,7 @@ impl Prefixes {
     pub(super) fn parse(options: &[Given]) -> Option<Self> {
         let prefix = |name: &str| {
             let (address, length) = options.iter().find(|given| given.name == name)?.value().split_once('/')?;
-            let length = length.parse().ok().filter(|length: &u8| (1..=64).contains(length))?;
+            let length = parse_whole(length).filter(|length: &u8| (1..=64).contains(length))?;
             Some((address.parse().ok()?, length))
         };
         Some(Self { from: prefix("--src-pfx")?, to: prefix("--dst-pfx")? })

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// Bits of ECN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +56,7 @@ impl Extension for EcnTarget {
                 "--ecn-tcp-remove" => (ecn.ece, ecn.cwr) = (Some(false), Some(false)),
                 "--ecn-tcp-ece" => ecn.ece = Some(flag()?),
                 "--ecn-tcp-cwr" => ecn.cwr = Some(flag()?),
-                _ => ecn.codepoint = Some(given.value().parse().ok().filter(|value| *value <= 3)?),
+                _ => ecn.codepoint = Some(parse_whole(given.value()).filter(|value| *value <= 3)?),
             }
         }
         (!options.is_empty()).then_some(ecn)

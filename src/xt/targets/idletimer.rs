@@ -38,7 +38,7 @@ impl Extension for Idletimer {
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = |name: &str| options.iter().find(|given| given.name == name);
         let timeout = given("--timeout")?.number()?;
-        Some(Self { timeout, label: given("--label")?.value().to_owned(), alarm: given("--alarm").is_some() })
+        Some(Self { timeout, label: given("--label")?.cut(28), alarm: given("--alarm").is_some() })
     }
 
     fn save(&self, out: &mut String) {

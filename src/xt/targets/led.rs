@@ -36,10 +36,10 @@ impl Extension for Led {
         let delay = match given("--led-delay") {
             None => 0,
             Some(given) if given.value().to_ascii_lowercase().starts_with("inf") => u32::MAX,
-            Some(given) => match given.value().parse::<i32>() {
-                Ok(signed) => signed.cast_unsigned(),
-                Err(_) => given.number()?,
-            },
+            // The save program writes it with a sign.
+            Some(given) => {
+                given.number().or_else(|| given.value().parse().ok().map(|signed: i32| signed.cast_unsigned()))?
+            }
         };
         (!trigger.is_empty()).then_some(Self { trigger, delay, blink: given("--led-always-blink").is_some() })
     }

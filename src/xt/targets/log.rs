@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 use crate::xt::text::quote;
 
 /// Writes to the kernel's log.
@@ -32,6 +33,9 @@ const DETAILS: [(u8, &str); 5] =
 /// All of them.
 const ALL: u8 = 0x2f;
 
+/// Bytes of the field, the zero behind the prefix included.
+const PREFIX: usize = 30;
+
 /// The level that is meant where none is named.
 const WARNING: u8 = 4;
 
@@ -53,18 +57,18 @@ impl Extension for Log {
         let layout = Layout::of(data, 32)?;
         let flags = layout.u8(1)?;
         let level = layout.u8(0).filter(|level| *level < 8)?;
-        (revision == 0 && flags & !ALL == 0).then(|| Some(Self { level, flags, prefix: layout.text(2, 30)? }))?
+        (revision == 0 && flags & !ALL == 0).then(|| Some(Self { level, flags, prefix: layout.text(2, PREFIX)? }))?
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let mut log = Self { level: WARNING, flags: 0, prefix: String::new() };
         for given in options {
             match given.name {
-                "--log-prefix" => log.prefix = given.value().to_owned(),
+                "--log-prefix" => log.prefix = given.cut(PREFIX),
                 "--log-level" => {
                     let name = given.value();
                     let named = if name == "panic" { Some(0) } else { LEVELS.iter().position(|known| *known == name) };
-                    let level = named.map_or_else(|| name.parse().ok(), |level| u8::try_from(level).ok());
+                    let level = named.map_or_else(|| parse_whole(name), |level| u8::try_from(level).ok());
                     log.level = level.filter(|level| *level < 8)?;
                 }
                 flag => log.flags |= FLAGS.iter().find(|(_, name)| *name == flag)?.0,

@@ -2,7 +2,7 @@
 //! (`struct nf_nat_ipv4_multi_range_compat`, `nf_nat_range`, `nf_nat_range2`, `include/uapi/linux/netfilter/nf_nat.h`).
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::Given;
 use crate::xt::bytes::Layout;
@@ -176,10 +176,6 @@ impl NatRange {
     fn parse_text(text: &str) -> Option<Self> {
         if let Ok(whole) = text.parse::<IpAddr>() {
             return Some(Self { addresses: Some((whole, whole)), ..Self::default() });
-        }
-        if let Ok(whole) = text.parse::<SocketAddr>() {
-            let ports = Some(PortRange { from: whole.port(), to: whole.port() });
-            return Some(Self { addresses: Some((whole.ip(), whole.ip())), ports, ..Self::default() });
         }
         let (address, ports) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, rest)) => (address, rest.strip_prefix(':')),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::{Layout, prefix_length, prefix_mask};
+use crate::xt::extension::parse_whole;
 use crate::xt::ip::address_text;
 
 /// Another network.
@@ -56,9 +57,9 @@ impl Extension for Netmap {
         let address: IpAddr = address.parse().ok().filter(|address: &IpAddr| address.is_ipv6() == ipv6)?;
         let mask = match mask {
             None => prefix_mask(if ipv6 { 128 } else { 32 }, ipv6)?,
-            Some(text) => match text.parse::<u8>() {
-                Ok(length) => prefix_mask(length, ipv6)?,
-                Err(_) => text.parse().ok()?,
+            Some(text) => match parse_whole(text) {
+                Some(length) => prefix_mask(length, ipv6)?,
+                None => text.parse().ok()?,
             },
         };
         Some(Self { network: masked(address, mask)?, length: prefix_length(mask)? })

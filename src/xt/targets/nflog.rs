@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 use crate::xt::text::quote;
 
 /// Copies packets.
@@ -23,6 +24,9 @@ pub struct Nflog {
 
 /// The length field limits what is copied.
 const COPY_LENGTH: u16 = 1;
+
+/// Bytes of a prefix as nf_tables takes it, the zero behind it included (`NF_LOG_PREFIXLEN`); the structure holds half of that.
+const PREFIX: usize = 128;
 
 impl Extension for Nflog {
     const NAMES: &'static [&'static str] = &["NFLOG"];
@@ -53,11 +57,11 @@ impl Extension for Nflog {
         let mut nflog = Self::default();
         for given in options {
             match given.name {
-                "--nflog-group" => nflog.group = given.value().parse().ok()?,
-                "--nflog-prefix" => nflog.prefix = given.value().to_owned(),
+                "--nflog-group" => nflog.group = parse_whole(given.value())?,
+                "--nflog-prefix" => nflog.prefix = given.cut(PREFIX),
                 "--nflog-size" => nflog.size = Some(given.number()?),
                 "--nflog-range" => nflog.range = Some(given.number()?).filter(|range| *range != 0),
-                _ => nflog.threshold = given.value().parse().ok()?,
+                _ => nflog.threshold = parse_whole(given.value())?,
             }
         }
         Some(nflog)

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// Asks a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Extension for Nfqueue {
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let mut nfqueue = Self { queue: 0, queues: 1, bypass: false, by_cpu: false };
         for given in options {
-            let queue = |text: &str| text.parse::<u16>().ok();
+            let queue = |text: &str| parse_whole::<u16>(text);
             match given.name {
                 "--queue-num" => nfqueue.queue = given.number().and_then(|number| u16::try_from(number).ok())?,
                 "--queue-balance" => {

@@ -82,7 +82,7 @@ impl Extension for RateestTarget {
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
         let given = |name: &str| options.iter().find(|given| given.name == name);
-        let name = given("--rateest-name")?.value().to_owned();
+        let name = given("--rateest-name")?.cut(16);
         let wanted = parse_time(given("--rateest-interval")?.value())?;
         let average = parse_time(given("--rateest-ewmalog")?.value()).filter(|time| *time <= f64::from(u32::MAX))?;
         // The shortest interval that is long enough, and the longest average that is not too long.

@@ -2,6 +2,7 @@
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::begins;
 
 /// Refuses with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +70,11 @@ impl Extension for Reject {
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
         let wanted = options.first().map_or(if ipv6 { V6[4] } else { V4[3] }, Given::value);
         let aliases: &[(&str, &str)] = if ipv6 { &ALIASES_V6 } else { &ALIASES_V4 };
-        let wanted = aliases.iter().find(|(alias, _)| *alias == wanted).map_or(wanted, |(_, name)| name);
+        let meant = |answer: &str| {
+            begins(answer, wanted) || aliases.iter().any(|(alias, name)| *name == answer && begins(alias, wanted))
+        };
         let names = if ipv6 { V6 } else { V4 };
-        names.into_iter().find(|name| *name == wanted && !name.is_empty()).map(|answer| Self { answer })
+        names.into_iter().find(|answer| meant(answer)).map(|answer| Self { answer })
     }
 
     fn save(&self, out: &mut String) {

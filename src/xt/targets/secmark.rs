@@ -30,7 +30,7 @@ impl Extension for Secmark {
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        let context = options.first()?.value().to_owned();
+        let context = options.first()?.cut(256);
         (!context.is_empty()).then_some(Self { context })
     }
 

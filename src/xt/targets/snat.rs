@@ -19,7 +19,9 @@ impl Extension for Snat {
     }
 
     fn parse(_name: &str, options: &[Given], _ipv6: bool) -> Option<Self> {
-        NatRange::parse_end(options, "--to-source").map(Self)
+        let range = NatRange::parse_end(options, "--to-source")?;
+        // iptables takes the base of the ports, and gives the kernel a zero.
+        Some(Self(NatRange { base: range.base.map(|_| 0), ..range }))
     }
 
     fn save(&self, out: &mut String) {

@@ -2,6 +2,7 @@
 
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// Options that are taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,7 +45,7 @@ impl Extension for Tcpoptstrip {
         let mut strip = Self::default();
         for name in options.iter().flat_map(|given| given.value().split(',')) {
             let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-            let number: u8 = named.or_else(|| name.parse().ok()).filter(|number| *number > 1)?;
+            let number: u8 = named.or_else(|| parse_whole(name)).filter(|number| *number > 1)?;
             *strip.bits.get_mut(usize::from(number / 32))? |= 1 << (number % 32);
         }
         Some(strip)

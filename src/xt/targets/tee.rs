@@ -27,9 +27,9 @@ impl Extension for Tee {
     }
 
     fn parse(_name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
-        let given = |name: &str| options.iter().find(|given| given.name == name).map(Given::value);
-        let gateway = given("--gateway")?.parse().ok().filter(|gateway: &IpAddr| gateway.is_ipv6() == ipv6)?;
-        Some(Self { gateway, device: given("--oif").unwrap_or_default().to_owned() })
+        let given = |name: &str| options.iter().find(|given| given.name == name);
+        let gateway = given("--gateway")?.value().parse().ok().filter(|gateway: &IpAddr| gateway.is_ipv6() == ipv6)?;
+        Some(Self { gateway, device: given("--oif").map(|given| given.cut(16)).unwrap_or_default() })
     }
 
     fn save(&self, out: &mut String) {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Effect, Extension, Given, Targeting};
 use crate::xt::bytes::Layout;
 use crate::xt::ip::address_text;
+use crate::xt::services::service;
 
 /// To a transparent socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Extension for Tproxy {
         let mut tproxy = Self { port: 0, address: unspecified, mark: 0, mask: 0 };
         for given in options {
             match given.name {
-                "--on-port" => tproxy.port = given.number()?.try_into().ok()?,
+                "--on-port" => tproxy.port = service(given.value())?,
                 "--on-ip" => tproxy.address = given.value().parse().ok().filter(|it: &IpAddr| it.is_ipv6() == ipv6)?,
                 _ => (tproxy.mark, tproxy.mask) = given.masked()?,
             }

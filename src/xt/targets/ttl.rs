@@ -2,6 +2,7 @@
 
 use super::{Effect, Extension, Given, Hops, Targeting};
 use crate::xt::bytes::Layout;
+use crate::xt::extension::parse_whole;
 
 /// A changed TTL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Hops {
 
     pub(super) fn parse(options: &[Given], names: Options) -> Option<Self> {
         let [given] = options else { return None };
-        let value = given.value().parse().ok()?;
+        let value = parse_whole(given.value())?;
         let hops = match names.iter().position(|name| *name == given.name)? {
             0 => Self::Set(value),
             1 => Self::Raise(value),

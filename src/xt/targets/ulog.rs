@@ -34,7 +34,7 @@ impl Extension for Ulog {
         let mut ulog = Self { prefix: String::new(), group: 1, range: 0, threshold: THRESHOLD };
         for given in options {
             match given.name {
-                "--ulog-prefix" => given.value().clone_into(&mut ulog.prefix),
+                "--ulog-prefix" => ulog.prefix = given.cut(32),
                 "--ulog-nlgroup" => ulog.group = given.number().filter(|group| (1..=32).contains(group))?,
                 "--ulog-cprange" => ulog.range = given.number()?,
                 _ => ulog.threshold = given.number().filter(|count| (1..=50).contains(count))?,
