@@ -93,6 +93,122 @@ fn the_request_is_as_long_as_the_kernel_wants_it() {
     assert_eq!((request.len(), request[0], request[1]), (56, 10, 17));
 }
 
+/// `struct sockaddr_storage` of an address and a port.
+fn storage(address: &str, port: u16) -> Vec<u8> {
+    let mut bytes = match address.parse().expect("an address") {
+        std::net::IpAddr::V4(v4) => [&2_u16.to_ne_bytes()[..], &port.to_be_bytes(), &v4.octets()].concat(),
+        std::net::IpAddr::V6(v6) => [&10_u16.to_ne_bytes()[..], &port.to_be_bytes(), &[0; 4], &v6.octets()].concat(),
+    };
+    bytes.resize(128, 0);
+    bytes
+}
+
+/// An SCTP association as net/sctp/diag.c fills it in: its own states, and every address of both ends.
+fn association_of(family: u8, state: u8, ends: ((&str, u16), (&str, u16)), all: (&[&str], &[&str])) -> Vec<u8> {
+    let list = |addresses: &[&str], port| addresses.iter().flat_map(|one| storage(one, port)).collect::<Vec<_>>();
+    Builder::after(&message(family, state, ends.0, ends.1))
+        .put(12, &list(all.0, ends.0.1))
+        .put(4, b"reno\0")
+        .put(13, &list(all.1, ends.1.1))
+        .finish()
+}
+
+#[test]
+fn associations_of_sctp() {
+    let ends = (("10.0.0.2", 40000), ("10.0.0.5", 3868));
+    let of = |state| {
+        let bytes = association_of(2, state, ends, (&["10.0.0.2", "10.1.0.2"], &["10.0.0.5"]));
+        decode(SCTP, &bytes).map(|socket| socket.state)
+    };
+    let names = [
+        "unconnected",
+        "cookie-wait",
+        "cookie-echoed",
+        "established",
+        "shutdown-pending",
+        "shutdown-sent",
+        "shutdown-received",
+        "shutdown-ack-sent",
+    ];
+    for (number, name) in (0_u8..).zip(names) {
+        assert_eq!(of(number).map(|state| state.to_string()).as_deref(), Ok(name));
+    }
+    assert_eq!(of(8), Err(SockDiagError::State(8)));
+    let whole = association_of(2, 3, ends, (&["10.0.0.2"], &["10.0.0.5"]));
+    let socket = decode(SCTP, &whole).expect("a socket");
+    assert_eq!((socket.local.to_string().as_str(), socket.mapped), ("10.0.0.2:40000", false));
+    assert_eq!(socket.peer.map(|peer| peer.to_string()).as_deref(), Some("10.0.0.5:3868"));
+    assert_eq!((socket.details.congestion.as_deref(), socket.details.tcp), (Some("reno"), None));
+    for length in 0..whole.len() {
+        let _ = decode(SCTP, &whole[..length]);
+    }
+}
+
+#[test]
+fn an_association_of_an_ipv6_socket_that_speaks_ipv4() {
+    // The kernel copies what lies where an IPv6 address would: nothing of use.
+    let ends = (("::", 40000), ("::", 3868));
+    let bytes = association_of(10, 3, ends, (&["10.0.0.2", "fd00::2"], &["10.0.0.5"]));
+    let socket = decode(SCTP, &bytes).expect("a socket");
+    assert_eq!((socket.family, socket.mapped), (Family::Ip6, true));
+    assert_eq!(socket.local.to_string(), "10.0.0.2:40000");
+    assert_eq!(socket.peer.map(|peer| peer.to_string()).as_deref(), Some("10.0.0.5:3868"));
+    let ends = (("fd00::2", 40000), ("fd00::5", 3868));
+    let bytes = association_of(10, 3, ends, (&["fd00::2"], &["fd00::5"]));
+    let socket = decode(SCTP, &bytes).expect("a socket");
+    assert_eq!((socket.local.to_string().as_str(), socket.mapped), ("[fd00::2]:40000", false));
+}
+
+#[test]
+fn endpoints_of_sctp_have_tcps_states() {
+    let of = |state| decode(SCTP, &message(2, state, ("0.0.0.0", 3868), ("0.0.0.0", 0))).map(|socket| socket.state);
+    assert_eq!((of(10), of(7)), (Ok(SocketState::Listen), Ok(SocketState::Unconnected)));
+}
+
+#[test]
+fn raw_sockets_have_a_protocol_where_others_have_a_port() {
+    let bytes = Builder::after(&message(2, 7, ("10.0.0.2", 255), ("0.0.0.0", 0))).put(10, &[89]).finish();
+    let socket = decode_raw(&bytes).expect("a socket");
+    assert_eq!((socket.protocol.number(), socket.local.to_string().as_str()), (89, "10.0.0.2:0"));
+    let socket = decode_raw(&message(10, 1, ("::1", 58), ("::1", 0))).expect("a socket");
+    assert_eq!((socket.protocol.number(), socket.peer.map(|peer| peer.port)), (58, Some(0)));
+    let request = raw_request(Family::Ip, Wanted { states: EVERY_STATE, figures: true });
+    assert_eq!((request.len(), request[1], request[2]), (56, 255, 0x0a));
+    assert_eq!(mptcp_request(Family::Ip, Wanted::states(1)).len(), 64);
+}
+
+#[test]
+fn timers_cookies_and_options() {
+    let mut bytes = message(10, 1, ("fd00::2", 40000), ("fd00::5", 443));
+    let timer_of = |bytes: &[u8]| decode(Protocol::Tcp, bytes).expect("a socket").details.timer;
+    assert_eq!(timer_of(&bytes), None);
+    for (number, kind) in (1_u8..).zip([
+        TimerKind::On,
+        TimerKind::Keepalive,
+        TimerKind::TimeWait,
+        TimerKind::Persist,
+        TimerKind::Other(5),
+    ]) {
+        (bytes[2], bytes[3]) = (number, 7);
+        bytes[52..56].copy_from_slice(&200_u32.to_ne_bytes());
+        assert_eq!(timer_of(&bytes), Some(Timer { kind, expires: 200, retransmits: 7 }));
+    }
+    bytes[52..56].copy_from_slice(&(-8_i32).to_ne_bytes());
+    assert_eq!(timer_of(&bytes).map(|timer| timer.expires), Some(0), "it is over");
+    let details = decode(Protocol::Tcp, &bytes).expect("a socket").details;
+    assert_eq!(
+        (details.cookie, details.cgroup, details.transparent, details.only_v6),
+        (4123, Some(1), Some(false), None)
+    );
+    assert!(!details.request);
+    let bytes = Builder::after(&bytes).put(22, &[0x20, 0]).put(11, &[1]).finish();
+    let details = decode(Protocol::Tcp, &bytes).expect("a socket").details;
+    assert_eq!((details.transparent, details.only_v6), (Some(cfg!(target_endian = "little")), Some(true)));
+    // What is no whole socket yet has nothing but its ends.
+    let half = message(2, 3, ("10.0.0.2", 80), ("10.0.0.5", 40000));
+    assert!(decode(Protocol::Tcp, &half[..MESSAGE]).is_ok_and(|socket| socket.details.request));
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
