@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, Interface, IpSet, NativeObject, NativeRule,
-    NativeSet, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table, Unread, Workload,
+    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
+    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table,
+    Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -35,8 +36,12 @@ struct File {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ipsets: Vec<IpSet>,
     sockets: Option<Vec<Socket>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_sockets: Option<Vec<OtherSocket>>,
     flows: Option<Vec<Flow>>,
     processes: Option<Vec<Process>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ids: Option<IdMaps>,
     interfaces: Option<Vec<Interface>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
@@ -123,8 +128,10 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         rulesets: snapshot.rulesets.as_ref().map(|rulesets| rulesets.iter().map(file_ruleset).collect()),
         ipsets: snapshot.ipsets.clone(),
         sockets: snapshot.sockets.clone(),
+        other_sockets: snapshot.other_sockets.clone(),
         flows: snapshot.flows.clone(),
         processes: snapshot.processes.clone(),
+        ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
@@ -156,8 +163,10 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         rulesets: rulesets.transpose()?,
         ipsets: file.ipsets,
         sockets: file.sockets,
+        other_sockets: file.other_sockets,
         flows: file.flows,
         processes: file.processes,
+        ids: file.ids,
         interfaces: file.interfaces,
         resolver: file.resolver,
         unread: file.unread,

@@ -9,9 +9,9 @@ use std::io;
 use std::path::Path;
 
 use super::flows::{FLOWS, Present, Tracking};
-use super::owners::read_processes;
-use crate::model::{Cause, Family, Flow, Interface, Protocol, Snapshot, Socket, Subject, Unread};
-use crate::sys::modules;
+use super::owners::{Namespace, read_processes};
+use super::sockets::{KernelLists, SOCKETS, SocketLists};
+use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
 use crate::wire::{rtnetlink, sock_diag};
@@ -19,32 +19,22 @@ use crate::wire::{rtnetlink, sock_diag};
 /// How often a list is asked for that changes while it is read, before it is taken as it is.
 const TRIES: usize = 8;
 
-/// Protocols whose sockets are listed: module that lists them, and a symbol of it.
-const LISTED: [(Protocol, &str, &str); 2] =
-    [(Protocol::Tcp, "tcp_diag", "tcp_diag_dump"), (Protocol::Udp, "udp_diag", "udp_diag_dump")];
-
-/// The module behind all of [`LISTED`].
-const INET_DIAG: &str = "inet_diag";
-
 /// What it means when one of the lists is missing or cut short.
-const SOCKETS: &str = "connections may be missing";
 const INTERFACES: &str = "which addresses are the namespace's own is not known";
 
 /// Netlink sockets opened inside one namespace.
 #[derive(Debug)]
 pub struct Channels {
-    sockets: Result<NetlinkSocket, Refusal>,
+    sockets: SocketLists,
     flows: Tracking,
     interfaces: Result<NetlinkSocket, Refusal>,
-    /// Protocols of [`LISTED`] that the kernel cannot list as it is, and the module that it lacks.
-    unlisted: Unlisted,
 }
 
 /// Why something could not be read.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
-    cause: Cause,
-    error: String,
+    pub(super) cause: Cause,
+    pub(super) error: String,
 }
 
 impl Channels {
@@ -53,17 +43,26 @@ impl Channels {
     /// # Errors
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
-        let unlisted = unlisted(proc_root);
-        let tracking = Present::look(proc_root);
+        let (kernel, tracking) = (KernelLists::of(proc_root), Present::look(proc_root));
         let (sockets, flows, interfaces) =
-            netns.enter(|| (open_sockets(&unlisted), tracking.open(), open(netlink::ROUTE)))?;
-        Ok(Self { sockets, flows, interfaces, unlisted })
+            netns.enter(|| (SocketLists::open(kernel), tracking.open(), open(netlink::ROUTE)))?;
+        Ok(Self { sockets, flows, interfaces })
     }
 
-    /// All TCP and UDP sockets of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
-    pub fn read_sockets(&mut self) -> (Vec<Socket>, Vec<Unread>) {
-        let all = LISTED.map(|(protocol, ..)| protocol);
-        read_protocols(&mut self.sockets, &self.unlisted, all.into_iter(), sock_diag::EVERY_STATE)
+    /// The sockets of connections of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
+    pub fn read_sockets(&mut self, figures: bool) -> (Vec<Socket>, Vec<Unread>) {
+        self.sockets.connections(sock_diag::Wanted { figures, ..sock_diag::Wanted::states(sock_diag::EVERY_STATE) })
+    }
+
+    /// The other sockets of the namespace, and which of these lists could not be read.
+    pub fn read_other_sockets(&mut self, netns: &Netns) -> (Vec<OtherSocket>, Vec<Unread>) {
+        self.sockets.others(netns)
+    }
+
+    /// The inodes of all sockets of connections that somebody holds now; `None` where they cannot be read.
+    fn inodes(&mut self) -> Option<HashSet<u32>> {
+        let (sockets, unread) = self.read_sockets(false);
+        unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
     }
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
@@ -95,67 +94,16 @@ impl Channels {
     }
 }
 
-/// What the kernel cannot list as it is: a protocol of [`LISTED`], and the module that is missing.
-type Unlisted = Vec<(Protocol, &'static str)>;
-
-fn unlisted(proc_root: &Path) -> Unlisted {
-    let present = |module, symbol| modules::present(proc_root, module, symbol);
-    // What lists the sockets of any protocol here, and is loaded first.
-    let any_listed = present(INET_DIAG, "inet_diag_register");
-    let lacking = LISTED.iter().filter_map(|(protocol, module, symbol)| {
-        let lacking = if any_listed { Some(*module).filter(|_| !present(module, symbol)) } else { Some(INET_DIAG) };
-        Some((*protocol, lacking?))
-    });
-    lacking.collect()
-}
-
-fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
+pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
     NetlinkSocket::open(protocol).map_err(|error| Refusal::from_io(&error))
 }
 
-fn open_sockets(unlisted: &Unlisted) -> Result<NetlinkSocket, Refusal> {
-    if unlisted.len() < LISTED.len() { open(netlink::SOCK_DIAG) } else { Err(Refusal::absent(INET_DIAG)) }
-}
-
-/// The sockets of these protocols in these states, of both families, and which of the lists could not be read.
-fn read_protocols(
-    channel: &mut Result<NetlinkSocket, Refusal>,
-    unlisted: &Unlisted,
-    protocols: impl Iterator<Item = Protocol>,
-    states: u32,
-) -> (Vec<Socket>, Vec<Unread>) {
-    let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-    for protocol in protocols {
-        let lacking = unlisted.iter().find(|(other, _)| *other == protocol).map(|(_, module)| *module);
-        for (kind, request) in requests(protocol, states) {
-            let refusal = if let Some(module) = lacking {
-                Some(Refusal::absent(module))
-            } else {
-                let question = (kind, request.as_slice(), kind);
-                let (more, refusal) = list(channel, question, |payload| sock_diag::decode(protocol, payload));
-                sockets.extend(more);
-                refusal
-            };
-            let refusal =
-                refusal.map(|refusal| refusal.about(Subject::Sockets, format!("sockets {protocol}"), SOCKETS));
-            // What holds for one family's list need not be said again of the other's.
-            unread.extend(refusal.filter(|refusal| !unread.contains(refusal)));
-        }
-    }
-    (sockets, unread)
-}
-
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
-pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
-    let (sockets, flows, interfaces) = match Channels::open(netns, proc_root) {
-        Ok(mut channels) => {
-            // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-            let (sockets, unread_sockets) = channels.read_sockets();
-            let (flows, unread_flows) = channels.read_flows();
-            let (interfaces, unread_interfaces) = channels.read_interfaces();
-            snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
-            (sockets, flows, interfaces)
-        }
+///
+/// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
+pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
+    let mut channels = match Channels::open(netns, proc_root) {
+        Ok(channels) => Some(channels),
         Err(error) => {
             let refusal = Refusal::from_io(&error);
             let parts = [
@@ -164,48 +112,40 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
                 (Subject::Interfaces, "interfaces", INTERFACES),
             ];
             snapshot.unread.extend(parts.map(|(subject, source, means)| refusal.clone().about(subject, source, means)));
-            (Vec::new(), Vec::new(), Vec::new())
+            (snapshot.sockets, snapshot.flows) = (Some(Vec::new()), Some(Vec::new()));
+            snapshot.interfaces = Some(Vec::new());
+            None
         }
     };
-    let wanted: HashSet<u32> = sockets.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
-    let (processes, unread) = read_processes(proc_root, netns.identity(), &snapshot.workload.containers, &wanted);
-    snapshot.unread.extend(unread);
-    snapshot.sockets = Some(sockets);
-    snapshot.flows = Some(flows);
-    snapshot.interfaces = Some(interfaces);
-    snapshot.processes = Some(processes);
-}
-
-/// Fills in the sockets of the live connections of `netns` alone, and what of them could not be read.
-pub fn read_live_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
-    let unlisted = unlisted(proc_root);
-    let opened = netns.enter(|| (open_sockets(&unlisted), has_tcp(proc_root)));
-    let (sockets, unread) = match opened {
-        Ok((mut sockets, has_tcp)) => {
-            let asked = LISTED.into_iter().filter(|(protocol, ..)| has_tcp || *protocol != Protocol::Tcp);
-            read_protocols(&mut sockets, &unlisted, asked.map(|(protocol, ..)| protocol), sock_diag::LIVE)
+    if let Some(channels) = &mut channels {
+        // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
+        let (sockets, unread_sockets) = channels.read_sockets(every_socket);
+        if every_socket {
+            let (others, unread) = channels.read_other_sockets(netns);
+            snapshot.other_sockets = Some(others);
+            snapshot.unread.extend(unread);
         }
-        Err(error) => (Vec::new(), vec![Refusal::from_io(&error).about(Subject::Sockets, "sockets", SOCKETS)]),
-    };
-    snapshot.unread.extend(unread);
-    snapshot.sockets = Some(sockets);
+        let (flows, unread_flows) = channels.read_flows();
+        let (interfaces, unread_interfaces) = channels.read_interfaces();
+        snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
+        (snapshot.sockets, snapshot.flows, snapshot.interfaces) = (Some(sockets), Some(flows), Some(interfaces));
+    }
+    read_owners(snapshot, netns, proc_root, channels.as_mut());
 }
 
-/// Whether the calling thread's namespace has any TCP socket. To list them, the kernel walks its one table of the connections of all
-/// namespaces, some 1 ms on a machine of 24 GiB; that there are none it knows without (`sockstat_seq_show`, net/ipv4/proc.c).
-fn has_tcp(proc_root: &Path) -> bool {
-    let none = |name: &str, protocol: &str| {
-        // Unreadable is not none: without a figure the table is asked.
-        let text = std::fs::read_to_string(proc_root.join("thread-self/net").join(name)).unwrap_or_default();
-        let figures = text.lines().find_map(|line| line.strip_prefix(protocol)).unwrap_or_default();
-        let mut words = figures.split(' ').skip_while(|word| *word != "inuse");
-        let used = words.nth(1).map(|figure| figure == "0");
-        // Connections that are over have no socket but an entry in the table, which `tw` counts.
-        let over = figures.split_once(" tw ").is_none_or(|(_, rest)| rest.starts_with("0 "));
-        used == Some(true) && over
-    };
-    // Without IPv6 in the kernel there is no second file: what cannot be read is looked for in the table.
-    !(none("sockstat", "TCP:") && none("sockstat6", "TCP6:"))
+/// Fills in the processes behind the sockets that were read.
+fn read_owners(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, channels: Option<&mut Channels>) {
+    let held = |inode: &u32| *inode != 0;
+    let others = || snapshot.other_sockets.iter().flatten().map(OtherSocket::inode).filter(held);
+    let connections = snapshot.sockets.iter().flatten().map(|socket| socket.inode).filter(held);
+    let wanted: HashSet<u32> = connections.chain(others()).collect();
+    // Only sockets of connections come and go quickly.
+    let still_there = || Some(channels?.inodes()?.into_iter().chain(others()).collect());
+    let containers = &snapshot.workload.containers;
+    let owners = read_processes(proc_root, Namespace::of(netns), containers, &wanted, still_there);
+    snapshot.unread.extend(owners.unread);
+    snapshot.processes = Some(owners.processes);
+    snapshot.ids = owners.ids;
 }
 
 /// Fills in the interfaces of `netns` alone, and what of them could not be read.
@@ -219,16 +159,6 @@ pub fn read_interfaces_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &
     };
     snapshot.unread.extend(unread);
     snapshot.interfaces = Some(interfaces);
-}
-
-/// The requests for the sockets of a protocol in these states, of both families: message type and payload.
-fn requests(protocol: Protocol, states: u32) -> Vec<(u16, Vec<u8>)> {
-    match protocol {
-        Protocol::Tcp => vec![(sock_diag::TCP, sock_diag::tcp_request(states))],
-        _ => [Family::Ip, Family::Ip6]
-            .map(|family| (sock_diag::BY_FAMILY, sock_diag::request(family, protocol, states)))
-            .into(),
-    }
 }
 
 /// Asks for a list, again when it changed meanwhile, and reads its entries. The question is the request's message type and

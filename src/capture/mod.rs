@@ -7,6 +7,7 @@ pub mod owners;
 mod root_files;
 pub mod rules;
 pub mod sets;
+pub mod sockets;
 pub mod sweep;
 
 use std::io;
@@ -24,6 +25,8 @@ pub struct Parts {
     pub rules: Option<rules::Wanted>,
     /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
+    /// With connections: sockets that are no ends of any, and figures of those that are.
+    pub every_socket: bool,
     /// Sockets of live connections, even without the rest of connections.
     pub live_sockets: bool,
     /// Interfaces, even without connections.
@@ -89,7 +92,7 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
-        connections::read_into(&mut snapshot, netns, proc_root);
+        connections::read_into(&mut snapshot, netns, proc_root, parts.every_socket);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;
@@ -97,7 +100,7 @@ pub fn take(
         }
     } else {
         if parts.live_sockets {
-            connections::read_live_into(&mut snapshot, netns, proc_root);
+            sockets::read_live_into(&mut snapshot, netns, proc_root);
         }
         if parts.interfaces {
             connections::read_interfaces_into(&mut snapshot, netns, proc_root);

@@ -3,54 +3,110 @@
 //! sock_diag names a socket's inode and no process, so descriptors are looked through. Sockets of a namespace can belong to
 //! processes that live elsewhere: a proxy of the node opens them in the pod's namespace, or they were passed over a UNIX socket.
 
+mod chase;
+
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use procfs::process::{Stat, Status};
 use procfs::{FromBufRead, FromRead, ProcError};
 
+use self::chase::{Chase, Elsewhere};
 use super::root_files::Users;
-use crate::model::{Cause, Container, Process, Subject, Unread};
+use crate::model::{Cause, Container, IdMaps, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
+use crate::sys::netns::Netns;
+use crate::sys::userns;
+
+/// The namespace whose sockets have owners.
+#[derive(Debug, Clone, Copy)]
+pub struct Namespace {
+    /// Its device and inode.
+    pub netns: (u64, u64),
+    /// How the user namespace that owns it counts.
+    pub numbering: Numbering,
+}
+
+/// A user namespace, as far as its numbering goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// Ours.
+    Same,
+    /// That of another one, of this device and inode: what it is, a process inside tells.
+    Of(u64, u64),
+    /// One that cannot be seen from ours.
+    Unknown,
+}
+
+impl Namespace {
+    /// Asks the kernel who owns the namespace.
+    #[must_use]
+    pub fn of(netns: &Netns) -> Self {
+        let numbering = match (userns::owner_of(netns.as_fd()), userns::own()) {
+            (Ok(Some(owner)), Ok(own)) if owner == own => Numbering::Same,
+            (Ok(Some((device, inode))), Ok(_)) => Numbering::Of(device, inode),
+            _ => Numbering::Unknown,
+        };
+        Self { netns: netns.identity(), numbering }
+    }
+}
+
+/// Who holds the sockets of a namespace.
+#[derive(Debug)]
+pub struct Owners {
+    /// Processes in order of PID.
+    pub processes: Vec<Process>,
+    /// How the user namespace that owns the namespace counts, where that is known.
+    pub ids: Option<IdMaps>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
 
 /// All processes of the namespace with the `wanted` sockets that they hold, and every process elsewhere that holds one of those
-/// that remain. In order of PID. Inside the namespace all owners of a socket are found, elsewhere the first.
+/// that remain. Inside the namespace all owners of a socket are found, elsewhere the first.
 ///
-/// `netns` is the namespace's device and inode. Kernel threads, which hold no descriptors, are left out. A process that ends
+/// Sockets come and go meanwhile: so before all processes of the node are looked through, `still_there` tells which of the
+/// remaining sockets are there at all; `None` where it cannot. An inode is not given to a second socket while one looks: they are
+/// numbered from one counter of 32 bits (`get_next_ino`).
+///
+/// Kernel threads, which hold no descriptors, are left out. A process that ends
 /// meanwhile is left out too; those that may not be looked at are counted in one
 /// [`Unread`], if some socket was left without an owner; roots in which users' names could not be looked up in another.
 #[must_use]
 pub fn read_processes(
     proc_root: &Path,
-    netns: (u64, u64),
+    namespace: Namespace,
     containers: &[Container],
     wanted: &HashSet<u32>,
-) -> (Vec<Process>, Vec<Unread>) {
+    still_there: impl FnOnce() -> Option<HashSet<u32>>,
+) -> Owners {
     let mut search = Search {
         containers,
         wanted,
+        namespace,
+        ids: (namespace.numbering == Numbering::Same).then(IdMaps::same),
         ownerless: wanted.clone(),
         found: Vec::new(),
         users: Users::default(),
         seen: 0,
-        refused: 0,
-        failure: None,
+        refusals: Refusals::default(),
     };
-    let walked = Proc::open(proc_root).and_then(|folder| search.walk(&folder, netns));
+    let walked = Proc::open(proc_root).and_then(|folder| search.walk(&folder, still_there));
     let mut unread = Vec::new();
     if let Err(error) = walked {
         let cause = cause(&error);
         unread.push(search.unread(cause, format!("{}: {error}", proc_root.display())));
-    } else if let Some(failure) = search.failure.as_ref().filter(|_| !search.ownerless.is_empty()) {
+    } else if let Some(failure) = search.refusals.first.as_ref().filter(|_| !search.ownerless.is_empty()) {
         // A process that hides from root (a sandbox's, say) is no matter as long as every socket has its owner.
-        let error = format!("{} of {} processes: {failure}", search.refused, search.seen);
+        let error = format!("{} of {} processes: {failure}", search.refusals.count, search.seen);
         unread.push(search.unread(cause(failure), error));
     }
     search.found.sort_by_key(|process| process.pid);
     unread.extend(search.users.name(&mut search.found));
-    (search.found, unread)
+    Owners { processes: search.found, ids: search.ids, unread }
 }
 
 /// Name of the container that a process belongs to: the deepest full ID (64 hexadecimal digits) in its `/proc/PID/cgroup` that is
@@ -66,44 +122,78 @@ pub fn container_of<'a>(cgroup: &str, containers: &'a [Container]) -> Option<&'a
 struct Search<'a> {
     containers: &'a [Container],
     wanted: &'a HashSet<u32>,
+    namespace: Namespace,
+    ids: Option<IdMaps>,
     ownerless: HashSet<u32>,
     found: Vec<Process>,
     users: Users,
     seen: usize,
-    refused: usize,
-    failure: Option<io::Error>,
+    refusals: Refusals,
+}
+
+/// Processes that may not be looked at.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: usize,
+    first: Option<io::Error>,
+}
+
+impl Refusals {
+    fn note(&mut self, looked: io::Result<()>) {
+        if let Err(error) = looked
+            && !is_gone(&error)
+        {
+            self.count += 1;
+            self.first.get_or_insert(error);
+        }
+    }
 }
 
 impl Search<'_> {
-    fn walk(&mut self, folder: &Proc, netns: (u64, u64)) -> io::Result<()> {
+    fn walk(&mut self, folder: &Proc, still_there: impl FnOnce() -> Option<HashSet<u32>>) -> io::Result<()> {
         let pids = folder.pids()?;
         self.seen = pids.len();
-        let mut elsewhere = Vec::new();
+        let (mut elsewhere, mut threaded) = (Vec::new(), Vec::new());
         for pid in pids {
-            let looked = folder.process(pid).and_then(|process| {
-                if process.netns()? != netns {
+            let looked = match folder.netns_of(pid) {
+                Ok(netns) if netns != self.namespace.netns => {
                     elsewhere.push(pid);
-                    return Ok(());
+                    Ok(())
                 }
-                self.inside(pid, &process)
-            });
-            self.note(looked);
+                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, process, &mut threaded)),
+                // Its first thread has ended: others may go on.
+                Err(error) if is_gone(&error) => {
+                    folder.process(pid).and_then(|process| self.headless(pid, process, &mut threaded))
+                }
+                Err(error) => Err(error),
+            };
+            self.refusals.note(looked);
         }
-        for pid in elsewhere {
-            if self.ownerless.is_empty() {
-                break;
-            }
-            let looked = folder.process(pid).and_then(|process| self.outside(pid, &process));
-            self.note(looked);
+        if !self.ownerless.is_empty()
+            && let Some(there) = still_there()
+        {
+            self.ownerless.retain(|inode| there.contains(inode));
         }
+        if !self.ownerless.is_empty() {
+            let chase = Chase::new(folder, &elsewhere, &self.ownerless, self.containers);
+            let (found, refusals) = chase.run();
+            self.take(found, refusals);
+        }
+        self.threads(&threaded);
         Ok(())
     }
 
     /// A process of the namespace: all its sockets, whether or not another one holds them too.
-    fn inside(&mut self, pid: u32, process: &ProcessFolder) -> io::Result<()> {
-        let Some(mut described) = self.describe(pid, process)? else {
+    fn inside(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+        // Another process may have its number by now.
+        if process.netns()? != self.namespace.netns {
+            return Ok(());
+        }
+        let Some((mut described, threads)) = describe(pid, &process, self.containers)? else {
             return Ok(());
         };
+        self.users.note(pid, described.uid, &process);
+        self.count_like(&process);
         let looked = process.sockets(|inode| {
             if self.wanted.contains(&inode) {
                 self.ownerless.remove(&inode);
@@ -115,64 +205,75 @@ impl Search<'_> {
         described.sockets.dedup();
         // The process is listed even where its descriptors may not be looked at.
         self.found.push(described);
+        if threads > 1 {
+            threaded.push(Threaded { at: self.found.len() - 1, process });
+        }
         looked
     }
 
-    /// A process of another namespace: only sockets that nobody was found for so far.
-    fn outside(&mut self, pid: u32, process: &ProcessFolder) -> io::Result<()> {
-        let mut sockets = Vec::new();
-        process.sockets(|inode| {
-            if self.ownerless.remove(&inode) {
-                sockets.push(inode);
+    /// A process whose first thread has ended: it has neither namespaces nor descriptors any more, its threads have.
+    fn headless(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+        let threads = process.threads()?;
+        let inside = |thread: &u32| process.thread_netns(*thread).is_ok_and(|netns| netns == self.namespace.netns);
+        let Some(living) = threads.iter().find(|thread| **thread != pid && inside(thread)) else {
+            return Ok(());
+        };
+        let Some((mut described, _)) = describe(pid, &process, self.containers)? else {
+            return Ok(());
+        };
+        let looked = process.thread_sockets(*living, |inode| {
+            if self.wanted.contains(&inode) {
+                self.ownerless.remove(&inode);
+                described.sockets.push(inode);
             }
-            if self.ownerless.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if sockets.is_empty() {
-            return Ok(());
-        }
-        sockets.sort_unstable();
-        let described = self.describe(pid, process);
-        if let Ok(Some(described)) = described {
-            self.found.push(Process { sockets, ..described });
-            return Ok(());
-        }
-        // It ended between the two looks: somebody else may hold them.
-        self.ownerless.extend(sockets);
-        described.map(|_| ())
+        });
+        described.sockets.sort_unstable();
+        described.sockets.dedup();
+        self.found.push(described);
+        threaded.push(Threaded { at: self.found.len() - 1, process });
+        looked
     }
 
-    /// Who a process is; `None` for a kernel thread.
-    fn describe(&mut self, pid: u32, process: &ProcessFolder) -> io::Result<Option<Process>> {
-        // `include/linux/sched.h`
-        const PF_KTHREAD: u32 = 0x0020_0000;
-        let stat = stat(&process.read("stat")?)?;
-        if stat.flags & PF_KTHREAD != 0 {
-            return Ok(None);
+    /// What is left may be held by threads of the namespace that have descriptors of their own.
+    fn threads(&mut self, threaded: &[Threaded]) {
+        for Threaded { at, process } in threaded {
+            if self.ownerless.is_empty() {
+                return;
+            }
+            let Some(found) = self.found.get_mut(*at) else { continue };
+            for thread in process.threads().unwrap_or_default() {
+                let looked = process.thread_sockets(thread, |inode| {
+                    if self.ownerless.remove(&inode) {
+                        found.sockets.push(inode);
+                    }
+                });
+                self.refusals.note(looked);
+            }
+            found.sockets.sort_unstable();
         }
-        let status = text(process.read("status")?);
-        let status = Status::from_buf_read(status.as_bytes()).map_err(unreadable)?;
-        let cgroup = text(process.read("cgroup")?);
-        self.users.note(pid, status.euid, process);
-        Ok(Some(Process {
-            pid,
-            start_time: stat.starttime,
-            name: stat.comm,
-            uid: status.euid,
-            user: None,
-            gid: status.egid,
-            groups: status.groups,
-            container: container_of(&cgroup, self.containers).map(str::to_owned),
-            sockets: Vec::new(),
-        }))
     }
 
-    fn note(&mut self, looked: io::Result<()>) {
-        if let Err(error) = looked
-            && !is_gone(&error)
-        {
-            self.refused += 1;
-            self.failure.get_or_insert(error);
+    /// Learns from a process of the owning user namespace how that counts.
+    fn count_like(&mut self, process: &ProcessFolder) {
+        let Numbering::Of(device, inode) = self.namespace.numbering else { return };
+        if self.ids.is_none() && process.user_namespace().is_ok_and(|found| found == (device, inode)) {
+            let map = |name| process.read(name).map(text).unwrap_or_default();
+            self.ids = IdMaps::parse(&map("uid_map"), &map("gid_map"));
         }
+    }
+
+    /// Takes over what was found elsewhere. Two may hold the same socket: the first counts.
+    fn take(&mut self, mut found: Vec<Elsewhere>, refusals: Refusals) {
+        found.sort_by_key(|one| one.described.pid);
+        for Elsewhere { mut described, process } in found {
+            described.sockets.retain(|inode| self.ownerless.remove(inode));
+            if !described.sockets.is_empty() {
+                self.users.note(described.pid, described.uid, &process);
+                self.found.push(described);
+            }
+        }
+        self.refusals.count += refusals.count;
+        self.refusals.first = self.refusals.first.take().or(refusals.first);
     }
 
     fn unread(&self, cause: Cause, error: String) -> Unread {
@@ -183,6 +284,42 @@ impl Search<'_> {
         };
         Unread { source: "processes".to_owned(), error, means, subject: Subject::Processes, cause }
     }
+}
+
+/// A process of several threads, and where it stands among those found.
+struct Threaded {
+    at: usize,
+    process: ProcessFolder,
+}
+
+/// Who a process is, and how many threads it has; `None` for a kernel thread.
+pub(super) fn describe(
+    pid: u32,
+    process: &ProcessFolder,
+    containers: &[Container],
+) -> io::Result<Option<(Process, i64)>> {
+    // `include/linux/sched.h`
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    let stat = stat(&process.read("stat")?)?;
+    if stat.flags & PF_KTHREAD != 0 {
+        return Ok(None);
+    }
+    let status = text(process.read("status")?);
+    let status = Status::from_buf_read(status.as_bytes()).map_err(unreadable)?;
+    let cgroup = text(process.read("cgroup")?);
+    let described = Process {
+        pid,
+        start_time: stat.starttime,
+        name: stat.comm,
+        uid: status.euid,
+        user: None,
+        gid: status.egid,
+        groups: status.groups,
+        container: container_of(&cgroup, containers).map(str::to_owned),
+        elsewhere: false,
+        sockets: Vec::new(),
+    };
+    Ok(Some((described, stat.num_threads)))
 }
 
 fn cause(error: &io::Error) -> Cause {
@@ -238,7 +375,11 @@ mod tests {
 
     #[test]
     fn a_proc_that_is_not_there_is_said_once() {
-        let (processes, unread) = read_processes(Path::new("/nonexistent"), (0, 0), &[], &HashSet::from([1]));
+        let (processes, unread) = {
+            let namespace = Namespace { netns: (0, 0), numbering: Numbering::Unknown };
+            let none = read_processes(Path::new("/nonexistent"), namespace, &[], &HashSet::from([1]), || None);
+            (none.processes, none.unread)
+        };
         assert!(processes.is_empty());
         assert_eq!(unread.len(), 1);
         assert_eq!(unread[0].means, "the owner of 1 socket is not known");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Interface, IpSet, Process, Ruleset, Socket, Subject, Unread, Workload};
+use super::{Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Ruleset, Socket, Subject, Unread, Workload};
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
 /// and hostile.
@@ -33,10 +33,14 @@ pub struct Snapshot {
     pub ipsets: Vec<IpSet>,
     /// Sockets.
     pub sockets: Option<Vec<Socket>>,
+    /// Sockets that are no ends of connections: raw, packet, Multipath TCP and UNIX ones.
+    pub other_sockets: Option<Vec<OtherSocket>>,
     /// Tracked connections.
     pub flows: Option<Vec<Flow>>,
     /// Processes of the workload, and others that own its sockets.
     pub processes: Option<Vec<Process>>,
+    /// How the user namespace that owns the network namespace counts users; `None` where that is not known.
+    pub ids: Option<IdMaps>,
     /// Interfaces and addresses.
     pub interfaces: Option<Vec<Interface>>,
     /// The resolver of the process through which the namespace was entered.
@@ -57,8 +61,10 @@ impl Snapshot {
             rulesets: None,
             ipsets: Vec::new(),
             sockets: None,
+            other_sockets: None,
             flows: None,
             processes: None,
+            ids: None,
             interfaces: None,
             resolver: None,
             unread: Vec::new(),

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,6 +25,7 @@ const SMALL: usize = 4096;
 #[derive(Debug)]
 pub struct Proc {
     folder: OwnedFd,
+    counted: bool,
 }
 
 /// The folder of one process in a [`Proc`].
@@ -40,7 +41,27 @@ impl Proc {
     /// The system's own.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { folder: rustix::fs::open(root, flags, Mode::empty())? })
+        let folder = rustix::fs::open(root, flags, Mode::empty())?;
+        // Since Linux 6.2 the size of the folder of descriptors is their number; before it is 0. This process has at least one.
+        let counted = rustix::fs::statat(&folder, c"self/fd", AtFlags::empty()).is_ok_and(|stat| stat.st_size > 0);
+        Ok(Self { folder, counted })
+    }
+
+    /// Device and inode of a process's network namespace, as [`ProcessFolder::netns`] has it, in one call: for a first look, since
+    /// the number may be another process's at the next.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn netns_of(&self, pid: u32) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::statat(&self.folder, path(pid, b"ns/net").as_c_str(), AtFlags::empty())?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Whether a process is known to have no descriptor, as kernel threads have none: one call tells since Linux 6.2.
+    #[must_use]
+    pub fn has_no_descriptors(&self, pid: u32) -> bool {
+        let size = || rustix::fs::statat(&self.folder, path(pid, b"fd").as_c_str(), AtFlags::empty());
+        self.counted && size().is_ok_and(|stat| stat.st_size == 0)
     }
 
     /// The numbers of all processes, in its order (ascending).
@@ -62,7 +83,30 @@ impl Proc {
     /// `NotFound` when there is no such process.
     pub fn process(&self, pid: u32) -> io::Result<ProcessFolder> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(ProcessFolder { folder: rustix::fs::openat(&self.folder, pid.to_string(), flags, Mode::empty())? })
+        Ok(ProcessFolder { folder: rustix::fs::openat(&self.folder, path(pid, b"").as_c_str(), flags, Mode::empty())? })
+    }
+}
+
+/// A path below the folder of a process, without an allocation: there are thousands of them.
+struct PathOf {
+    bytes: [u8; 24],
+}
+
+/// `PID/name`, or `PID/` alone; the name has at most 12 bytes.
+fn path(pid: u32, name: &[u8]) -> PathOf {
+    let mut bytes = [0; 24];
+    let mut rest = bytes.as_mut_slice();
+    // What does not fit is cut, and names nothing.
+    write!(rest, "{pid}/").and_then(|()| rest.write_all(name)).ok();
+    if let Some(last) = bytes.last_mut() {
+        *last = 0;
+    }
+    PathOf { bytes }
+}
+
+impl PathOf {
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 }
 
@@ -74,6 +118,15 @@ impl ProcessFolder {
     pub fn netns(&self) -> io::Result<(u64, u64)> {
         // The link is magic: followed, it is the namespace itself.
         let stat = rustix::fs::statat(&self.folder, c"ns/net", AtFlags::empty())?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Device and inode of the process's user namespace.
+    ///
+    /// # Errors
+    /// As [`Self::netns`].
+    pub fn user_namespace(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::statat(&self.folder, c"ns/user", AtFlags::empty())?;
         Ok((stat.st_dev, stat.st_ino))
     }
 
@@ -186,18 +239,35 @@ impl ProcessFolder {
         self.descriptors(|_, target| socket_inode(target).map_or(ControlFlow::Continue(()), &mut each))
     }
 
-    /// Hands every descriptor's number and the beginning of what its link says to `each`, until that says to stop.
-    fn descriptors(&self, mut each: impl FnMut(&CStr, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
-        let folder = self.open_folder(c"fd")?;
-        let mut target = [0_u8; 32];
-        each_entry(&folder, |name| {
-            // A descriptor that was closed meanwhile is of no interest; a longer target is neither socket nor namespace.
-            match rustix::fs::readlinkat_raw(&folder, name, &mut target[..]) {
-                Ok(length) => target.get(..length).map_or(ControlFlow::Continue(()), |target| each(name, target)),
-                Err(_) => ControlFlow::Continue(()),
-            }
+    /// The same of one of its threads, which may have descriptors of its own (`CLONE_FILES` of unshare(2)).
+    ///
+    /// # Errors
+    /// As [`Self::sockets`].
+    pub fn thread_sockets(&self, thread: u32, mut each: impl FnMut(u32)) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.folder, format!("task/{thread}/fd"), flags, Mode::empty())?;
+        links(&folder, |_, target| {
+            socket_inode(target).into_iter().for_each(&mut each);
+            ControlFlow::Continue(())
         })
     }
+
+    /// Hands every descriptor's number and the beginning of what its link says to `each`, until that says to stop.
+    fn descriptors(&self, each: impl FnMut(&CStr, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
+        links(&self.open_folder(c"fd")?, each)
+    }
+}
+
+/// Hands every entry of a folder of descriptors and the beginning of what its link says to `each`, until that says to stop.
+fn links(folder: &OwnedFd, mut each: impl FnMut(&CStr, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
+    let mut target = [0_u8; 32];
+    each_entry(folder, |name| {
+        // A descriptor that was closed meanwhile is of no interest; a longer target is neither socket nor namespace.
+        match rustix::fs::readlinkat_raw(folder, name, &mut target[..]) {
+            Ok(length) => target.get(..length).map_or(ControlFlow::Continue(()), |target| each(name, target)),
+            Err(_) => ControlFlow::Continue(()),
+        }
+    })
 }
 
 /// Whether the error says that the process has ended.
@@ -251,7 +321,10 @@ mod tests {
         })
         .expect("the descriptors");
         assert!(found.contains(&link.to_string_lossy().into_owned()), "{link:?} is not in {found:?}");
-        assert!(own.netns().expect("the namespace").1 > 0);
+        let netns = own.netns().expect("the namespace");
+        assert!(netns.1 > 0 && proc_root.netns_of(pid).expect("the namespace") == netns);
+        assert!(own.user_namespace().expect("the namespace").1 > 0);
+        assert!(!proc_root.has_no_descriptors(pid) && !proc_root.has_no_descriptors(u32::MAX));
         assert!(own.read("stat").expect("its state").starts_with(pid.to_string().as_bytes()));
         let mut buffer = vec![b'x'; 9000];
         for name in [c"cgroup", c"maps", c"cgroup"] {

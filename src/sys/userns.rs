@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use libc::{Ioctl, c_int, uid_t};
@@ -10,6 +11,9 @@ use libc::{Ioctl, c_int, uid_t};
 /// `include/uapi/linux/nsfs.h`: `_IO(NSIO, 0x2)` and `_IO(NSIO, 0x4)`.
 const NS_GET_PARENT: Ioctl = 0xb702;
 const NS_GET_OWNER_UID: Ioctl = 0xb704;
+
+/// `_IO(NSIO, 0x1)`: the user namespace that owns a namespace.
+const NS_GET_USERNS: Ioctl = 0xb701;
 
 /// User namespaces nest at most this deep (`kernel/user_namespace.c`).
 const DEEPEST: usize = 33;
@@ -29,6 +33,31 @@ pub fn owners(proc_root: &Path, pid: u32) -> io::Result<Vec<u32>> {
         namespace = parent;
     }
     Ok(owners)
+}
+
+/// Device and inode of the user namespace that owns a network namespace; `None` where it is neither ours nor below it.
+///
+/// # Errors
+/// The system's own.
+pub fn owner_of(netns: BorrowedFd<'_>) -> io::Result<Option<(u64, u64)>> {
+    // SAFETY: NS_GET_USERNS takes no argument and touches no memory of ours; it returns a new descriptor or -1.
+    let owner = unsafe { libc::ioctl(netns.as_raw_fd(), NS_GET_USERNS) };
+    if owner < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::EPERM) { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    let owner = File::from(unsafe { OwnedFd::from_raw_fd(owner) }).metadata()?;
+    Ok(Some((owner.dev(), owner.ino())))
+}
+
+/// Device and inode of our own user namespace.
+///
+/// # Errors
+/// The system's own.
+pub fn own() -> io::Result<(u64, u64)> {
+    let own = std::fs::metadata("/proc/self/ns/user")?;
+    Ok((own.dev(), own.ino()))
 }
 
 /// `None` for the first one, and for our own: what is around that is not shown (EPERM).

@@ -9,6 +9,7 @@ mod nf_expression;
 pub mod nf_object;
 pub mod nf_table;
 pub mod nf_tables;
+pub mod proc_raw;
 pub mod rtnetlink;
 pub mod sock_diag;
 pub mod xt;

@@ -19,6 +19,10 @@ use support::{Lab, require_root};
 const ALL: [&str; 7] =
     ["nfnetlink", "nf_tables", "nf_conntrack", "nf_conntrack_netlink", "inet_diag", "tcp_diag", "udp_diag"];
 
+/// `/proc/net/protocols` where nothing else than TCP and UDP is in use.
+const PROTOCOLS: &str =
+    "protocol  size sockets  memory\nSCTP 1 0 0\nRAW 1 0 -1\nUDP-Lite 1 0 0\nUDP 1 7 0\nTCP 1 7 0\n";
+
 /// `nfgenmsg` subsystems (`include/uapi/linux/netfilter/nfnetlink.h`).
 const CONNTRACK: u16 = 1;
 const IPSET: u16 = 6;
@@ -81,6 +85,7 @@ fn machine(modules: &[&str], legacy: bool) -> tempfile::TempDir {
     };
     write("proc/modules", modules.iter().map(|name| format!("{name} 16384 0 - Live 0x0\n")).collect());
     write("proc/kallsyms", "0000000000000000 T _text\n".to_owned());
+    write("proc/thread-self/net/protocols", format!("{PROTOCOLS}UNIX 1152 0\n"));
     write("proc/sys/kernel/osrelease", "6.1.0-none\n".to_owned());
     if legacy {
         write("proc/thread-self/net/ip_tables_names", "nat\n".to_owned());
@@ -92,7 +97,13 @@ fn machine(modules: &[&str], legacy: bool) -> tempfile::TempDir {
 /// Looks at everything in the lab as if the kernel were that machine's.
 fn look(lab: &Lab, machine: &Path) -> (Snapshot, Vec<Asked>) {
     since_last();
-    let parts = Parts { rules: Some(Wanted::default()), connections: true, live_sockets: false, interfaces: true };
+    let parts = Parts {
+        rules: Some(Wanted::default()),
+        connections: true,
+        every_socket: false,
+        live_sockets: false,
+        interfaces: true,
+    };
     let proc_root = machine.join("proc");
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: &proc_root };
     let snapshot = take(Workload::named(Kind::Netns, "lab"), lab.netns(), None, parts, occasion).expect("a snapshot");

@@ -24,11 +24,13 @@ mod names;
 mod native;
 mod order;
 mod owners;
+mod owners_elsewhere;
 mod permission;
 mod restored;
 mod rules;
 mod sets;
 mod sockets;
+mod sockets_in_full;
 mod texts;
 mod tracked;
 mod untouched;
@@ -43,7 +45,7 @@ use support::Lab;
 /// All that is read of a lab.
 fn look_at(lab: &Lab) -> Snapshot {
     let mut snapshot = Snapshot::of("node", 0, "netns/lab", Workload::named(Kind::Netns, "lab"));
-    read_into(&mut snapshot, lab.netns(), Path::new("/proc"));
+    read_into(&mut snapshot, lab.netns(), Path::new("/proc"), false);
     snapshot
 }
 

@@ -12,7 +12,7 @@ use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, Kept as KeptOf, TableInfo, decode_table};
-use nslens::wire::{conntrack, ipset, rtnetlink, sock_diag};
+use nslens::wire::{conntrack, ipset, proc_raw, rtnetlink, sock_diag};
 use nslens::xt::{Match, Target};
 
 /// Matches that are known, one that is not, and none.
@@ -393,9 +393,12 @@ pub(crate) fn file(bytes: &[u8]) {
 /// What the kernel says of sockets, tracked connections, devices and addresses.
 pub(crate) fn network(bytes: &[u8]) {
     use nslens::model::Protocol;
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in [Protocol::Tcp, Protocol::Udp, sock_diag::SCTP] {
         let _ = sock_diag::decode(protocol, bytes);
     }
+    let _ = (sock_diag::decode_raw(bytes), sock_diag::decode_mptcp(bytes));
+    let _ = (sock_diag::packet::decode(bytes), sock_diag::unix::decode(bytes));
+    let _ = proc_raw::sockets(&String::from_utf8_lossy(bytes)).count();
     let _ = (conntrack::decode(bytes), rtnetlink::decode_link(bytes), rtnetlink::decode_address(bytes));
     let _ = (conntrack::table::decode_cpu(bytes), conntrack::table::decode_use(bytes));
     let _ = conntrack::table::decode_expected(bytes);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{Backend, Cause, Interface, Kind, Subject, Unread, Workload};
+use crate::model::{Backend, Cause, Interface, Kind, SocketDetails, Subject, Unread, Workload};
 
 /// A namespace put together by hand: 10.0.0.2 and fd00::2 are its own.
 struct Pod {
@@ -43,6 +43,7 @@ impl Pod {
             interface: 0,
             receive_queue: 0,
             send_queue: 0,
+            details: SocketDetails::default(),
         };
         change(&mut socket);
         self.snapshot.sockets.get_or_insert_default().push(socket);
@@ -84,6 +85,7 @@ impl Pod {
             gid: ids.1,
             groups: vec![ids.1],
             container: None,
+            elsewhere: false,
             sockets: sockets.to_vec(),
         });
         self

@@ -81,7 +81,13 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
             source.snapshot(Some(asked))?
         } else {
             let wanted = Wanted { elements, ..arguments.which.wanted() };
-            let parts = Parts { rules: Some(wanted), connections: false, live_sockets: false, interfaces: false };
+            let parts = Parts {
+                rules: Some(wanted),
+                connections: false,
+                every_socket: false,
+                live_sockets: false,
+                interfaces: false,
+            };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };
         if rules {

@@ -98,6 +98,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
     let parts = Parts {
         rules: Some(Wanted { expressions: false, elements: Elements::None, ..Wanted::default() }),
         connections: false,
+        every_socket: false,
         live_sockets: true,
         interfaces: false,
     };
