@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use nslens::capture::flows::{Tracking, table_use};
-use nslens::model::{Endpoint, Family, Flow, FlowFilter, Protocol, Side, Transport};
+use nslens::model::{Cause, Endpoint, Family, Flow, FlowFilter, Protocol, Side, Subject, Transport};
 use nslens::sys::netlink::{DUMP, NETFILTER, NetlinkSocket};
 use nslens::wire::conntrack::{GET, request};
 
@@ -196,6 +196,51 @@ fn real_connections_are_read_with_what_only_traffic_makes() {
     assert!(original.words().any(|word| word == "window-scale"));
     assert_eq!(to(80).reply.0.to_string(), "127.0.0.1:15001");
     drop((held, data, server));
+}
+
+/// Each of these says why when it may not be asked; how full the table is, `/proc` tells whoever is inside.
+#[test]
+fn without_net_admin_the_table_is_counted_and_its_entries_are_unknown() {
+    if !require_root() {
+        return;
+    }
+    let (pod, _world) = switched_on();
+    made(&pod);
+    let asked = std::thread::scope(|scope| {
+        let without = || {
+            let mut sets = rustix::thread::capabilities(None).expect("our own");
+            sets.effective.remove(rustix::thread::CapabilitySet::NET_ADMIN);
+            rustix::thread::set_capabilities(None, sets).expect("fewer of them");
+            let mut tracking = Tracking::open(pod.netns(), Path::new("/proc")).expect("it can be entered");
+            let unread = tracking.each(&FlowFilter::default(), |_| panic!("no flow may be read"));
+            let others = (tracking.expectations().1, tracking.statistics().1);
+            (unread, others, table_use(pod.netns(), Path::new("/proc")))
+        };
+        scope.spawn(without).join().expect("it came back")
+    });
+    let (unread, (expected, counted), used) = asked;
+    for unread in [unread, expected, counted] {
+        let [one] = unread.as_slice() else { panic!("{unread:?}") };
+        assert_eq!((one.subject, one.cause), (Subject::Flows, Cause::Permission), "{one:?}");
+    }
+    assert_eq!(used.expect("it can be read").expect("it is tracked").count, ENTRIES.lines().count() as u64 - 1);
+}
+
+/// The reader may have enough before the kernel has.
+#[test]
+fn a_reader_that_has_enough_ends_the_listing() {
+    if !require_root() {
+        return;
+    }
+    let (pod, _world) = switched_on();
+    made(&pod);
+    let mut tracking = Tracking::open(pod.netns(), Path::new("/proc")).expect("it can be entered");
+    let mut seen = 0;
+    let unread = tracking.each(&FlowFilter::default(), |_| {
+        seen += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!((seen, unread.len()), (1, 0));
 }
 
 fn expectation(pod: &Lab) {
