@@ -160,10 +160,10 @@ impl Search<'_> {
                     elsewhere.push(pid);
                     Ok(())
                 }
-                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, process, &mut threaded)),
+                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, &process, &mut threaded)),
                 // Its first thread has ended: others may go on.
                 Err(error) if is_gone(&error) => {
-                    folder.process(pid).and_then(|process| self.headless(pid, process, &mut threaded))
+                    folder.process(pid).and_then(|process| self.headless(pid, &process, &mut threaded))
                 }
                 Err(error) => Err(error),
             };
@@ -179,21 +179,21 @@ impl Search<'_> {
             let (found, refusals) = chase.run();
             self.take(found, refusals);
         }
-        self.threads(&threaded);
+        self.threads(folder, &threaded);
         Ok(())
     }
 
     /// A process of the namespace: all its sockets, whether or not another one holds them too.
-    fn inside(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+    fn inside(&mut self, pid: u32, process: &ProcessFolder, threaded: &mut Vec<usize>) -> io::Result<()> {
         // Another process may have its number by now.
         if process.netns()? != self.namespace.netns {
             return Ok(());
         }
-        let Some((mut described, threads)) = describe(pid, &process, self.containers)? else {
+        let Some((mut described, threads)) = describe(pid, process, self.containers)? else {
             return Ok(());
         };
-        self.users.note(pid, described.uid, &process);
-        self.count_like(&process);
+        self.users.note(pid, described.uid, process);
+        self.count_like(process);
         let looked = process.sockets(|inode| {
             if self.wanted.contains(&inode) {
                 self.ownerless.remove(&inode);
@@ -206,19 +206,19 @@ impl Search<'_> {
         // The process is listed even where its descriptors may not be looked at.
         self.found.push(described);
         if threads > 1 {
-            threaded.push(Threaded { at: self.found.len() - 1, process });
+            threaded.push(self.found.len() - 1);
         }
         looked
     }
 
     /// A process whose first thread has ended: it has neither namespaces nor descriptors any more, its threads have.
-    fn headless(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+    fn headless(&mut self, pid: u32, process: &ProcessFolder, threaded: &mut Vec<usize>) -> io::Result<()> {
         let threads = process.threads()?;
         let inside = |thread: &u32| process.thread_netns(*thread).is_ok_and(|netns| netns == self.namespace.netns);
         let Some(living) = threads.iter().find(|thread| **thread != pid && inside(thread)) else {
             return Ok(());
         };
-        let Some((mut described, _)) = describe(pid, &process, self.containers)? else {
+        let Some((mut described, _)) = describe(pid, process, self.containers)? else {
             return Ok(());
         };
         let looked = process.thread_sockets(*living, |inode| {
@@ -230,17 +230,23 @@ impl Search<'_> {
         described.sockets.sort_unstable();
         described.sockets.dedup();
         self.found.push(described);
-        threaded.push(Threaded { at: self.found.len() - 1, process });
+        threaded.push(self.found.len() - 1);
         looked
     }
 
     /// What is left may be held by threads of the namespace that have descriptors of their own.
-    fn threads(&mut self, threaded: &[Threaded]) {
-        for Threaded { at, process } in threaded {
+    fn threads(&mut self, folder: &Proc, threaded: &[usize]) {
+        for at in threaded {
             if self.ownerless.is_empty() {
                 return;
             }
             let Some(found) = self.found.get_mut(*at) else { continue };
+            // Not held since the first look, as there may be more of them than descriptors: so it may be another one by now.
+            let Ok(process) = folder.process(found.pid) else { continue };
+            let same = process.read("stat").and_then(|bytes| stat(&bytes));
+            if !same.is_ok_and(|stat| stat.starttime == found.start_time) {
+                continue;
+            }
             for thread in process.threads().unwrap_or_default() {
                 let looked = process.thread_sockets(thread, |inode| {
                     if self.ownerless.remove(&inode) {
@@ -284,12 +290,6 @@ impl Search<'_> {
         };
         Unread { source: "processes".to_owned(), error, means, subject: Subject::Processes, cause }
     }
-}
-
-/// A process of several threads, and where it stands among those found.
-struct Threaded {
-    at: usize,
-    process: ProcessFolder,
 }
 
 /// Who a process is, and how many threads it has; `None` for a kernel thread.
