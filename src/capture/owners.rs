@@ -10,6 +10,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use procfs::process::{Stat, Status};
 use procfs::{FromBufRead, FromRead, ProcError};
@@ -20,6 +21,9 @@ use crate::model::{Cause, Container, IdMaps, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
 use crate::sys::netns::Netns;
 use crate::sys::userns;
+
+/// So many sockets are worth a second thread, which takes as long to make as some dozens of descriptors.
+const MANY: usize = 1000;
 
 /// The namespace whose sockets have owners.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +94,7 @@ pub fn read_processes(
         ids: (namespace.numbering == Numbering::Same).then(IdMaps::same),
         ownerless: wanted.clone(),
         found: Vec::new(),
+        later: Vec::new(),
         users: Users::default(),
         seen: 0,
         refusals: Refusals::default(),
@@ -126,6 +131,8 @@ struct Search<'a> {
     ids: Option<IdMaps>,
     ownerless: HashSet<u32>,
     found: Vec<Process>,
+    /// Those of `found` whose descriptors are still to be looked at, by several threads.
+    later: Vec<usize>,
     users: Users,
     seen: usize,
     refusals: Refusals,
@@ -169,6 +176,7 @@ impl Search<'_> {
             };
             self.refusals.note(looked);
         }
+        self.many(folder);
         if !self.ownerless.is_empty()
             && let Some(there) = still_there()
         {
@@ -194,6 +202,15 @@ impl Search<'_> {
         };
         self.users.note(pid, described.uid, process);
         self.count_like(process);
+        let at = self.found.len();
+        if threads > 1 {
+            threaded.push(at);
+        }
+        if self.wanted.len() >= MANY {
+            self.later.push(at);
+            self.found.push(described);
+            return Ok(());
+        }
         let looked = process.sockets(|inode| {
             if self.wanted.contains(&inode) {
                 self.ownerless.remove(&inode);
@@ -205,10 +222,32 @@ impl Search<'_> {
         described.sockets.dedup();
         // The process is listed even where its descriptors may not be looked at.
         self.found.push(described);
-        if threads > 1 {
-            threaded.push(self.found.len() - 1);
-        }
         looked
+    }
+
+    /// The descriptors of the namespace's own processes where there are many sockets: each is a call, so several threads share them.
+    fn many(&mut self, folder: &Proc) {
+        let (later, next) = (std::mem::take(&mut self.later), AtomicUsize::new(0));
+        let (found, wanted) = (&self.found, self.wanted);
+        let looked = chase::shared(later.len(), || {
+            let mut looked = Vec::new();
+            while let Some(at) = later.get(next.fetch_add(1, Ordering::Relaxed)) {
+                looked.extend(found.get(*at).map(|process| (*at, held(folder, process, wanted))));
+            }
+            looked
+        });
+        for (at, held) in looked.into_iter().flatten() {
+            match (held, self.found.get_mut(at)) {
+                (Ok(sockets), Some(process)) => {
+                    sockets.iter().for_each(|inode| {
+                        self.ownerless.remove(inode);
+                    });
+                    process.sockets = sockets;
+                }
+                (Err(error), _) => self.refusals.note(Err(error)),
+                (Ok(_), None) => {}
+            }
+        }
     }
 
     /// A process whose first thread has ended: it has neither namespaces nor descriptors any more, its threads have.
@@ -290,6 +329,23 @@ impl Search<'_> {
         };
         Unread { source: "processes".to_owned(), error, means, subject: Subject::Processes, cause }
     }
+}
+
+/// The `wanted` sockets that a process holds which was found before.
+fn held(folder: &Proc, process: &Process, wanted: &HashSet<u32>) -> io::Result<Vec<u32>> {
+    let opened = folder.process(process.pid)?;
+    let mut sockets = Vec::new();
+    opened.sockets(|inode| {
+        sockets.extend(Some(inode).filter(|inode| wanted.contains(inode)));
+        ControlFlow::Continue(())
+    })?;
+    // Its folder was not held since: it may be another one by now.
+    if stat(&opened.read("stat")?)?.starttime != process.start_time {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    sockets.sort_unstable();
+    sockets.dedup();
+    Ok(sockets)
 }
 
 /// Who a process is, and how many threads it has; `None` for a kernel thread.
