@@ -14,3 +14,4 @@ pub mod overview;
 pub mod paths;
 pub mod rulebook;
 pub mod summary;
+pub mod tracked;

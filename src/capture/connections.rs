@@ -8,29 +8,26 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use super::flows::{FLOWS, Present, Tracking};
 use super::owners::{Namespace, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
-use crate::sys::modules;
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
-use crate::wire::{conntrack, rtnetlink, sock_diag};
+use crate::wire::{rtnetlink, sock_diag};
 
 /// How often a list is asked for that changes while it is read, before it is taken as it is.
 const TRIES: usize = 8;
 
 /// What it means when one of the lists is missing or cut short.
-const FLOWS: &str = "where connections were redirected to is not known";
 const INTERFACES: &str = "which addresses are the namespace's own is not known";
 
 /// Netlink sockets opened inside one namespace.
 #[derive(Debug)]
 pub struct Channels {
     sockets: SocketLists,
-    flows: Result<NetlinkSocket, Refusal>,
+    flows: Tracking,
     interfaces: Result<NetlinkSocket, Refusal>,
-    /// The kernel has no connection tracking, so there are no entries anywhere.
-    untracked: bool,
 }
 
 /// Why something could not be read.
@@ -46,18 +43,10 @@ impl Channels {
     /// # Errors
     /// The namespace could not be entered (CAP_SYS_ADMIN is needed).
     pub fn open(netns: &Netns, proc_root: &Path) -> io::Result<Self> {
-        let kernel = KernelLists::of(proc_root);
-        let present = |module, symbol| modules::present(proc_root, module, symbol);
-        let untracked = !present("nf_conntrack", "nf_conntrack_in");
-        let tracking_listed =
-            present("nfnetlink", "nfnetlink_rcv") && present("nf_conntrack_netlink", "ctnetlink_dump_table");
-        let (sockets, flows, interfaces) = netns.enter(|| {
-            // Even to open a netfilter socket makes the kernel load what answers it.
-            let flows =
-                if tracking_listed { open(netlink::NETFILTER) } else { Err(Refusal::absent("nf_conntrack_netlink")) };
-            (SocketLists::open(kernel), flows, open(netlink::ROUTE))
-        })?;
-        Ok(Self { sockets, flows, interfaces, untracked })
+        let (kernel, tracking) = (KernelLists::of(proc_root), Present::look(proc_root));
+        let (sockets, flows, interfaces) =
+            netns.enter(|| (SocketLists::open(kernel), tracking.open(), open(netlink::ROUTE)))?;
+        Ok(Self { sockets, flows, interfaces })
     }
 
     /// The sockets of connections of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
@@ -78,14 +67,7 @@ impl Channels {
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
     pub fn read_flows(&mut self) -> (Vec<Flow>, Vec<Unread>) {
-        if self.untracked {
-            return (Vec::new(), Vec::new());
-        }
-        let request = conntrack::request();
-        let question = (conntrack::GET, request.as_slice(), conntrack::NEW);
-        let (flows, refusal) = list(&mut self.flows, question, conntrack::decode);
-        let unread = refusal.map(|refusal| refusal.about(Subject::Flows, "conntrack", FLOWS));
-        (flows, unread.into_iter().collect())
+        self.flows.read()
     }
 
     /// Interfaces of the namespace with their addresses.
@@ -210,8 +192,8 @@ pub(super) fn list<T, E: Display>(
             (Err(NetlinkError::Interrupted), _) if attempt < TRIES => {}
             (Err(error), _) => return (entries, Some(Refusal::from_netlink(&error))),
             (Ok(()), Some(first)) => {
-                let error = format!("{garbled} of {} entries were not understood: {first}", garbled + entries.len());
-                return (entries, Some(Refusal { cause: Cause::Failed, error }));
+                let refusal = Refusal::garbled(garbled, garbled + entries.len(), &first);
+                return (entries, Some(refusal));
             }
             (Ok(()), None) => break,
         }
@@ -235,6 +217,11 @@ impl Refusal {
             other => other.to_string(),
         };
         Self { cause: cause(error.errno()), error: text }
+    }
+
+    /// So many of all entries make no sense.
+    pub(super) fn garbled(some: usize, all: usize, first: &str) -> Self {
+        Self { cause: Cause::Failed, error: format!("{some} of {all} entries were not understood: {first}") }
     }
 
     pub(super) fn about(self, subject: Subject, source: impl Into<String>, means: &str) -> Unread {

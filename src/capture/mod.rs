@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod cross_check;
+pub mod flows;
 pub mod owners;
 mod root_files;
 pub mod rules;

@@ -1,35 +1,6 @@
-//! Tracked flows and the processes that own sockets.
+//! Processes that own sockets.
 
 use serde::{Deserialize, Serialize};
-
-use super::{Endpoint, Protocol};
-
-/// One tracked connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flow {
-    /// The kernel's id of the entry.
-    pub id: u32,
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// TCP's tracked state in conntrack's words, `None` for others.
-    pub state: Option<String>,
-    /// Who dialled what.
-    pub original: (Endpoint, Endpoint),
-    /// What the answers carry: its source is where the packets really go.
-    pub reply: (Endpoint, Endpoint),
-    /// `IPS_*` bits of the entry (`include/uapi/linux/netfilter/nf_conntrack_common.h`).
-    pub status: u32,
-    /// Connection mark.
-    pub mark: u32,
-    /// Zone of both directions, 0 by default.
-    pub zone: u16,
-    /// Seconds until the entry is dropped.
-    pub timeout: Option<u32>,
-    /// Packets in both directions, where accounting is on.
-    pub packets: Option<u64>,
-    /// Bytes in both directions, where accounting is on.
-    pub bytes: Option<u64>,
-}
 
 /// One process of the workload, or one elsewhere that owns a socket of its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

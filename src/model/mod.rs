@@ -2,6 +2,8 @@
 
 mod connection;
 mod endpoint;
+mod flow;
+mod flow_filter;
 mod ids;
 mod interface;
 mod ipsets;
@@ -9,6 +11,7 @@ mod printed;
 mod ruleset;
 mod snapshot;
 mod socket;
+mod tracking;
 mod unread;
 mod workload;
 
@@ -18,8 +21,10 @@ pub use crate::nft::{
 };
 pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
-pub use connection::{Flow, Process};
+pub use connection::Process;
 pub use endpoint::{Endpoint, Protocol};
+pub use flow::{Adjustment, Flow, FlowDetails, Icmp, Side, SynProxy, TcpSide, Transport, Tuple, UnknownPart};
+pub use flow_filter::{FlowEnd, FlowFilter};
 pub use ids::{IdMaps, IdRange};
 pub use interface::Interface;
 pub use printed::Printed;
@@ -30,5 +35,6 @@ pub use snapshot::{Resolver, Snapshot};
 pub use socket::{
     OtherSocket, PacketSocket, Socket, SocketDetails, SocketState, TcpFigures, Timer, TimerKind, UnixSocket,
 };
+pub use tracking::{CpuStatistics, Expectation, TableUse};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

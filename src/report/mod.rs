@@ -5,6 +5,7 @@ pub mod cross_check;
 pub mod diff;
 pub mod document;
 pub mod escape;
+pub mod flows;
 pub mod graph;
 mod layout;
 pub mod list;

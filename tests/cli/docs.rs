@@ -368,6 +368,8 @@ fn every_key_of_the_documents_is_explained() {
     let commands = [
         format!("nslens rules {first} -o json"),
         format!("nslens conns {first} --all -o json"),
+        format!("nslens conns {first} --flows -o json"),
+        format!("nslens conns {first} --summary -o json"),
         format!("nslens diff {first} {second} --rules --conns -o json"),
     ];
     let mut documents: Vec<String> = commands.into_iter().map(|command| run(&command).0).collect();

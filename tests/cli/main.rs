@@ -10,6 +10,7 @@ mod diff;
 mod docs;
 mod entries;
 mod expressions;
+mod flows;
 mod graph;
 mod hostile;
 mod house;

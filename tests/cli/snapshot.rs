@@ -161,6 +161,11 @@ fn hostile_names_reach_the_screen_harmless() {
         &["conns", "--all"],
         &["conns", "--all", "-o", "wide"],
         &["conns", "--all", "-o", "json"],
+        &["conns", "--flows"],
+        &["conns", "--flows", "-o", "wide"],
+        &["conns", "--flows", "-o", "json"],
+        &["conns", "--summary"],
+        &["conns", "--summary", "-o", "json"],
     ] {
         let run = nslens(&[words, &[file.as_str()]].concat()).ended(0);
         assert_eq!((steers(&run.out), steers(&run.err)), (None, None), "{words:?}:\n{}", run.out);

@@ -58,7 +58,7 @@ fn as_conntrack_has_it(flow: &Flow) -> Line {
     const ASSURED: u32 = 1 << 2;
     Line {
         protocol: flow.protocol.number(),
-        state: flow.state.clone(),
+        state: flow.state.clone().map(Into::into),
         tuples: [flow.original, flow.reply],
         counters: flow.packets.zip(flow.bytes),
         replied: flow.status & SEEN_REPLY != 0,

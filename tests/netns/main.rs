@@ -32,6 +32,7 @@ mod sets;
 mod sockets;
 mod sockets_in_full;
 mod texts;
+mod tracked;
 mod untouched;
 mod ways;
 

@@ -400,6 +400,8 @@ pub(crate) fn network(bytes: &[u8]) {
     let _ = (sock_diag::packet::decode(bytes), sock_diag::unix::decode(bytes));
     let _ = proc_raw::sockets(&String::from_utf8_lossy(bytes)).count();
     let _ = (conntrack::decode(bytes), rtnetlink::decode_link(bytes), rtnetlink::decode_address(bytes));
+    let _ = (conntrack::table::decode_cpu(bytes), conntrack::table::decode_use(bytes));
+    let _ = conntrack::table::decode_expected(bytes);
 }
 
 /// What a user types, and what a pod is called.

@@ -64,19 +64,8 @@ impl Pod {
     }
 
     fn flow(mut self, original: (&str, &str), reply: (&str, &str), change: impl FnOnce(&mut Flow)) -> Self {
-        let mut flow = Flow {
-            id: 1,
-            protocol: Protocol::Tcp,
-            state: None,
-            original: (end(original.0), end(original.1)),
-            reply: (end(reply.0), end(reply.1)),
-            status: 0x1ae,
-            mark: 0,
-            zone: 0,
-            timeout: None,
-            packets: None,
-            bytes: None,
-        };
+        let ends = |ends: (&str, &str)| (end(ends.0), end(ends.1));
+        let mut flow = Flow { status: 0x1ae, ..Flow::between(Protocol::Tcp, ends(original), ends(reply)) };
         change(&mut flow);
         self.snapshot.flows.get_or_insert_default().push(flow);
         self

@@ -1,5 +1,7 @@
 //! `nslens conns`: who is connected to what, and which way it went.
 
+mod flows;
+
 use clap::{Args, ValueEnum};
 
 use super::unread_exit;
@@ -32,7 +34,9 @@ pub struct Conns {
     /// Listeners, unconnected sockets and TIME-WAIT too
     #[arg(long)]
     pub all: bool,
-    /// table, wide, json
+    #[command(flatten)]
+    tracked: flows::Wanted,
+    /// table, wide, json, jsonl (one connection a line)
     #[arg(
         short,
         long,
@@ -57,10 +61,14 @@ enum Output {
     Table,
     Wide,
     Json,
+    Jsonl,
 }
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
+    if arguments.tracked.any() {
+        return flows::run(arguments, screen);
+    }
     let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
     has_connections(&snapshot)?;
     let found = connections(&snapshot, arguments.all, &SnapshotRules::of(&snapshot));
@@ -68,6 +76,12 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
         let mut document = document::head("nslens.conns/v1", &snapshot);
         document.insert("connections".to_owned(), conns::rows_json(&found));
         screen.print(&document::print(document))?;
+        return Ok(exit(&snapshot, &found));
+    }
+    if arguments.output == Output::Jsonl {
+        let lines = conns::rows_json(&found);
+        let lines = lines.as_array().into_iter().flatten().map(|row| document::line(row) + "\n");
+        screen.print(&lines.collect::<String>())?;
         return Ok(exit(&snapshot, &found));
     }
     let Screen { paint, width, .. } = *screen;
