@@ -10,6 +10,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use procfs::process::{Stat, Status};
 use procfs::{FromBufRead, FromRead, ProcError};
@@ -20,6 +21,9 @@ use crate::model::{Cause, Container, IdMaps, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
 use crate::sys::netns::Netns;
 use crate::sys::userns;
+
+/// So many sockets are worth a second thread, which takes as long to make as some dozens of descriptors.
+const MANY: usize = 1000;
 
 /// The namespace whose sockets have owners.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +94,7 @@ pub fn read_processes(
         ids: (namespace.numbering == Numbering::Same).then(IdMaps::same),
         ownerless: wanted.clone(),
         found: Vec::new(),
+        later: Vec::new(),
         users: Users::default(),
         seen: 0,
         refusals: Refusals::default(),
@@ -126,6 +131,8 @@ struct Search<'a> {
     ids: Option<IdMaps>,
     ownerless: HashSet<u32>,
     found: Vec<Process>,
+    /// Those of `found` whose descriptors are still to be looked at, by several threads.
+    later: Vec<usize>,
     users: Users,
     seen: usize,
     refusals: Refusals,
@@ -160,15 +167,16 @@ impl Search<'_> {
                     elsewhere.push(pid);
                     Ok(())
                 }
-                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, process, &mut threaded)),
+                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, &process, &mut threaded)),
                 // Its first thread has ended: others may go on.
                 Err(error) if is_gone(&error) => {
-                    folder.process(pid).and_then(|process| self.headless(pid, process, &mut threaded))
+                    folder.process(pid).and_then(|process| self.headless(pid, &process, &mut threaded))
                 }
                 Err(error) => Err(error),
             };
             self.refusals.note(looked);
         }
+        self.many(folder);
         if !self.ownerless.is_empty()
             && let Some(there) = still_there()
         {
@@ -179,21 +187,30 @@ impl Search<'_> {
             let (found, refusals) = chase.run();
             self.take(found, refusals);
         }
-        self.threads(&threaded);
+        self.threads(folder, &threaded);
         Ok(())
     }
 
     /// A process of the namespace: all its sockets, whether or not another one holds them too.
-    fn inside(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+    fn inside(&mut self, pid: u32, process: &ProcessFolder, threaded: &mut Vec<usize>) -> io::Result<()> {
         // Another process may have its number by now.
         if process.netns()? != self.namespace.netns {
             return Ok(());
         }
-        let Some((mut described, threads)) = describe(pid, &process, self.containers)? else {
+        let Some((mut described, threads)) = describe(pid, process, self.containers)? else {
             return Ok(());
         };
-        self.users.note(pid, described.uid, &process);
-        self.count_like(&process);
+        self.users.note(pid, described.uid, process);
+        self.count_like(process);
+        let at = self.found.len();
+        if threads > 1 {
+            threaded.push(at);
+        }
+        if self.wanted.len() >= MANY {
+            self.later.push(at);
+            self.found.push(described);
+            return Ok(());
+        }
         let looked = process.sockets(|inode| {
             if self.wanted.contains(&inode) {
                 self.ownerless.remove(&inode);
@@ -205,20 +222,42 @@ impl Search<'_> {
         described.sockets.dedup();
         // The process is listed even where its descriptors may not be looked at.
         self.found.push(described);
-        if threads > 1 {
-            threaded.push(Threaded { at: self.found.len() - 1, process });
-        }
         looked
     }
 
+    /// The descriptors of the namespace's own processes where there are many sockets: each is a call, so several threads share them.
+    fn many(&mut self, folder: &Proc) {
+        let (later, next) = (std::mem::take(&mut self.later), AtomicUsize::new(0));
+        let (found, wanted) = (&self.found, self.wanted);
+        let looked = chase::shared(later.len(), || {
+            let mut looked = Vec::new();
+            while let Some(at) = later.get(next.fetch_add(1, Ordering::Relaxed)) {
+                looked.extend(found.get(*at).map(|process| (*at, held(folder, process, wanted))));
+            }
+            looked
+        });
+        for (at, held) in looked.into_iter().flatten() {
+            match (held, self.found.get_mut(at)) {
+                (Ok(sockets), Some(process)) => {
+                    sockets.iter().for_each(|inode| {
+                        self.ownerless.remove(inode);
+                    });
+                    process.sockets = sockets;
+                }
+                (Err(error), _) => self.refusals.note(Err(error)),
+                (Ok(_), None) => {}
+            }
+        }
+    }
+
     /// A process whose first thread has ended: it has neither namespaces nor descriptors any more, its threads have.
-    fn headless(&mut self, pid: u32, process: ProcessFolder, threaded: &mut Vec<Threaded>) -> io::Result<()> {
+    fn headless(&mut self, pid: u32, process: &ProcessFolder, threaded: &mut Vec<usize>) -> io::Result<()> {
         let threads = process.threads()?;
         let inside = |thread: &u32| process.thread_netns(*thread).is_ok_and(|netns| netns == self.namespace.netns);
         let Some(living) = threads.iter().find(|thread| **thread != pid && inside(thread)) else {
             return Ok(());
         };
-        let Some((mut described, _)) = describe(pid, &process, self.containers)? else {
+        let Some((mut described, _)) = describe(pid, process, self.containers)? else {
             return Ok(());
         };
         let looked = process.thread_sockets(*living, |inode| {
@@ -230,17 +269,23 @@ impl Search<'_> {
         described.sockets.sort_unstable();
         described.sockets.dedup();
         self.found.push(described);
-        threaded.push(Threaded { at: self.found.len() - 1, process });
+        threaded.push(self.found.len() - 1);
         looked
     }
 
     /// What is left may be held by threads of the namespace that have descriptors of their own.
-    fn threads(&mut self, threaded: &[Threaded]) {
-        for Threaded { at, process } in threaded {
+    fn threads(&mut self, folder: &Proc, threaded: &[usize]) {
+        for at in threaded {
             if self.ownerless.is_empty() {
                 return;
             }
             let Some(found) = self.found.get_mut(*at) else { continue };
+            // Not held since the first look, as there may be more of them than descriptors: so it may be another one by now.
+            let Ok(process) = folder.process(found.pid) else { continue };
+            let same = process.read("stat").and_then(|bytes| stat(&bytes));
+            if !same.is_ok_and(|stat| stat.starttime == found.start_time) {
+                continue;
+            }
             for thread in process.threads().unwrap_or_default() {
                 let looked = process.thread_sockets(thread, |inode| {
                     if self.ownerless.remove(&inode) {
@@ -286,10 +331,21 @@ impl Search<'_> {
     }
 }
 
-/// A process of several threads, and where it stands among those found.
-struct Threaded {
-    at: usize,
-    process: ProcessFolder,
+/// The `wanted` sockets that a process holds which was found before.
+fn held(folder: &Proc, process: &Process, wanted: &HashSet<u32>) -> io::Result<Vec<u32>> {
+    let opened = folder.process(process.pid)?;
+    let mut sockets = Vec::new();
+    opened.sockets(|inode| {
+        sockets.extend(Some(inode).filter(|inode| wanted.contains(inode)));
+        ControlFlow::Continue(())
+    })?;
+    // Its folder was not held since: it may be another one by now.
+    if stat(&opened.read("stat")?)?.starttime != process.start_time {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    sockets.sort_unstable();
+    sockets.dedup();
+    Ok(sockets)
 }
 
 /// Who a process is, and how many threads it has; `None` for a kernel thread.

@@ -37,6 +37,12 @@ enum Asked {
     SockDiag,
     Tcp,
     Udp,
+    UdpLite,
+    Sctp,
+    Raw,
+    Mptcp,
+    Packet,
+    Unix,
     Legacy,
     Legacy6,
     SetName,
@@ -58,11 +64,17 @@ fn about(questions: &[Question]) -> Vec<Asked> {
                 other => panic!("netfilter's subsystem {other} was asked"),
             },
             Question::Message { protocol: SOCK_DIAG, kind: nslens::wire::sock_diag::TCP, .. } => Some(Asked::Tcp),
-            // `inet_diag_req_v2`: family, protocol.
-            Question::Message { protocol: SOCK_DIAG, payload, .. } => match payload[1] {
-                6 => Some(Asked::Tcp),
-                17 => Some(Asked::Udp),
-                other => panic!("sockets of protocol {other} were asked for"),
+            // `inet_diag_req_v2`: family, protocol; an attribute behind it names one that does not fit there.
+            Question::Message { protocol: SOCK_DIAG, payload, .. } => match (payload[0], payload[1]) {
+                (1, _) => Some(Asked::Unix),
+                (17, _) => Some(Asked::Packet),
+                (_, 6) => Some(Asked::Tcp),
+                (_, 17) => Some(Asked::Udp),
+                (_, 132) => Some(Asked::Sctp),
+                (_, 136) => Some(Asked::UdpLite),
+                (_, 255) if payload.len() > 56 => Some(Asked::Mptcp),
+                (_, 255) => Some(Asked::Raw),
+                (_, other) => panic!("sockets of protocol {other} were asked for"),
             },
             Question::Message { .. } => None,
             Question::SetName { .. } => Some(Asked::SetName),
@@ -96,11 +108,15 @@ fn machine(modules: &[&str], legacy: bool) -> tempfile::TempDir {
 
 /// Looks at everything in the lab as if the kernel were that machine's.
 fn look(lab: &Lab, machine: &Path) -> (Snapshot, Vec<Asked>) {
+    look_at(lab, machine, false)
+}
+
+fn look_at(lab: &Lab, machine: &Path, every_socket: bool) -> (Snapshot, Vec<Asked>) {
     since_last();
     let parts = Parts {
         rules: Some(Wanted::default()),
         connections: true,
-        every_socket: false,
+        every_socket,
         live_sockets: false,
         interfaces: true,
     };
@@ -196,4 +212,46 @@ fn what_is_not_loaded_is_not_asked() {
     assert_eq!(asked, []);
     assert_eq!((tables(&snapshot, Backend::Nft), tables(&snapshot, Backend::Legacy)), (Some(0), Some(0)));
     assert_eq!(unread(&snapshot), [tcp, udp].concat());
+
+    other_sockets(&lab);
+}
+
+/// Sockets that are no ends of connections, and those of rarer protocols.
+fn other_sockets(lab: &Lab) {
+    use Asked::{Mptcp, Packet, Raw, Sctp, UdpLite, Unix};
+    const LISTERS: [&str; 5] = ["mptcp_diag", "packet_diag", "raw_diag", "sctp_diag", "unix_diag"];
+    const IN_USE: &str =
+        "protocol size sockets\nPACKET 1 2\nMPTCP 1 0\nRAW 1 1\nRAWv6 1 0\nUDP-Lite 1 1\nSCTP 1 1\nUNIX 1 3\n";
+    let asked_beside = |machine: &tempfile::TempDir, every: bool| {
+        let (snapshot, asked) = look_at(lab, machine.path(), every);
+        let rare = |one: &Asked| [Mptcp, Packet, Raw, Sctp, UdpLite, Unix].contains(one);
+        let unread = unread(&snapshot).into_iter().map(|(source, ..)| source.to_owned()).collect::<Vec<_>>();
+        (asked.into_iter().filter(rare).collect::<Vec<_>>(), unread)
+    };
+    let with = |names: &[&str], in_use: &str| {
+        let machine = machine(&[&ALL[..], names].concat(), false);
+        fs::write(machine.path().join("proc/thread-self/net/protocols"), in_use).expect("a file");
+        machine
+    };
+    // This kernel has no SCTP and no raw_diag, whatever the made-up one has.
+    let lacks = |unread: Vec<String>| {
+        let known = ["sockets sctp", "sockets raw"];
+        unread.into_iter().filter(|source| !known.contains(&source.as_str())).collect::<Vec<_>>()
+    };
+    let none: Vec<String> = Vec::new();
+    // Nothing is in use.
+    let (asked, unread) =
+        asked_beside(&with(&LISTERS, "protocol\nUDP 1 7\nTCP 1 7\nRAW 1 0\nSCTP 1 0\nPACKET 1 0\n"), true);
+    assert_eq!((asked, unread), (vec![], none.clone()));
+    // Everything is, and can be listed.
+    let (asked, unread) = asked_beside(&with(&LISTERS, IN_USE), true);
+    assert_eq!((asked, lacks(unread)), (vec![UdpLite, Sctp, Raw, Mptcp, Packet, Unix], none.clone()));
+    // Where only connections are wanted, only their ends are asked for.
+    let (asked, _) = asked_beside(&with(&LISTERS, IN_USE), false);
+    assert_eq!(asked, [UdpLite, Sctp]);
+    // What would have to be loaded is not asked; raw sockets then are read from their file.
+    let (asked, unread) = asked_beside(&with(&[], IN_USE), true);
+    let missing = ["sockets mptcp", "sockets packet", "sockets unix", "sockets sctp"].map(str::to_owned);
+    assert_eq!(asked, [UdpLite]);
+    assert_eq!(unread.into_iter().filter(|source| source != "sockets raw").collect::<Vec<_>>(), missing);
 }

@@ -1,5 +1,6 @@
 //! Owners that are not where one looks first: another namespace, another user namespace, another thread, several at once, nobody.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, IoSlice};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -242,4 +243,40 @@ fn many_processes_elsewhere() {
     }
     assert_eq!(processes(&snapshot).len(), ports.len() + 1, "and the one that holds the namespace");
     drop(others);
+}
+
+/// The test below starts this program again, inside a lab: then this is the program.
+#[test]
+fn a_child_with_many_sockets() {
+    if std::env::var_os("NSLENS_TEST_CHILD").is_none() {
+        return;
+    }
+    let held: Vec<_> = (0..600).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+    drop(held);
+}
+
+#[test]
+fn so_many_sockets_that_several_threads_look() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let program = std::env::current_exe().expect("this program");
+    let children = [(); 2].map(|()| {
+        let mut command = lab.command(program.to_str().expect("its path"));
+        command.args(["--exact", "owners_elsewhere::a_child_with_many_sockets"]).env("NSLENS_TEST_CHILD", "1");
+        Ends(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it can be run"))
+    });
+    lab.wait_for_sockets(1200, "");
+    let snapshot = look_at(&lab);
+    let sockets: BTreeSet<u32> = snapshot.sockets.iter().flatten().map(|socket| socket.inode).collect();
+    let mut held = BTreeSet::new();
+    for child in &children {
+        let process = processes(&snapshot).iter().find(|process| process.pid == child.0.id()).expect("it is listed");
+        assert!(process.sockets.is_sorted() && process.sockets.len() == 600, "{}", process.sockets.len());
+        held.extend(process.sockets.iter().copied());
+    }
+    assert_eq!((held.len(), held), (1200, sockets));
+    assert!(snapshot.unread.is_empty(), "{:?}", snapshot.unread);
 }

@@ -18,6 +18,22 @@ const MOST_THREADS: usize = 4;
 /// Processes for which one thread is as fast as two.
 const FEW: usize = 256;
 
+/// Has some work done by this thread and others beside it, no more than there are `parts`; what each of them gives.
+pub(super) fn shared<T: Send>(parts: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(parts);
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            // One that cannot be made is one less.
+            .filter_map(|_| thread::Builder::new().name("owners".into()).spawn_scoped(scope, &work).ok())
+            .collect();
+        let own = work();
+        let join = |other: thread::ScopedJoinHandle<'_, T>| {
+            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        std::iter::once(own).chain(others.into_iter().map(join)).collect()
+    })
+}
+
 /// A process that lives elsewhere and holds some of the sockets.
 pub(super) struct Elsewhere {
     pub(super) described: Process,
@@ -50,24 +66,14 @@ impl<'a> Chase<'a> {
 
     /// Looks at each process once, until every socket has been found. Two processes may come with the same socket.
     pub(super) fn run(&self) -> (Vec<Elsewhere>, Refusals) {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-        if threads < 2 || self.pids.len() <= FEW {
-            return self.look();
+        let looked = if self.pids.len() <= FEW { vec![self.look()] } else { shared(self.pids.len(), || self.look()) };
+        let (mut found, mut refusals) = (Vec::new(), Refusals::default());
+        for (more, refused) in looked {
+            found.extend(more);
+            refusals.count += refused.count;
+            refusals.first = refusals.first.or(refused.first);
         }
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads)
-                // One that cannot be made is one less.
-                .filter_map(|_| thread::Builder::new().name("owners".into()).spawn_scoped(scope, || self.look()).ok())
-                .collect();
-            let (mut found, mut refusals) = self.look();
-            for other in others {
-                let (more, refused) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                found.extend(more);
-                refusals.count += refused.count;
-                refusals.first = refusals.first.or(refused.first);
-            }
-            (found, refusals)
-        })
+        (found, refusals)
     }
 
     fn look(&self) -> (Vec<Elsewhere>, Refusals) {
