@@ -99,12 +99,32 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__conns)
-            opts="-4 -6 -o -n -c -q -v -h --all --flows --summary --ipv4 --ipv6 --protocol --from --to --mark --status --zone --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --all --listen --way --state --port --process --sort --flows --summary --ipv4 --ipv6 --protocol --from --to --mark --status --zone --output --no-headers --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --way)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --process)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "process way state local peer" -- "${cur}"))
+                    return 0
+                    ;;
                 --protocol)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -130,11 +150,11 @@ _nslens() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json jsonl" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json jsonl" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)

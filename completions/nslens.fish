@@ -86,16 +86,26 @@ complete -c nslens -n "__fish_nslens_using_subcommand rules" -l no-headers -d 'N
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand rules" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l way -d 'Connections that went this way: redirected, intercepted, exempt, direct, unknown' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l state -d 'Sockets in this state, in ss\'s words: established, syn-sent, time-wait …' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l port -d 'Connections with this port at any end: their own, the peer\'s, dialled or where they went' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l process -d 'Connections of this process, by name or PID' -r
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l sort -d 'process, way, state, local, peer' -r -f -a "process\t''
+way\t''
+state\t''
+local\t''
+peer\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l protocol -d 'Flows of this protocol: a name such as tcp, or a number' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l from -d 'Flows that this end dialled: ADDRESS, ADDRESS:PORT or :PORT' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l to -d 'Flows that dialled this end: ADDRESS, ADDRESS:PORT or :PORT' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l mark -d 'Flows with this mark: VALUE or VALUE/MASK' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l status -d 'Flows with this bit of the status, such as assured or dnat; several: all of them' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l zone -d 'Flows of this zone' -r
-complete -c nslens -n "__fish_nslens_using_subcommand conns" -s o -l output -d 'table, wide, json, jsonl (one connection a line)' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -s o -l output -d 'table, wide, json, jsonl (one connection a line), yaml' -r -f -a "table\t''
 wide\t''
 json\t''
-jsonl\t''"
+jsonl\t''
+yaml\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
@@ -106,6 +116,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand conns" -l color -d 'Colour
 always\t'Always'
 never\t'Never'"
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l all -d 'Listeners, unconnected sockets and TIME-WAIT too'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l listen -d 'Listeners alone, and what takes datagrams from anyone'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l flows -d 'The tracked flows themselves, as the kernel lists them'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l summary -d 'What fills the table of tracked flows'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s 4 -l ipv4 -d 'Flows of IPv4 only'

@@ -36,6 +36,27 @@ pub enum SocketState {
 }
 
 impl SocketState {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Unconnected,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+        Self::CookieWait,
+        Self::CookieEchoed,
+        Self::ShutdownPending,
+        Self::ShutdownSent,
+        Self::ShutdownReceived,
+        Self::ShutdownAckSent,
+    ];
+
     /// Whether a connection in this state is going on: no listener, nothing unconnected, nothing that is over.
     #[must_use]
     pub fn is_live(self) -> bool {

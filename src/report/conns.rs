@@ -48,6 +48,22 @@ impl Look<'_> {
     }
 }
 
+/// How many went which way, one line and an empty one: `7 connections: 1 redirected, 2 intercepted, 4 direct`. Nothing where there are no
+/// connections, listeners alone say.
+#[must_use]
+pub fn totals(connections: &[Connection]) -> String {
+    let connected: Vec<Way> =
+        connections.iter().filter(|connection| connection.peer.is_some()).map(|connection| connection.way).collect();
+    if connected.is_empty() {
+        return String::new();
+    }
+    let ways = [Way::Redirected, Way::Intercepted, Way::Exempt, Way::Direct, Way::Unknown];
+    let counted = ways.map(|way| (way, connected.iter().filter(|other| **other == way).count()));
+    let told = counted.iter().filter(|(_, count)| *count > 0).map(|(way, count)| format!("{count} {}", way.word()));
+    let many = if connected.len() == 1 { "connection" } else { "connections" };
+    format!("{} {many}: {}\n\n", connected.len(), told.collect::<Vec<_>>().join(", "))
+}
+
 /// `name/pid`, as `ss` and `kubectl` would have it found again.
 fn named(owner: &Owner) -> String {
     format!("{}/{}", escape(&owner.name), owner.pid)

@@ -131,3 +131,46 @@ fn details_survive_a_file() {
     let shown = nslens(&["conns", &copy, "--flows"]).ended(0).out;
     assert!(shown.contains("10.0.0.2 type 8 id 77"), "{shown}");
 }
+
+#[test]
+fn connections_are_picked_by_way_port_process_and_state() {
+    let file = fixture("docs/productpage.json");
+    let picked = |words: &[&str]| {
+        let run = nslens(&[&["conns", &file, "-o", "json", "--all"], words].concat()).ended(0);
+        run.json()["connections"].as_array().expect("a list").clone()
+    };
+    let all = picked(&[]);
+    let is = |key: &str, word: &str, rows: &[serde_json::Value]| rows.iter().filter(|row| row[key] == word).count();
+    for way in ["redirected", "intercepted", "exempt", "direct"] {
+        let rows = picked(&["--way", way]);
+        assert!(!rows.is_empty() && is("way", way, &rows) == rows.len(), "{way}: {rows:?}");
+        assert_eq!(rows.len(), is("way", way, &all), "{way}");
+    }
+    let listening = picked(&["--listen"]);
+    assert!(!listening.is_empty() && listening.len() == is("way", "listening", &all), "{listening:?}");
+    let established = picked(&["--state", "established"]);
+    assert_eq!(established.len(), is("state", "established", &all));
+    let has_port = |row: &serde_json::Value| {
+        ["local", "peer", "original_destination", "actual_destination"]
+            .iter()
+            .any(|key| row[key].as_str().is_some_and(|end| end.ends_with(":15001")))
+    };
+    let by_port = picked(&["--port", "15001"]);
+    assert!(!by_port.is_empty() && by_port.len() < all.len() && by_port.iter().all(has_port), "{by_port:?}");
+    assert_eq!(by_port.len(), all.iter().filter(|row| has_port(row)).count());
+    let of_app = picked(&["--process", "app"]);
+    assert!(!of_app.is_empty() && of_app.iter().all(|row| row["process"]["name"] == "app"), "{of_app:?}");
+    let pid = of_app[0]["process"]["pid"].to_string();
+    assert_eq!(picked(&["--process", &pid]), of_app);
+    let by_way = nslens(&["conns", &file, "-o", "json", "--all", "--sort", "way"]).ended(0).json();
+    let ways: Vec<_> = by_way["connections"].as_array().expect("a list").iter().map(|row| row["way"].clone()).collect();
+    assert!(
+        ways.chunk_by(|a, b| a == b).count()
+            == ways.iter().map(ToString::to_string).collect::<std::collections::BTreeSet<_>>().len()
+    );
+    let told = nslens(&["conns", &file, "--way", "redirected"]).ended(0).out;
+    assert!(told.contains("1 connection: 1 redirected\n"), "{told}");
+    assert!(nslens(&["conns", &file, "--port", "1"]).ended(0).out.contains("no such connections"));
+    nslens(&["conns", &file, "--way", "elsewhere"]).ended(2);
+    nslens(&["conns", &file, "--flows", "--way", "direct"]).ended(2);
+}

@@ -1,6 +1,7 @@
 //! `nslens conns`: who is connected to what, and which way it went.
 
 mod flows;
+mod picked;
 
 use clap::{Args, ValueEnum};
 
@@ -15,7 +16,7 @@ use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Snapshot, Subject};
 use crate::report::conns::{self, Look};
-use crate::report::{document, who};
+use crate::report::{document, who, yaml};
 
 /// What the command is about: each of these must have been read.
 pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Subject::Processes, Subject::Rules];
@@ -26,7 +27,7 @@ pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Sub
 /// program dialled elsewhere), intercepted (the proxy's accepted half), exempt (left alone by a rule for its owner or mark), direct.
 #[derive(Debug, Args)]
 #[command(
-    before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n"
+    before_long_help = "Examples:\n  sudo nslens conns pod/productpage\n  sudo nslens conns pid/4242 --all -o wide\n  sudo nslens conns pod/productpage --way direct,unknown\n"
 )]
 pub struct Conns {
     /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a snapshot, -
@@ -35,8 +36,10 @@ pub struct Conns {
     #[arg(long)]
     pub all: bool,
     #[command(flatten)]
+    picked: picked::Picked,
+    #[command(flatten)]
     tracked: flows::Wanted,
-    /// table, wide, json, jsonl (one connection a line)
+    /// table, wide, json, jsonl (one connection a line), yaml
     #[arg(
         short,
         long,
@@ -62,6 +65,7 @@ enum Output {
     Wide,
     Json,
     Jsonl,
+    Yaml,
 }
 
 /// Runs the command.
@@ -71,11 +75,16 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     }
     let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
     has_connections(&snapshot)?;
-    let found = connections(&snapshot, arguments.all, &SnapshotRules::of(&snapshot));
-    if arguments.output == Output::Json {
+    let picked = &arguments.picked;
+    let all = arguments.all || picked.beyond_live();
+    let found = picked.of(connections(&snapshot, all, &SnapshotRules::of(&snapshot)));
+    if matches!(arguments.output, Output::Json | Output::Yaml) {
         let mut document = document::head("nslens.conns/v1", &snapshot);
         document.insert("connections".to_owned(), conns::rows_json(&found));
-        screen.print(&document::print(document))?;
+        screen.print(&match arguments.output {
+            Output::Yaml => yaml::print(&document),
+            _ => document::print(document),
+        })?;
         return Ok(exit(&snapshot, &found));
     }
     if arguments.output == Output::Jsonl {
@@ -91,13 +100,15 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     let unread = who::unread(&snapshot, &SUBJECTS, paint, width);
     if found.is_empty() && unread.is_empty() {
         let hidden = snapshot.sockets.as_ref().map_or(0, Vec::len);
-        let more =
-            if hidden == 0 || arguments.all { String::new() } else { format!("; {hidden} other sockets: --all") };
-        out.push_str(&format!("no live connections{more}\n"));
-    } else if arguments.output == Output::Wide {
-        out.push_str(&conns::wide(&found, look));
+        let more = if hidden == 0 || all { String::new() } else { format!("; {hidden} other sockets: --all") };
+        let what = if picked.any() { "no such connections" } else { "no live connections" };
+        out.push_str(&format!("{what}{more}\n"));
     } else {
-        out.push_str(&conns::table(&found, look));
+        out.push_str(&conns::totals(&found));
+        out.push_str(&match arguments.output {
+            Output::Wide => conns::wide(&found, look),
+            _ => conns::table(&found, look),
+        });
     }
     out.push_str(&unread);
     let unknown = found.iter().filter(|connection| is_unknown(connection)).count();

@@ -1,0 +1,103 @@
+//! Which connections of a workload are shown.
+
+use clap::{Args, ValueEnum};
+
+use crate::analysis::join::{Connection, Way};
+use crate::model::{Endpoint, SocketState};
+
+/// Options that pick connections: what is given must all hold, and of several values of one option any.
+#[derive(Debug, Args)]
+pub(super) struct Picked {
+    /// Listeners alone, and what takes datagrams from anyone
+    #[arg(long, conflicts_with_all = ["tracked", "way"])]
+    pub(super) listen: bool,
+    /// Connections that went this way: redirected, intercepted, exempt, direct, unknown
+    #[arg(long, value_name = "WAY", value_parser = way, value_delimiter = ',', conflicts_with = "tracked")]
+    way: Vec<Way>,
+    /// Sockets in this state, in ss's words: established, syn-sent, time-wait …
+    #[arg(long, value_name = "STATE", value_parser = state, value_delimiter = ',', conflicts_with = "tracked", hide_short_help = true)]
+    state: Vec<SocketState>,
+    /// Connections with this port at any end: their own, the peer's, dialled or where they went
+    #[arg(long, value_name = "PORT", value_delimiter = ',', conflicts_with = "tracked")]
+    port: Vec<u16>,
+    /// Connections of this process, by name or PID
+    #[arg(long, value_name = "NAME|PID", conflicts_with = "tracked", hide_short_help = true)]
+    process: Vec<String>,
+    /// process, way, state, local, peer
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        default_value = "process",
+        hide_default_value = true,
+        hide_possible_values = true,
+        conflicts_with = "tracked",
+        hide_short_help = true
+    )]
+    sort: Sort,
+}
+
+/// What the list is sorted by; within equals, by process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    Process,
+    Way,
+    State,
+    Local,
+    Peer,
+}
+
+impl Picked {
+    /// Whether sockets are asked for that are no live connections.
+    pub(super) fn beyond_live(&self) -> bool {
+        self.listen || self.state.iter().any(|state| !state.is_live())
+    }
+
+    /// Whether anything is picked at all.
+    pub(super) fn any(&self) -> bool {
+        self.listen
+            || !(self.way.is_empty() && self.state.is_empty() && self.port.is_empty() && self.process.is_empty())
+    }
+
+    /// Those that are wanted, in the order that is wanted.
+    pub(super) fn of(&self, mut all: Vec<Connection>) -> Vec<Connection> {
+        all.retain(|connection| self.wants(connection));
+        match self.sort {
+            Sort::Process => {}
+            Sort::Way => all.sort_by_key(|connection| connection.way),
+            Sort::State => all.sort_by_key(|connection| connection.state),
+            Sort::Local => all.sort_by_key(|connection| connection.local),
+            Sort::Peer => all.sort_by_key(|connection| connection.peer),
+        }
+        all
+    }
+
+    fn wants(&self, connection: &Connection) -> bool {
+        let any = |wanted: bool, none_given: bool| none_given || wanted;
+        let ends =
+            [Some(connection.local), connection.peer, connection.original_destination, connection.actual_destination];
+        let port = |end: &Endpoint| self.port.contains(&end.port);
+        let held = connection
+            .processes
+            .iter()
+            .any(|owner| self.process.iter().any(|word| *word == owner.name || word.parse() == Ok(owner.pid)));
+        (!self.listen || connection.way == Way::Listening)
+            && any(self.way.contains(&connection.way), self.way.is_empty())
+            && any(self.state.contains(&connection.state), self.state.is_empty())
+            && any(ends.iter().flatten().any(port), self.port.is_empty())
+            && any(held, self.process.is_empty())
+    }
+}
+
+fn way(word: &str) -> Result<Way, String> {
+    let ways = [Way::Redirected, Way::Intercepted, Way::Exempt, Way::Direct, Way::Unknown];
+    let known = || ways.map(Way::word).join(", ");
+    ways.into_iter().find(|way| way.word() == word).ok_or_else(|| format!("ways are {}", known()))
+}
+
+fn state(word: &str) -> Result<SocketState, String> {
+    let known = || SocketState::ALL.map(|state| state.to_string()).join(", ");
+    SocketState::ALL
+        .into_iter()
+        .find(|state| state.to_string() == word)
+        .ok_or_else(|| format!("states are {}", known()))
+}
