@@ -72,7 +72,6 @@ impl Picked {
     }
 
     fn wants(&self, connection: &Connection) -> bool {
-        let any = |wanted: bool, none_given: bool| none_given || wanted;
         let ends =
             [Some(connection.local), connection.peer, connection.original_destination, connection.actual_destination];
         let port = |end: &Endpoint| self.port.contains(&end.port);
@@ -81,10 +80,10 @@ impl Picked {
             .iter()
             .any(|owner| self.process.iter().any(|word| *word == owner.name || word.parse() == Ok(owner.pid)));
         (!self.listen || connection.way == Way::Listening)
-            && any(self.way.contains(&connection.way), self.way.is_empty())
-            && any(self.state.contains(&connection.state), self.state.is_empty())
-            && any(ends.iter().flatten().any(port), self.port.is_empty())
-            && any(held, self.process.is_empty())
+            && (self.way.is_empty() || self.way.contains(&connection.way))
+            && (self.state.is_empty() || self.state.contains(&connection.state))
+            && (self.port.is_empty() || ends.iter().flatten().any(port))
+            && (self.process.is_empty() || held)
     }
 }
 
