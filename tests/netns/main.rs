@@ -20,6 +20,7 @@ mod foreign;
 mod interfaces;
 mod listed;
 mod manual;
+mod maps;
 mod names;
 mod native;
 mod order;

@@ -153,6 +153,10 @@ impl Evaluator {
                 let by = if by == or { by } else { reached.name() };
                 End::Redirected { by, to: to.or(other) }
             }
+            // Whichever it gives, the packet is dropped: by one of several.
+            (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => {
+                End::Dropped { by: Some(reached.name()) }
+            }
             ends if map => alike(ends, || format!("what the map gives that rule {} looks into", reached.name())),
             ends => alike(ends, || format!("whether rule {} matches", reached.name())),
         }

@@ -8,7 +8,9 @@ use super::super::describe::{Outcome, outcome};
 use super::elements::{Entry, entries};
 use super::{Reading, Translator};
 use crate::model::{Body, Family, Rule, Table};
-use crate::nft::{self, Data, Ends, Expression, Kind, Statement, Term, Verdict, statement_text, statements};
+use crate::nft::{
+    self, Data, Ends, Expression, Kind, Load, Right, Statement, Term, Verdict, statement_text, statements,
+};
 use crate::packet::Condition;
 use crate::syntax::place_of;
 use crate::xt::matches::Match;
@@ -100,6 +102,12 @@ fn with(term: &Term, value: &[u8]) -> Term {
     }
 }
 
+/// What nobody can know.
+fn chance() -> Statement {
+    let left = Term::Load(Load::Number { kind: 1, modulus: 2, offset: 0 });
+    Statement::Match { left, sign: "", right: Right::Value(vec![0; 4]) }
+}
+
 struct Follower<'t> {
     family: Family,
     table: &'t Table,
@@ -114,6 +122,7 @@ impl Follower<'_> {
         let one = |entry: Entry<'_>| {
             let mut all = before.to_vec();
             all.extend(entry.tests);
+            all.extend(entry.expires.then(chance));
             match (at, entry.element.data.as_ref()?) {
                 (Statement::VerdictMap { .. }, Data::Verdict(Verdict::Continue)) => all.extend_from_slice(behind),
                 (Statement::VerdictMap { .. }, Data::Verdict(verdict)) => {

@@ -10,6 +10,8 @@ const COMPARED: usize = 512;
 pub(super) struct Entry<'s> {
     pub(super) element: &'s Element,
     pub(super) tests: Vec<Statement>,
+    /// It goes by itself, and may be gone.
+    pub(super) expires: bool,
 }
 
 /// The elements of a set in an order in which they can be asked one after the other; `None` where it is not known what they are.
@@ -48,21 +50,17 @@ pub(super) fn entries<'s>(set: &'s Set, key: &Term, place: &Place<'_>) -> Option
         found.iter().flat_map(|(_, parts)| parts).map(|(_, from, to)| size_within(domain, from, to, key)).sum()
     });
     // Of a number below a bound all are there: one of them it is.
-    let whole = domain.is_some_and(|domain| covered == Some(domain.modulus));
+    let lasts = found.iter().all(|(element, _)| !expires(element));
+    let whole = lasts && domain.is_some_and(|domain| covered == Some(domain.modulus));
     let count = found.len();
     let mut entries = Vec::with_capacity(count + 1);
     for (at, (element, parts)) in found.into_iter().enumerate() {
         let last = whole && at + 1 == count;
-        let mut tests = if last { present(key, place) } else { parts.into_iter().map(test).collect() };
-        tests.extend(expiring(element));
-        entries.push(Entry { element, tests });
+        let tests = if last { present(key, place) } else { parts.into_iter().flat_map(tests).collect() };
+        entries.push(Entry { element, tests, expires: expires(element) });
     }
     let rest = set.elements.iter().filter(|element| element.catches_all() && !whole);
-    entries.extend(rest.map(|element| {
-        let mut tests = present(key, place);
-        tests.extend(expiring(element));
-        Entry { element, tests }
-    }));
+    entries.extend(rest.map(|element| Entry { element, tests: present(key, place), expires: expires(element) }));
     Some(entries)
 }
 
@@ -128,10 +126,18 @@ fn size_within(domain: Domain, from: &[u8], to: &[u8], key: &Term) -> Option<u64
     Some(end.saturating_sub(first))
 }
 
-fn test((part, from, to): Part<'_>) -> Statement {
-    let right =
-        if from == to { Right::Value(from) } else { beginning(part, &from, &to).unwrap_or(Right::Range(from, to)) };
-    Statement::Match { left: part.clone(), sign: "", right }
+fn tests((part, from, to): Part<'_>) -> Vec<Statement> {
+    /// `RTN_LOCAL`
+    const LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
+    let asked = |sign, right| Statement::Match { left: part.clone(), sign, right };
+    if from != to {
+        let range = beginning(part, &from, &to).unwrap_or(Right::Range(from, to));
+        return vec![asked("", range)];
+    }
+    // An address is of one type alone: of any other than this one, it is not this one.
+    let apart = matches!(part, Term::Load(Load::Fib { result: 3, .. })) && from != LOCAL;
+    let apart = apart.then(|| asked("!=", Right::Value(LOCAL.to_vec())));
+    std::iter::once(asked("", Right::Value(from))).chain(apart).collect()
 }
 
 /// Names of devices that begin alike lie in one range.
@@ -147,11 +153,8 @@ fn beginning(part: &Term, from: &[u8], to: &[u8]) -> Option<Right> {
     (rest(from, 0) && rest(to, 0xff)).then(|| Right::Begins(name.to_vec()))
 }
 
-/// An element that goes by itself may be gone.
-fn expiring(element: &Element) -> Option<Statement> {
-    let goes = element.expiration.is_some() || element.timeout.is_some_and(|timeout| timeout != 0);
-    let number = Term::Load(Load::Number { kind: 1, modulus: 2, offset: 0 });
-    goes.then(|| Statement::Match { left: number, sign: "", right: Right::Value(vec![0; 4]) })
+fn expires(element: &Element) -> bool {
+    element.expiration.is_some() || element.timeout.is_some_and(|timeout| timeout != 0)
 }
 
 /// What a packet must have so that the key can be made at all.

@@ -19,7 +19,11 @@ impl Translator<'_> {
     /// A key that is looked up, element by element.
     fn looked_up(&self, key: &Term, name: &str, negated: bool) -> Option<Condition> {
         let set = self.lasting(name)?;
-        let all = entries(set, key, &self.place)?.into_iter().map(|entry| self.asked(&entry.tests));
+        let all = entries(set, key, &self.place)?.into_iter().map(|entry| {
+            let condition = self.asked(&entry.tests)?;
+            let expires = || Condition::Opaque(format!("whether an element of set {name} has expired"));
+            Some(if entry.expires { Condition::All(vec![condition, expires()]) } else { condition })
+        });
         let any = Condition::Any(all.collect::<Option<_>>()?);
         if !negated {
             return Some(any);
@@ -35,9 +39,12 @@ impl Translator<'_> {
             alone.statement(test)?;
         }
         let condition = Reading { rule: Cow::Owned(alone.rule), ipv6: alone.ipv6 }.condition();
-        let mut opaque = false;
-        condition.visit(&mut |part| opaque |= matches!(part, Condition::Opaque(_)));
-        (!opaque).then_some(condition)
+        let (mut opaque, mut known) = (false, false);
+        condition.visit(&mut |part| match part {
+            Condition::Opaque(_) => opaque = true,
+            _ => known = true,
+        });
+        (known || !opaque).then_some(condition)
     }
 
     /// A property of the packet that lies in a range, or in one of those of a set.
