@@ -147,7 +147,10 @@ impl<'a> Asker<'a> {
                 End::Redirected { by, .. } => (Some(by), Does::Redirects),
                 End::Undecided { .. } => return,
             };
-            if by == Some(name) && !end.same(usual) {
+            // Where it is one of several, the rule that leads to all of them decides.
+            let one_of = matches!(&end, End::Redirected { to, .. } if to.several);
+            let by = by.filter(|by| *by == name || one_of && !found.iter().any(|(known, _)| known.rule == **by));
+            if let Some(name) = by.filter(|_| !end.same(usual)) {
                 let owner = packet.uid != base.uid || packet.gid != base.gid || packet.mark != base.mark;
                 found.push((Further { rule: name.clone(), does }, owner && does == Does::LeavesAlone));
             }

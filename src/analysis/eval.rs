@@ -64,6 +64,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// At another address, or one of several.
+    fn is_elsewhere(&self) -> bool {
+        self.address.is_some() || self.several
+    }
+
     /// Here or there.
     fn or(self, other: Self) -> Self {
         let same = self.address == other.address && self.stays == other.stays && !self.several && !other.several;

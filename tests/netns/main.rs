@@ -29,6 +29,7 @@ mod owners_elsewhere;
 mod permission;
 mod restored;
 mod rules;
+mod services;
 mod sets;
 mod sockets;
 mod sockets_in_full;

@@ -397,3 +397,45 @@ fn translations_by_maps_lead_where_they_are_said_to_lead() {
     assert!(wrong.is_empty(), "{} of {tally:?}\n{}", wrong.len(), wrong.join("\n"));
     assert!(tally.ends >= 100 && tally.passes >= 200, "{tally:?}");
 }
+
+/// A table whose map leads packets to port 80 into a chain that drops, and packets to as many other addresses.
+fn large(count: u32) -> String {
+    let others: String =
+        (0..count - 1).map(|at| format!(", {} . 80 : jump t2", std::net::Ipv4Addr::from(0x0b00_0000 + at))).collect();
+    format!(
+        "table ip f {{\n{}map m {{ type ipv4_addr . inet_service : verdict; elements = {{ 10.0.0.5 . 80 : jump t1{others} }}; }}
+        chain o {{ type filter hook output priority 0; oifname != \"lo\" ip daddr . th dport vmap @m; }}\n}}\n",
+        leaves()
+    )
+}
+
+#[test]
+fn maps_are_read_unless_they_are_huge_and_then_nothing_is_said() {
+    if !require_root() {
+        return;
+    }
+    let pod = Lab::new();
+    let sent = |to: &str| Sent { protocol: TCP, to: to.parse().expect("an end"), mark: 0 };
+    for (count, read) in [(16_384, true), (16_385, false)] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), format!("flush ruleset\n{}", large(count))).expect("written");
+        pod.sh(&format!("nft -f {}", file.path().display()));
+        for elements in [Elements::None, Elements::Cheap, Elements::Few, Elements::All] {
+            let read = elements == Elements::All || read && elements != Elements::None;
+            let snapshot = look(&pod, elements);
+            let rules = Rulebase::of(&snapshot);
+            let end = |to: &str| rules.through(&[Hook::Output], &sent(to).packet(), false);
+            let (dropped, passed) = (end("10.0.0.5:80"), end("10.0.0.5:81"));
+            if read {
+                assert!(matches!(&dropped, End::Dropped { by: Some(by) } if by.chain == "t1"), "{dropped:?}");
+                assert!(matches!(passed, End::Untouched { .. }), "{passed:?}");
+            } else {
+                for end in [dropped, passed] {
+                    assert!(matches!(&end, End::Undecided { because } if because.contains("map m")), "{end:?}");
+                }
+            }
+            // What does not come to the map does not hang on it.
+            assert!(matches!(end("127.0.0.1:80"), End::Untouched { .. }));
+        }
+    }
+}

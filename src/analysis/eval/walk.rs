@@ -149,7 +149,9 @@ impl Evaluator {
         let no = self.chain(reached.base, later, walk);
         let map = reached.asking().is_some_and(|branches| branches.len() > 1);
         match (yes, no) {
-            (End::Redirected { by, to }, End::Redirected { by: or, to: other }) if map && to != other => {
+            (End::Redirected { by, to }, End::Redirected { by: or, to: other })
+                if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
+            {
                 let by = if by == or { by } else { reached.name() };
                 End::Redirected { by, to: to.or(other) }
             }
