@@ -4,6 +4,7 @@
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
 mod headers;
+mod index;
 mod order;
 mod translation;
 mod traveller;
@@ -12,14 +13,15 @@ mod walk;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use index::Branches;
 use order::orders;
 use traveller::Traveller;
 use walk::{Base, DEPTH, Evaluator, Reached};
 
 use super::ipsets::IpSets;
-use super::native::{Branch, branches};
+use super::native::branches;
 use super::paths::Paths;
-use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Family, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -114,11 +116,8 @@ struct Prepared<'a> {
     /// A match of some rule gives packets the mark of a socket.
     restores: bool,
     /// For each chain, for each rule, its branches and what they ask.
-    rules: Vec<Vec<Vec<Asking<'a>>>>,
+    rules: Vec<Vec<Branches<'a>>>,
 }
-
-/// A branch of a rule, and what it asks.
-type Asking<'a> = (Branch<'a>, Condition);
 
 impl<'a> Rulebase<'a> {
     /// Prepares a snapshot's rule sets.
@@ -132,7 +131,7 @@ impl<'a> Rulebase<'a> {
                 let condition = sets.condition(&branch.reading, ruleset.family);
                 (branch, condition)
             });
-            asking.collect()
+            Branches::new(asking.collect(), ruleset.family == Family::Ip)
         };
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
             ruleset,
@@ -149,10 +148,15 @@ impl<'a> Rulebase<'a> {
         Self { tables: tables.map(prepare).collect() }
     }
 
+    /// How many rules there are, each element of a map that a rule looks into counted as one.
+    pub(super) fn count(&self) -> usize {
+        self.tables.iter().flat_map(|table| &table.rules).flatten().map(|rule| rule.all.len().max(1)).sum()
+    }
+
     /// Calls `each` with every rule that packets of the family can meet and that is understood.
     pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule, &Condition)) {
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
-            for (branch, condition) in prepared.rules.iter().flatten().flatten() {
+            for (branch, condition) in prepared.rules.iter().flatten().flat_map(|rule| &rule.all) {
                 if branch.reading.ipv6.is_none_or(|only| only == ipv6) {
                     each(branch.rule(), condition);
                 }
@@ -181,7 +185,7 @@ impl<'a> Rulebase<'a> {
                     let reached = (0..).map(|at| Reached { base, chain, at });
                     let rules = reached.map_while(|it| it.asking().map(|asking| (it, asking)));
                     for (reached, (branch, condition)) in
-                        rules.flat_map(|(it, all)| all.iter().map(move |one| (it, one)))
+                        rules.flat_map(|(it, rule)| rule.all.iter().map(move |one| (it, one)))
                     {
                         if steps == 0 {
                             return false;

@@ -124,7 +124,6 @@ fn short(end: &End) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what people see is wanted, with --nocapture")]
 fn services_lead_to_their_endpoints() {
     if !require_root() {
         return;
@@ -153,5 +152,21 @@ fn services_lead_to_their_endpoints() {
             assert_eq!(short(&asked(&snapshot, ipv6, packet)), becomes, "{ipv6} {packet:?}");
         }
     }
-    println!("{}\n{}", printed(&pod, &["rules"]), printed(&pod, &["rules", "-4"]));
+    let shown = printed(&pod, &["rules"]);
+    let last = shown.rsplit("\n\n").next().unwrap_or_default().replace('\n', " ");
+    assert_eq!(
+        last.trim(),
+        "Outbound TCP is not redirected unless a rule above says so, inbound TCP is redirected only to port 30080 (it goes to 8080). \
+         Further exceptions: outbound redirected by rules kube-proxy endpoint-api 2, kube-proxy endpoint-dns-tcp 1 and kube-proxy \
+         service-web 2; outbound dropped by rules kube-proxy reject-chain 1, kube-proxy cluster-ips-check 1 and kube-proxy \
+         cluster-ips-check 2; inbound redirected by rules kube-proxy endpoint-api 2, kube-proxy endpoint-dns-tcp 1 and kube-proxy \
+         service-web 2. DNS over UDP goes to 53. IPv6: the same."
+    );
+    for words in [
+        "everything → as a map says (ip daddr . meta l4proto . th dport vmap @service-ips)",
+        "all TCP → sent to [fd00::31]:8080",
+    ] {
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(words), "{shown}");
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
+use super::index::Branches;
 use super::traveller::{Outcome, Traveller};
-use super::{Asking, End, Prepared};
+use super::{End, Prepared};
 use crate::analysis::native::{Branch, NotFollowed};
 use crate::model::{Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known};
@@ -113,7 +114,9 @@ impl Evaluator {
                 }
                 self.budget.set(self.budget.get() - 1);
             }
-            let asked = branches.get(walk.branch).filter(|(branch, _)| branches.len() > 1 || !idle(base, branch));
+            walk.branch = branches.next(walk.branch, &walk.traveller.packet);
+            let asked =
+                branches.all.get(walk.branch).filter(|(branch, _)| branches.all.len() > 1 || !idle(base, branch));
             let Some((branch, condition)) = asked else {
                 // No element is for this packet: it goes on with the next rule.
                 (*at, walk.branch) = (*at + 1, 0);
@@ -147,12 +150,17 @@ impl Evaluator {
         }
         walk.branch += 1;
         let no = self.chain(reached.base, later, walk);
-        let map = reached.asking().is_some_and(|branches| branches.len() > 1);
+        let map = reached.asking().is_some_and(|branches| branches.all.len() > 1);
         match (yes, no) {
             (End::Redirected { by, to }, End::Redirected { by: or, to: other })
                 if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
             {
-                let by = if by == or { by } else { reached.name() };
+                let by = match (to.several, other.several) {
+                    _ if by == or => by,
+                    (true, _) => by,
+                    (_, true) => or,
+                    _ => reached.name(),
+                };
                 End::Redirected { by, to: to.or(other) }
             }
             // Whichever it gives, the packet is dropped: by one of several.
@@ -246,8 +254,8 @@ fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
 
 impl<'r> Reached<'r> {
     /// The branches of the rule, if there is one.
-    pub(super) fn asking(self) -> Option<&'r [Asking<'r>]> {
-        self.base.table.rules.get(self.chain)?.get(self.at).map(Vec::as_slice)
+    pub(super) fn asking(self) -> Option<&'r Branches<'r>> {
+        self.base.table.rules.get(self.chain)?.get(self.at)
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.

@@ -34,7 +34,10 @@ pub(super) fn entries<'s>(set: &'s Set, key: &Term, place: &Place<'_>) -> Option
             found.push((element, vec![(part, element.key.clone(), to)]));
         }
     } else {
-        for element in set.elements.iter().filter(|element| element.has_key()) {
+        let mut elements: Vec<&Element> = set.elements.iter().filter(|element| element.has_key()).collect();
+        // The kernel's order is that of a hash, another one in every namespace.
+        elements.sort_by(|one, other| one.key.cmp(&other.key));
+        for element in elements {
             let to = element.end.as_ref().map_or(element.key.as_slice(), |end| end.0.as_slice());
             found.push((element, divided(parts, &slots, &element.key, to)?));
         }
