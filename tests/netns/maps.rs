@@ -21,10 +21,10 @@ const NEW: u32 = 1 << 3;
 
 /// A packet that is sent.
 #[derive(Debug, Clone, Copy)]
-struct Sent {
-    protocol: u8,
-    to: SocketAddr,
-    mark: u32,
+pub(crate) struct Sent {
+    pub(crate) protocol: u8,
+    pub(crate) to: SocketAddr,
+    pub(crate) mark: u32,
 }
 
 impl Sent {
@@ -44,7 +44,7 @@ impl Sent {
             .collect()
     }
 
-    fn send(self, pod: &Lab) {
+    pub(crate) fn send(self, pod: &Lab) {
         let from = if self.to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
         let send = || match self.protocol {
             UDP => {
@@ -83,7 +83,7 @@ impl Sent {
 }
 
 /// What the rules of the chains `t…` have counted, and the chains' names: packets end there.
-fn ends(snapshot: &Snapshot) -> Vec<(String, u64)> {
+pub(crate) fn ends(snapshot: &Snapshot) -> Vec<(String, u64)> {
     let tables = snapshot.rulesets().iter().flat_map(|ruleset| &ruleset.tables);
     let chains = tables.flat_map(|table| &table.chains).filter(|chain| chain.name.starts_with('t'));
     let counted = |chain: &nslens::model::Chain| match chain.rules.first().map(|rule| &rule.body) {

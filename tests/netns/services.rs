@@ -5,6 +5,7 @@ use nslens::capture::sets::Elements;
 use nslens::model::{Hook, Snapshot};
 use nslens::packet::{Known, Packet};
 
+use crate::maps::{Sent, ends};
 use crate::rules::printed;
 use crate::sets::look;
 use crate::support::{Lab, require_root};
@@ -123,6 +124,29 @@ fn short(end: &End) -> String {
     }
 }
 
+/// Counts what gets out to an endpoint.
+fn endpoints() -> String {
+    let hosts = ["9", "21", "22", "31", "32"];
+    let chains: String = hosts.iter().map(|host| format!("chain t{host} {{ counter; }}; ")).collect();
+    let lead = |ipv6: bool| hosts.map(|host| format!("{} : jump t{host}", pod_address(ipv6, host))).join(", ");
+    format!(
+        "table inet q {{ {chains} chain o {{ type filter hook postrouting priority 50; ip daddr vmap {{ {} }}; ip6 daddr vmap {{ {} }}; }}; }}",
+        lead(false),
+        lead(true)
+    )
+}
+
+/// The endpoints that packets really go to.
+fn really(pod: &Lab, ipv6: bool, (protocol, host, port): (u8, &str, u16)) -> Vec<String> {
+    let to = std::net::SocketAddr::new(service(ipv6, host).parse().expect("an address"), port);
+    let before = ends(&look(pod, Elements::Cheap));
+    for _ in 0..4 {
+        Sent { protocol, to, mark: 0 }.send(pod);
+    }
+    let after = ends(&look(pod, Elements::Cheap)).into_iter().zip(before);
+    after.filter(|((_, after), (_, before))| after > before).map(|((name, _), _)| name).collect()
+}
+
 #[test]
 fn services_lead_to_their_endpoints() {
     if !require_root() {
@@ -130,6 +154,7 @@ fn services_lead_to_their_endpoints() {
     }
     let (pod, _world) = Lab::pod_and_world();
     pod.sh("ip route add default via 10.0.0.5; ip -6 route add default via fd00::5");
+    pod.sh(&format!("nft '{}'", endpoints()));
     for ipv6 in [false, true] {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text(ipv6)).expect("written");
@@ -150,6 +175,16 @@ fn services_lead_to_their_endpoints() {
             ((6, "77", 443), "dropped cluster-ips-check 2".to_owned()),
         ] {
             assert_eq!(short(&asked(&snapshot, ipv6, packet)), becomes, "{ipv6} {packet:?}");
+            let went = really(&pod, ipv6, packet);
+            let one_of: &[&str] = match packet {
+                (17, "11", 53) => &["t21", "t22"],
+                (6, "12", 80) => &["t31", "t32"],
+                (6, "10", 443) => &["t9"],
+                (6, "11", 53) => &["t21"],
+                _ => &[],
+            };
+            assert!(went.iter().all(|end| one_of.contains(&end.as_str())), "{ipv6} {packet:?}: {went:?}");
+            assert_eq!(went.is_empty(), one_of.is_empty(), "{ipv6} {packet:?}: {went:?}");
         }
     }
     let shown = printed(&pod, &["rules"]);
