@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod cross_check;
 pub mod flows;
+pub mod follow;
 pub mod owners;
 mod root_files;
 pub mod rules;

@@ -16,6 +16,7 @@ mod effects;
 mod extensions;
 mod families;
 mod flows;
+mod flows_made;
 mod foreign;
 mod interfaces;
 mod listed;
@@ -34,6 +35,7 @@ mod sockets_in_full;
 mod texts;
 mod tracked;
 mod untouched;
+mod watch;
 mod ways;
 
 use std::path::Path;
