@@ -289,14 +289,7 @@ impl Ledger {
 
     fn say_lost(&mut self, connections: Option<usize>, out: &mut Vec<Change>) {
         if let Some(at) = self.lost.take() {
-            out.push(Change {
-                at,
-                what: What::Lost(connections),
-                late: false,
-                of: None,
-                lasted: None,
-                counted: None,
-            });
+            out.push(Change { at, what: What::Lost(connections), late: false, of: None, lasted: None, counted: None });
         }
     }
 

@@ -22,7 +22,7 @@ use crate::sys::netlink;
 use crate::sys::netns::Netns;
 pub use crate::sys::process::Process as HeldProcess;
 pub use crate::sys::waiting::{EndSignals, nap, seconds_east};
-use crate::sys::waiting::wait_with_reader;
+use crate::sys::waiting::{spent, wait_with_reader};
 use crate::wire::conntrack::{self, event};
 use crate::wire::sock_diag::{self, Wanted, single};
 
@@ -30,7 +30,7 @@ use crate::wire::sock_diag::{self, Wanted, single};
 const ROOM: i32 = 32 << 20;
 /// Datagrams that are read before what was read is shown.
 const TURN: usize = 4096;
-/// Reading lists takes at most this part of the time.
+/// Reading lists takes at most this part of a processor's time.
 const SHARE: u32 = 20;
 /// Losses that follow each other faster are told as one.
 const CATCH_UP: Duration = Duration::from_millis(200);
@@ -225,11 +225,11 @@ impl Follow {
             self.list(&mut each)?;
         }
         if self.sources.sockets.is_ok() && self.next_sockets <= now {
-            let begun = Instant::now();
+            let cost = spent();
             // A connection that is followed in the list stands in it; one that waits for the first packet's answer too.
             let states = sock_diag::LIVE | 1 << 10;
             let (sockets, unread) = self.sockets.protocols(&[Protocol::Tcp, Protocol::Udp], Wanted::states(states));
-            self.next_sockets = begun + self.interval.max(begun.elapsed() * SHARE);
+            self.next_sockets = now + self.interval.max(spent().saturating_sub(cost) * SHARE);
             // One of two lists is better than none.
             match unread.into_iter().next().filter(|_| sockets.is_empty()) {
                 Some(refused) => self.sources.sockets = Err(refused.into()),
@@ -244,16 +244,17 @@ impl Follow {
 
     /// The list of tracked entries, with all that is told until it is read.
     fn list(&mut self, each: &mut impl FnMut(Observed)) -> io::Result<()> {
-        let begun = Instant::now();
+        let (begun, cost) = (Instant::now(), spent());
         each(Observed::ListBegins);
         let unread = self.tracking.each(&FlowFilter::default(), |flow| {
             each(Observed::Listed(flow));
             ControlFlow::Continue(())
         });
+        let cost = spent().saturating_sub(cost);
         self.told(usize::MAX, each)?;
         let seldom = if self.events.is_some() { SELDOM } else { 1 };
-        self.next_entries = begun + (self.interval * seldom).max(begun.elapsed() * SHARE);
-        self.next_catch_up = Instant::now() + CATCH_UP.max(begun.elapsed() * 4);
+        self.next_entries = begun + (self.interval * seldom).max(cost * SHARE);
+        self.next_catch_up = Instant::now() + CATCH_UP.max(cost * 4);
         match unread.into_iter().next() {
             None => each(Observed::ListEnds),
             Some(refused) => {
@@ -293,7 +294,8 @@ impl Follow {
                     each(Observed::SocketGone(gone));
                 }
             })?;
-            // The next list of sockets shows which are gone.
+            // The next list of sockets shows which are gone, but not which came and went.
+            lost |= received.lost;
             read += received.datagrams;
             if received.empty {
                 break;

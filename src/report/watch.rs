@@ -109,7 +109,11 @@ fn row<'a>(change: &Change, of: &Followed, judged: Judged<'a>) -> Of<'a> {
         process: judged.owner.map(holder),
         unsought: judged.unsought,
         answered: of.answered,
-        accepted: if let By::Socket { accepted, .. } = of.by { Some(accepted) } else { None },
+        accepted: match of.by {
+            // Of one that no list showed it is known only where something waits at its port still.
+            By::Socket { accepted, uid, .. } => Some(accepted).filter(|accepted| *accepted || uid.is_some()),
+            By::Entry { .. } => None,
+        },
         milliseconds: change.lasted.map(|nanoseconds| nanoseconds / 1_000_000),
         packets: change.counted.map(|(packets, _)| packets),
         bytes: change.counted.map(|(_, bytes)| bytes),
@@ -191,7 +195,9 @@ impl Table {
                 By::Socket { cookie, .. } => format!("cookie {cookie}"),
             });
             words.extend(judged.uid.map(|uid| format!("UID {uid}")));
-            words.extend(judged.owner.and_then(|owner| owner.container.as_deref()).map(|name| escape(name).into_owned()));
+            words.extend(
+                judged.owner.and_then(|owner| owner.container.as_deref()).map(|name| escape(name).into_owned()),
+            );
             words.extend(judged.rule.map(|rule| format!("rule {}", named_rule(rule))));
         }
         words.join(", ")

@@ -158,7 +158,6 @@ fn set(fd: &OwnedFd, level: i32, option: i32, value: libc::c_int) -> io::Result<
 fn get(fd: &OwnedFd, level: i32, option: i32) -> io::Result<libc::c_int> {
     let (mut value, mut size): (libc::c_int, libc::socklen_t) = (0, size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: value and size live for the call, and the size is the value's.
-    let answer =
-        unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut size) };
+    let answer = unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut size) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }

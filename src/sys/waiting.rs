@@ -70,6 +70,14 @@ pub fn seconds_east(moment: u64) -> i64 {
     if told.is_null() { 0 } else { local.tm_gmtoff }
 }
 
+/// Time that processors have spent for this program.
+#[must_use]
+pub fn spent() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let (seconds, rest) = (u64::try_from(spent.tv_sec), u32::try_from(spent.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), rest.unwrap_or_default())
+}
+
 /// Sleeps for a moment, so that many events are read at once.
 pub fn nap(time: Duration) {
     std::thread::sleep(time);

@@ -5,11 +5,11 @@ use nslens::sys::netns::Netns;
 use nslens::wire::attribute::Builder;
 use nslens::wire::conntrack::NEW;
 
-/// Makes so many flows of TCP in a namespace, each with ends of its own.
-pub(crate) fn make(netns: &Netns, count: u32) {
+/// Makes so many flows of TCP in a namespace, each with ends of its own that its number gives, from this one on.
+pub(crate) fn make_from(netns: &Netns, first: u32, count: u32) {
     const CREATE: u16 = 0x600; // NLM_F_CREATE | NLM_F_EXCL
     let mut socket = netns.enter(|| NetlinkSocket::open(NETFILTER)).expect("entered").expect("a socket");
-    let numbers: Vec<u32> = (0..count).collect();
+    let numbers: Vec<u32> = (first..first + count).collect();
     for some in numbers.chunks(100) {
         let flags = |number| if Some(number) == some.last() { ACK } else { GET };
         let messages: Vec<_> = some.iter().map(|number| (NEW, flags(number) | CREATE, flow(*number))).collect();

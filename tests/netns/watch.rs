@@ -34,7 +34,7 @@ impl Watch {
         let mut child = command.spawn().expect("the program runs");
         let mut note = String::new();
         let errors = child.stderr.as_mut().expect("its errors");
-        while !note.contains("followed by") {
+        while !(note.contains("followed by") && note.ends_with('\n')) {
             let mut byte = [0];
             assert_eq!(errors.read(&mut byte).expect("its errors"), 1, "it ended: {note}");
             note.push(char::from(byte[0]));
@@ -187,9 +187,21 @@ fn where_nothing_is_tracked_sockets_are_followed_and_tracking_stays_off() {
 /// What connections leave behind by themselves: TIME-WAIT and counters.
 fn is_of_traffic(change: &str) -> bool {
     let path = change.split(':').next().unwrap_or_default();
-    ["/tcp", "/tcp6", "/snmp", "/snmp6", "/netstat", "/dev", "/sockstat", "/stat/rt_cache", "/lo", "/udp", "/fib_triestat"]
-        .iter()
-        .any(|file| path.ends_with(file))
+    [
+        "/tcp",
+        "/tcp6",
+        "/snmp",
+        "/snmp6",
+        "/netstat",
+        "/dev",
+        "/sockstat",
+        "/stat/rt_cache",
+        "/lo",
+        "/udp",
+        "/fib_triestat",
+    ]
+    .iter()
+    .any(|file| path.ends_with(file))
 }
 
 #[test]
@@ -225,7 +237,7 @@ fn lost_events_are_said_and_caught_up() {
     let netns = lab.netns();
     // More than there is room for while nobody reads.
     let made: u32 = 120_000;
-    crate::flows_made::make(netns, made);
+    crate::flows_made::make_from(netns, 0, made);
     kill(pid, Signal::SIGCONT).expect("it runs");
     let mut watch = watch;
     let mut reader = BufReader::new(watch.child.stdout.take().expect("its output"));
@@ -319,14 +331,12 @@ fn what_others_send_to_the_group_is_passed_over() {
     // The kernel's own event, made by another one's request, is its own still.
     lab.sh("conntrack -I -s 10.9.0.1 -d 10.9.0.2 -p udp --sport 7 --dport 9 --timeout 100 2>&1");
     // Somebody of the namespace with CAP_NET_ADMIN says the same in the kernel's place.
-    lab.sh(
-        r#"python3 - <<'END'
+    lab.sh(r#"python3 - <<'END'
 import socket, struct
 s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
 s.bind((0, 0))
 s.sendto(struct.pack("=IHHII4x", 20, 0x0102, 0, 0, 0), (0, 1 << 2))
-END"#,
-    );
+END"#);
     let mut told = Vec::new();
     wait_until("the event", || {
         follow

@@ -100,7 +100,8 @@ fn udp_is_answered_and_says_when_it_was_not() {
     assert_eq!((out[1].what, out[1].lasted), (What::Closed, Some(20)));
     assert!(out[1].of.is_some_and(|of| !of.answered));
     flow.status = Flow::SEEN_REPLY;
-    let all = [Tracked(New, Flow { status: 0, ..flow.clone() }), Tracked(Updated, flow.clone()), Tracked(Dropped, flow)];
+    let all =
+        [Tracked(New, Flow { status: 0, ..flow.clone() }), Tracked(Updated, flow.clone()), Tracked(Dropped, flow)];
     assert_eq!(told(&mut ledger, all), ["open", "answered", "closed"]);
 }
 

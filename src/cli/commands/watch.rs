@@ -52,7 +52,14 @@ pub struct Watch {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// table, wide, jsonl (one change a line)
-    #[arg(short, long, value_name = "FORM", default_value = "table", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORM",
+        default_value = "table",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     output: Output,
     /// Times in UTC
     #[arg(long)]
@@ -86,7 +93,8 @@ fn what(word: &str) -> Result<String, String> {
 pub(in crate::cli) fn run(arguments: &Watch, screen: &Screen) -> Result<Exit, Failure> {
     let end = arguments.duration.and_then(|duration| Instant::now().checked_add(duration));
     // From the beginning, so that whoever ends it early gets the same end.
-    let signals = EndSignals::take().map_err(|error| Failure::of(Exit::Failed, &error).about("cannot wait for signals"))?;
+    let signals =
+        EndSignals::take().map_err(|error| Failure::of(Exit::Failed, &error).about("cannot wait for signals"))?;
     let (snapshot, held) = conns::source(&arguments.place, screen).held(arguments.target.as_deref())?;
     let Some(held) = held else {
         let message = format!("{} is a file: it does not change", snapshot.asked);
@@ -103,11 +111,7 @@ pub(in crate::cli) fn run(arguments: &Watch, screen: &Screen) -> Result<Exit, Fa
         ledger: Ledger::new(arguments.initial),
         totals: Totals::default(),
         left: arguments.count.unwrap_or(u64::MAX),
-        table: Table {
-            wide: arguments.output == Output::Wide,
-            east: None,
-            paint: screen.paint,
-        },
+        table: Table { wide: arguments.output == Output::Wide, east: None, paint: screen.paint },
     };
     let going_on = run.begin(&snapshot)?;
     let woken = if going_on { run.go_on(&signals, held.process.as_ref(), end)? } else { Woken::Over };

@@ -196,15 +196,8 @@ impl<'a> Judge<'a> {
             return Met::default();
         }
         let begun = Instant::now();
-        let packet = Dialled {
-            protocol: of.protocol,
-            source: of.source,
-            destination: of.dialled,
-            incoming,
-            uid,
-            gid,
-            mark,
-        };
+        let packet =
+            Dialled { protocol: of.protocol, source: of.source, destination: of.dialled, incoming, uid, gid, mark };
         let met = Met {
             redirecting: self.rules.redirecting(&packet).map(Arc::new),
             exempting: if incoming { None } else { self.rules.exempting(&packet).map(Arc::new) },

@@ -14,10 +14,15 @@ fn what_is_not_told_is_said() {
         said(&all, [true, true]),
         "followed by events of connection tracking; sockets listed every 1s, and told of when they end"
     );
-    assert!(said(&all, [false, false]).ends_with("nothing is tracked here, no rule needs it: what is shorter than 1s is seen when it ends"));
+    assert!(
+        said(&all, [false, false])
+            .ends_with("nothing is tracked here, no rule needs it: what is shorter than 1s is seen when it ends")
+    );
     assert!(said(&all, [true, false]).contains("IPv6 is not tracked here"));
     let polled = Sources { tracking: lacking("off"), ..all.clone() };
-    assert!(said(&polled, [true, true]).contains("no events of connection tracking (off): what is shorter may be missing"));
+    assert!(
+        said(&polled, [true, true]).contains("no events of connection tracking (off): what is shorter may be missing")
+    );
     let sockets = Sources { tracking: lacking("off"), entries: lacking("denied"), ends: lacking("x"), sockets: Ok(()) };
     assert_eq!(
         said(&sockets, [false, false]),
