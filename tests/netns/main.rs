@@ -16,6 +16,7 @@ mod effects;
 mod extensions;
 mod families;
 mod flows;
+mod flows_made;
 mod foreign;
 mod interfaces;
 mod joined;
@@ -37,6 +38,7 @@ mod sockets_in_full;
 mod texts;
 mod tracked;
 mod untouched;
+mod watch;
 mod ways;
 
 use std::path::Path;
