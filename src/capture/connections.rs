@@ -10,6 +10,7 @@ use std::path::Path;
 use std::thread;
 
 use super::flows::{FLOWS, Present, Tracking};
+use super::moment;
 use super::owners::{Namespace, Owners, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
@@ -80,6 +81,20 @@ fn wanted(figures: bool) -> sock_diag::Wanted {
 fn inodes(lists: &mut SocketLists) -> Option<HashSet<u32>> {
     let (sockets, unread) = lists.connections(wanted(false));
     unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
+}
+
+/// Asks once more for the sockets that contradict the entries, which were read after them: what changed meanwhile is taken as it is
+/// now. What contradicts them still has no entry of its own. Says whether any is another one now.
+fn compare(lists: &mut SocketLists, sockets: &mut Vec<Socket>, flows: &[Flow], figures: bool) -> bool {
+    let doubtful = moment::contradicted(sockets, flows);
+    if doubtful.is_empty() {
+        return false;
+    }
+    let (now, unread) = lists.connections(wanted(figures));
+    if unread.is_empty() {
+        moment::renew(sockets, &doubtful, now);
+    }
+    unread.is_empty()
 }
 
 /// Interfaces of a namespace with their addresses.
@@ -155,7 +170,10 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
     // A thread that could not be made is no reason to know less.
     let ((flows, unread_flows), (interfaces, unread_interfaces)) = read.unwrap_or_else(rest);
     snapshot.unread.extend(unread_flows.into_iter().chain(unread_interfaces));
+    let renewed = compare(&mut sockets, snapshot.sockets.get_or_insert_default(), &flows, every_socket);
     (snapshot.flows, snapshot.interfaces) = (Some(flows), Some(interfaces));
+    // Another socket has other owners.
+    let owners = if renewed { owners_of(snapshot, netns, proc_root, Some(&mut sockets)) } else { owners };
     note_owners(snapshot, owners);
 }
 
