@@ -3,8 +3,8 @@
 pub mod connections;
 pub mod cross_check;
 pub mod flows;
-mod moment;
 pub mod follow;
+mod moment;
 pub mod owners;
 mod root_files;
 pub mod rules;
