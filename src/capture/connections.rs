@@ -98,10 +98,24 @@ pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
     NetlinkSocket::open(protocol).map_err(|error| Refusal::from_io(&error))
 }
 
+/// How much is read of sockets beyond those of connections with their ends, states and queues.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// Sockets that are no ends of connections.
+    pub others: bool,
+    /// Congestion, and TCP's figures, of those that are.
+    pub figures: bool,
+}
+
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
 ///
 /// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
 pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
+    read_extent_into(snapshot, netns, proc_root, Extent { others: every_socket, figures: every_socket });
+}
+
+/// The same to this extent.
+pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, extent: Extent) {
     let mut channels = match Channels::open(netns, proc_root) {
         Ok(channels) => Some(channels),
         Err(error) => {
@@ -119,8 +133,8 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
     };
     if let Some(channels) = &mut channels {
         // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-        let (sockets, unread_sockets) = channels.read_sockets(every_socket);
-        if every_socket {
+        let (sockets, unread_sockets) = channels.read_sockets(extent.figures);
+        if extent.others {
             let (others, unread) = channels.read_other_sockets(netns);
             snapshot.other_sockets = Some(others);
             snapshot.unread.extend(unread);

@@ -25,8 +25,10 @@ pub struct Parts {
     pub rules: Option<rules::Wanted>,
     /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
-    /// With connections: sockets that are no ends of any, and figures of those that are.
+    /// With connections: sockets that are no ends of any.
     pub every_socket: bool,
+    /// With connections: timers, congestion and TCP's figures of their sockets.
+    pub figures: bool,
     /// Sockets of live connections, even without the rest of connections.
     pub live_sockets: bool,
     /// Interfaces, even without connections.
@@ -92,7 +94,8 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
-        connections::read_into(&mut snapshot, netns, proc_root, parts.every_socket);
+        let extent = connections::Extent { others: parts.every_socket, figures: parts.figures };
+        connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;

@@ -48,7 +48,7 @@ pub fn protocol(text: &str) -> Option<Protocol> {
 }
 
 /// The same in a text: the number of one without a name.
-fn word(protocol: Protocol) -> String {
+pub(super) fn word(protocol: Protocol) -> String {
     named(protocol).map_or_else(|| protocol.number().to_string(), str::to_owned)
 }
 

@@ -29,6 +29,7 @@ mod permission;
 mod restored;
 mod rules;
 mod sets;
+mod shown;
 mod sockets;
 mod sockets_in_full;
 mod texts;

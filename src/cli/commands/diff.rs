@@ -85,6 +85,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
                 rules: Some(wanted),
                 connections: false,
                 every_socket: false,
+                figures: false,
                 live_sockets: false,
                 interfaces: false,
             };

@@ -20,8 +20,12 @@ impl Cell {
         Self { text: text.into(), part: Some(part) }
     }
 
-    fn width(&self) -> usize {
-        self.text.chars().count()
+    pub(super) fn width(&self) -> usize {
+        if self.text.is_ascii() { self.text.len() } else { self.text.chars().count() }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -46,9 +50,12 @@ pub(super) fn line<const N: usize>(
     let mut blanks = 0;
     for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
         if !cell.text.is_empty() {
-            let text = cell.part.map_or_else(|| cell.text.clone(), |part| paint(part, &cell.text));
             // Writing to a string cannot fail.
-            let _ = write!(out, "{:blanks$}{text}", "");
+            let _ = write!(out, "{:blanks$}", "");
+            match cell.part {
+                Some(part) => out.push_str(&paint(part, &cell.text)),
+                None => out.push_str(&cell.text),
+            }
             blanks = 0;
         }
         blanks += width - cell.width().min(width) + 2;

@@ -134,7 +134,8 @@ impl From {
 pub(super) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
     let which = Which { ipv4: false, ipv6: false, backend: BackendChoice::All };
     let interfaces = arguments.tracked.summary;
-    let parts = Parts { rules: None, connections: false, live_sockets: false, every_socket: false, interfaces };
+    let parts =
+        Parts { rules: None, connections: false, live_sockets: false, every_socket: false, figures: false, interfaces };
     let source = Source { place: &arguments.place, which, parts, screen };
     let (mut snapshot, netns) = source.taken(arguments.target.as_deref())?;
     let mut from = match netns {
@@ -200,7 +201,8 @@ fn whole(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: &mut
         out.insert("expectations".to_owned(), flows::expectations(&expected));
         return screen.stream(|stream| document::write(&out, stream));
     }
-    let look = Look { headings: !arguments.no_headers, paint: &|part, text| screen.paint.part(part, text) };
+    let colour = |part, text: &str| screen.paint.part(part, text);
+    let look = Look { headings: !arguments.no_headers, paint: &colour, columns: screen.columns, beside: None };
     let mut out = who::heading(snapshot, screen.paint, screen.width);
     out.push('\n');
     let unread = who::unread(snapshot, &SUBJECTS, screen.paint, screen.width);
@@ -267,7 +269,8 @@ fn summarise(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: 
             document::line(&out.into()) + "\n"
         });
     }
-    let look = Look { headings: !arguments.no_headers, paint: &|part, text| screen.paint.part(part, text) };
+    let colour = |part, text: &str| screen.paint.part(part, text);
+    let look = Look { headings: !arguments.no_headers, paint: &colour, columns: screen.columns, beside: None };
     let mut out = who::heading(snapshot, screen.paint, screen.width);
     out.push('\n');
     out.push_str(&summary::text(&summary, look));
