@@ -7,125 +7,15 @@
 //!
 //! Which rule decided is asked of a [`Rulebook`], of the rules as they are now: the flow may be older than they are.
 
+mod connection;
 mod index;
 #[cfg(test)]
 mod tests;
 
+pub use connection::{Connection, Direction, Evidence, Owner, Way};
 use index::Index;
 
-use crate::model::{Endpoint, Family, Flow, Process, Protocol, RuleRef, Snapshot, Socket, SocketState};
-
-/// Which way a connection took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
-    /// No connection: it waits for some, or takes datagrams from anyone.
-    Listening,
-    /// The packets go where the program sent them.
-    Direct,
-    /// The program dialled elsewhere than its packets went.
-    Redirected,
-    /// The half that the target of a redirection accepted.
-    Intercepted,
-    /// Direct because of a rule that names its owner or mark.
-    Exempt,
-    /// Cannot be told.
-    Unknown,
-}
-
-impl Way {
-    /// The word that stands for it in JSON and on the screen.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Listening => "listening",
-            Self::Direct => "direct",
-            Self::Redirected => "redirected",
-            Self::Intercepted => "intercepted",
-            Self::Exempt => "exempt",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// Which side of a connection a socket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// It dialled.
-    Out,
-    /// It was dialled.
-    In,
-}
-
-/// A process that holds a socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    /// PID as the node counts.
-    pub pid: u32,
-    /// Command name (hostile).
-    pub name: String,
-    /// Its container, where known.
-    pub container: Option<String>,
-    /// Its effective user's number, as the node counts.
-    pub uid: u32,
-    /// That user's name below its own root (hostile), where known.
-    pub user: Option<String>,
-}
-
-/// One socket and all that is known of its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// The socket's own family.
-    pub family: Family,
-    /// An IPv6 socket that speaks IPv4.
-    pub mapped: bool,
-    /// State of the socket.
-    pub state: SocketState,
-    /// Local end.
-    pub local: Endpoint,
-    /// Other end as the program sees it; `None` where there is none.
-    pub peer: Option<Endpoint>,
-    /// Owner's UID as the node counts; `None` where no descriptor holds the socket (the kernel then says 0, which is nobody's).
-    pub uid: Option<u32>,
-    /// Inode; 0 where no descriptor holds it.
-    pub inode: u32,
-    /// The processes that hold it, in order of PID.
-    pub processes: Vec<Owner>,
-    /// Which side it is; `None` where it has no other end.
-    pub direction: Option<Direction>,
-    /// What the connecting side dialled.
-    pub original_destination: Option<Endpoint>,
-    /// Where its packets go.
-    pub actual_destination: Option<Endpoint>,
-    /// The way it took.
-    pub way: Way,
-    /// The rule that redirects or exempts it today.
-    pub rule: Option<RuleRef>,
-    /// Inode of the socket that is the other half, where that is in the same namespace and held by somebody.
-    pub twin: Option<u32>,
-}
-
-impl Connection {
-    /// The name of the socket's user, where the process that holds it runs as that user.
-    #[must_use]
-    pub fn user(&self) -> Option<&str> {
-        let owner = self.process().filter(|owner| Some(owner.uid) == self.uid)?;
-        owner.user.as_deref()
-    }
-
-    /// The process that stands for all that hold the socket: the oldest by number.
-    #[must_use]
-    pub fn process(&self) -> Option<&Owner> {
-        self.processes.first()
-    }
-
-    /// Whether it shows without being asked for: no listener, nothing unconnected, nothing that is over.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.state.is_live()
-    }
-}
+use crate::model::{Endpoint, Flow, Process, Protocol, RuleRef, Snapshot, Socket, SocketState};
 
 /// A new connection's first packet, to ask rules about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +49,11 @@ pub trait Rulebook {
     /// It is off in a namespace until a rule needs it, by itself for each family, and while it is off nothing is translated.
     fn tracks(&self, _ipv6: bool) -> Option<bool> {
         None
+    }
+
+    /// Whether some rule gives packets such as this one another source (SNAT, MASQUERADE), or may do so.
+    fn changes_source(&self, _packet: &Dialled) -> bool {
+        false
     }
 }
 
@@ -199,13 +94,35 @@ pub fn connections(snapshot: &Snapshot, all: bool, rulebook: &dyn Rulebook) -> V
 }
 
 /// What was found out about one socket beyond itself.
-struct Judgement {
+struct Judgement<'a> {
     direction: Option<Direction>,
     original: Option<Endpoint>,
     actual: Option<Endpoint>,
     way: Way,
     rule: Option<RuleRef>,
     twin: Option<u32>,
+    evidence: Option<Evidence>,
+    flow: Option<&'a Flow>,
+    would: Option<RuleRef>,
+    rewritten: bool,
+}
+
+impl Judgement<'_> {
+    /// Nothing is known but this.
+    fn bare(way: Way) -> Self {
+        Self {
+            direction: None,
+            original: None,
+            actual: None,
+            way,
+            rule: None,
+            twin: None,
+            evidence: None,
+            flow: None,
+            would: None,
+            rewritten: false,
+        }
+    }
 }
 
 fn connection(index: &Index<'_>, socket: &Socket, rulebook: &dyn Rulebook) -> Connection {
@@ -233,29 +150,46 @@ fn connection(index: &Index<'_>, socket: &Socket, rulebook: &dyn Rulebook) -> Co
         way: judgement.way,
         rule: judgement.rule,
         twin: judgement.twin,
+        evidence: judgement.evidence,
+        // Drafts and files of other makers need not number their entries.
+        flow: judgement.flow.map(|flow| flow.id).filter(|id| *id != 0),
+        would: judgement.would,
+        rewritten_port: judgement.rewritten,
+        age: judgement.flow.and_then(|flow| index.age(flow)),
     }
 }
 
-fn judge(index: &Index<'_>, socket: &Socket, rulebook: &dyn Rulebook) -> Judgement {
+fn judge<'a>(index: &Index<'a>, socket: &Socket, rulebook: &dyn Rulebook) -> Judgement<'a> {
     let Some(peer) = socket.peer else {
         // A UDP socket without a peer takes what comes to its port; a TCP one does nothing at all.
         let receives = socket.state == SocketState::Listen
             || (socket.protocol == Protocol::Udp && socket.state == SocketState::Unconnected && socket.local.port != 0);
         let way = if receives { Way::Listening } else { Way::Unknown };
-        return Judgement { direction: None, original: None, actual: None, way, rule: None, twin: None };
+        return Judgement::bare(way);
     };
-    if let Some(flow) = index.dialled(socket.protocol, socket.local, peer) {
-        match turned(index, socket, flow) {
-            true => accepted(index, socket, flow.reply, rulebook),
-            false => outgoing(index, socket, peer, flow.reply, rulebook),
-        }
-    } else if let Some(flow) = index.answered(socket.protocol, socket.local, peer) {
-        match turned(index, socket, flow) {
-            true => outgoing(index, socket, peer, flow.original, rulebook),
-            false => accepted(index, socket, flow.original, rulebook),
-        }
-    } else {
-        without_entry(index, socket, peer, rulebook)
+    let dialled = index.dialled(socket.protocol, socket.local, peer).map(|flow| (flow, true));
+    let entry = || dialled.or_else(|| Some((index.answered(socket.protocol, socket.local, peer)?, false)));
+    let Some((flow, dialled)) = entry() else {
+        return without_entry(index, socket, peer, rulebook);
+    };
+    let judgement = match (dialled, turned(index, socket, flow)) {
+        (true, false) => outgoing(index, socket, peer, flow.reply, rulebook),
+        (true, true) => accepted(index, socket, flow.reply, rulebook),
+        (false, false) => accepted(index, socket, flow.original, rulebook),
+        (false, true) => outgoing(index, socket, peer, flow.original, rulebook),
+    };
+    let rewritten = rewritten(index, flow, rulebook);
+    Judgement { evidence: Some(Evidence::Tracked), flow: Some(flow), rewritten, ..judgement }
+}
+
+/// Whether the kernel chose another source port by itself (K13): the address is the caller's own, the port is not, and no rule changes
+/// sources. The status cannot tell, it is the same in both cases.
+fn rewritten(index: &Index<'_>, flow: &Flow, rulebook: &dyn Rulebook) -> bool {
+    let (client, answered) = (flow.original.0, flow.reply.1);
+    client.address == answered.address && client.port != answered.port && {
+        let caller = index.connected(flow.protocol, client, flow.original.1);
+        // Such rules come last: they see where the packet goes.
+        !rulebook.changes_source(&first_packet(index, flow.protocol, caller, (client, flow.reply.0)))
     }
 }
 
@@ -278,58 +212,83 @@ fn turned(index: &Index<'_>, socket: &Socket, flow: &Flow) -> bool {
 }
 
 /// The socket dialled, and the reply's ends say where its packets went.
-fn outgoing(
-    index: &Index<'_>,
+fn outgoing<'a>(
+    index: &Index<'a>,
     socket: &Socket,
     peer: Endpoint,
     (actual, answered): (Endpoint, Endpoint),
     rulebook: &dyn Rulebook,
-) -> Judgement {
+) -> Judgement<'a> {
     let packet = packet_of(index, socket, peer);
-    let (way, rule) = if actual != peer {
-        (Way::Redirected, rulebook.redirecting(&packet))
+    let (way, rule, would) = if actual != peer {
+        (Way::Redirected, rulebook.redirecting(&packet), None)
     } else {
         match rulebook.exempting(&packet) {
-            Some(rule) => (Way::Exempt, Some(rule)),
-            None => (Way::Direct, None),
+            Some(rule) => (Way::Exempt, Some(rule), None),
+            None => (Way::Direct, None, rulebook.redirecting(&packet)),
         }
     };
     let twin = index.holder(socket.protocol, actual, answered);
-    Judgement { direction: Some(Direction::Out), original: Some(peer), actual: Some(actual), way, rule, twin }
+    Judgement {
+        direction: Some(Direction::Out),
+        original: Some(peer),
+        actual: Some(actual),
+        rule,
+        twin,
+        would,
+        ..Judgement::bare(way)
+    }
 }
 
 /// The socket was dialled, and the entry says under which address.
-fn accepted(
-    index: &Index<'_>,
+fn accepted<'a>(
+    index: &Index<'a>,
     socket: &Socket,
     (client, dialled): (Endpoint, Endpoint),
     rulebook: &dyn Rulebook,
-) -> Judgement {
+) -> Judgement<'a> {
     let caller = index.connected(socket.protocol, client, dialled);
-    let (way, rule) = if dialled == socket.local {
-        (Way::Direct, None)
-    } else {
-        let packet = match caller {
-            Some(caller) => packet_of(index, caller, dialled),
-            None => Dialled {
-                protocol: socket.protocol,
-                source: client,
-                destination: dialled,
-                incoming: !index.is_local(client),
-                uid: None,
-                gid: None,
-                mark: None,
-            },
-        };
-        (Way::Intercepted, rulebook.redirecting(&packet))
+    let redirecting = || rulebook.redirecting(&first_packet(index, socket.protocol, caller, (client, dialled)));
+    let (way, rule, would) = match dialled == socket.local {
+        true => (Way::Direct, None, redirecting()),
+        false => (Way::Intercepted, redirecting(), None),
     };
     let twin = caller.map(|caller| caller.inode).filter(|inode| *inode != 0);
-    Judgement { direction: Some(Direction::In), original: Some(dialled), actual: Some(socket.local), way, rule, twin }
+    Judgement {
+        direction: Some(Direction::In),
+        original: Some(dialled),
+        actual: Some(socket.local),
+        rule,
+        twin,
+        would,
+        ..Judgement::bare(way)
+    }
+}
+
+/// The packet with which a connection began: that of the socket that dialled, where it is here, else one from outside.
+fn first_packet(
+    index: &Index<'_>,
+    protocol: Protocol,
+    caller: Option<&Socket>,
+    (client, dialled): (Endpoint, Endpoint),
+) -> Dialled {
+    match caller {
+        Some(caller) => packet_of(index, caller, dialled),
+        None => Dialled {
+            protocol,
+            source: client,
+            destination: dialled,
+            incoming: !index.is_local(client),
+            uid: None,
+            gid: None,
+            mark: None,
+        },
+    }
 }
 
 /// No entry: direct where nothing tracks, since then nothing is translated either; else nobody can tell (the entry ran out, the
 /// connection is older than the tracking, its packets are exempt from it, none was sent yet).
-fn without_entry(index: &Index<'_>, socket: &Socket, peer: Endpoint, rulebook: &dyn Rulebook) -> Judgement {
+fn without_entry<'a>(index: &Index<'a>, socket: &Socket, peer: Endpoint, rulebook: &dyn Rulebook) -> Judgement<'a> {
     let direction = if index.listens(socket.protocol, socket.local) { Direction::In } else { Direction::Out };
     let dialled = match direction {
         Direction::Out => peer,
@@ -349,15 +308,15 @@ fn without_entry(index: &Index<'_>, socket: &Socket, peer: Endpoint, rulebook: &
             Direction::Out => (Some(peer), None),
             Direction::In => (None, Some(socket.local)),
         };
-        return Judgement { direction: Some(direction), original, actual, way: Way::Unknown, rule: None, twin };
+        return Judgement { direction: Some(direction), original, actual, twin, ..Judgement::bare(Way::Unknown) };
     }
     Judgement {
         direction: Some(direction),
         original: Some(dialled),
         actual: Some(dialled),
-        way: Way::Direct,
-        rule: None,
         twin,
+        evidence: Some(Evidence::Rules),
+        ..Judgement::bare(Way::Direct)
     }
 }
 

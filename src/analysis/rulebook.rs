@@ -3,8 +3,8 @@
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::reading;
-use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot};
-use crate::packet::{Condition, Field, Known, Packet};
+use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
+use crate::packet::{Answer, Condition, Field, Known, Packet};
 use crate::xt::{self, Action, Effect, Match};
 
 /// Asks a snapshot's rules.
@@ -25,7 +25,16 @@ impl<'a> SnapshotRules<'a> {
     }
 
     fn end(&self, dialled: &Dialled) -> End {
-        let ipv6 = dialled.destination.address.is_ipv6();
+        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
+        self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6())
+    }
+
+    /// Whether all rules were read.
+    fn rules_known(&self) -> bool {
+        self.snapshot.rulesets.is_some() && self.snapshot.unread_about(&[Subject::Rules]).next().is_none()
+    }
+
+    fn packet(&self, dialled: &Dialled) -> Packet {
         // Rules count users as the user namespace does that owns the network namespace (K14). What has no number there has none that
         // a rule could name, and native rules see another one in its place: so nothing is said of it.
         let ids = self.snapshot.ids.as_ref();
@@ -33,7 +42,7 @@ impl<'a> SnapshotRules<'a> {
             true => Known::Absent,
             false => Known::from_option(id.and_then(|id| ids.map_or(Some(id), |ids| inside(ids, id)))),
         };
-        let packet = Packet {
+        Packet {
             protocol: Known::Is(dialled.protocol.number()),
             source: Known::Is(dialled.source.address),
             destination: Known::Is(dialled.destination.address),
@@ -49,9 +58,7 @@ impl<'a> SnapshotRules<'a> {
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),
             ..Packet::default()
-        };
-        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        self.rules.until_redirect(hook, &packet, ipv6)
+        }
     }
 
     /// The device that has this address.
@@ -89,10 +96,21 @@ impl Rulebook for SnapshotRules<'_> {
         names_owner(&condition, false).then_some(by)
     }
 
+    fn changes_source(&self, packet: &Dialled) -> bool {
+        let ipv6 = packet.destination.address.is_ipv6();
+        let packet = self.packet(packet);
+        let mut changes = !self.rules_known();
+        self.rules.each(ipv6, |rule, condition| {
+            changes |= matches!(&rule.action, Action::Target(target) if matches!(
+                target.effect(),
+                Effect::Source(_) | Effect::OutgoingSource(_) | Effect::Network { .. }
+            )) && condition.ask(&packet) != Answer::No;
+        });
+        changes
+    }
+
     fn tracks(&self, ipv6: bool) -> Option<bool> {
-        if self.snapshot.rulesets.is_none()
-            || self.snapshot.unread_about(&[crate::model::Subject::Rules]).next().is_some()
-        {
+        if !self.rules_known() {
             return None;
         }
         let mut unknown = false;

@@ -131,6 +131,12 @@ impl<'a> Index<'a> {
         self.snapshot.flows.is_some() && self.snapshot.unread_about(&[Subject::Flows]).next().is_none()
     }
 
+    /// Seconds between the beginning of an entry and the snapshot, where the kernel noted the time.
+    pub(super) fn age(&self, flow: &Flow) -> Option<u64> {
+        const NANOSECONDS: u64 = 1_000_000_000;
+        self.snapshot.taken.checked_sub(flow.details.started? / NANOSECONDS)
+    }
+
     /// Whether any connection of the family is tracked.
     pub(super) fn has_entries(&self, ipv6: bool) -> bool {
         self.entries.get(usize::from(ipv6)).copied().unwrap_or_default()

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Beside;
-use crate::analysis::join::{Connection, Direction, Owner};
+use crate::analysis::join::{Connection, Direction, Evidence, Owner};
 use crate::model::{Endpoint, Family, Process, Protocol, RuleRef, Socket, SocketDetails, SocketState};
 
 /// One element of `connections[]`.
@@ -27,8 +27,11 @@ struct Row<'a> {
     way: &'static str,
     rule: Option<&'a RuleRef>,
     twin: Option<u32>,
-    /// How strong the case for `way` is; a later version says.
     evidence: Option<&'static str>,
+    flow: Option<u32>,
+    would_redirect: Option<&'a RuleRef>,
+    rewritten_port: bool,
+    age: Option<u64>,
     details: Option<Details<'a>>,
 }
 
@@ -100,7 +103,11 @@ fn row<'a>(connection: &'a Connection, beside: Option<&Beside<'a>>) -> Row<'a> {
         way: connection.way.word(),
         rule: connection.rule.as_ref(),
         twin: connection.twin,
-        evidence: None,
+        evidence: connection.evidence.map(Evidence::word),
+        flow: connection.flow,
+        would_redirect: connection.would.as_ref(),
+        rewritten_port: connection.rewritten_port,
+        age: connection.age,
         details: beside.and_then(|beside| beside.socket(connection)).map(details),
     }
 }

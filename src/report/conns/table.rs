@@ -43,6 +43,9 @@ pub fn table(connections: &[Connection], look: Look<'_>) -> String {
             stacked(&mut text, cells, look.paint);
         }
     }
+    if connections.iter().any(|connection| connection.would.is_some()) {
+        text.push_str("* the rules would redirect it today\n");
+    }
     text
 }
 
@@ -166,6 +169,7 @@ fn row(connection: &Connection, ordinary: bool) -> [Cell; 5] {
     let way = match (connection.way, connection.direction) {
         // Neither connected nor waiting: nothing went any way.
         (Way::Unknown, None) => String::new(),
+        (way, _) if connection.would.is_some() => format!("{} *", way.word()),
         (way, _) => way.word().to_owned(),
     };
     [

@@ -8,7 +8,7 @@ use super::{Look, Part, named, ownerless};
 use crate::analysis::join::Connection;
 use crate::report::escape::escape;
 
-const COLUMNS: usize = 21;
+const COLUMNS: usize = 22;
 
 const HEADING: [&str; COLUMNS] = [
     "PROCESS",
@@ -22,6 +22,7 @@ const HEADING: [&str; COLUMNS] = [
     "DIALLED",
     "WENT-TO",
     "WAY",
+    "EVIDENCE",
     "TWIN",
     "INODE",
     "OWNERS",
@@ -86,6 +87,7 @@ fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>, look: Look
         or_dash(connection.original_destination.map(|end| end.to_string())),
         or_dash(connection.actual_destination.map(|end| end.to_string())),
         Cell::painted(Part::Way(connection.way), connection.way.word()),
+        or_dash(connection.evidence.map(|evidence| evidence.word())),
         or_dash(twin),
         Cell::plain(connection.inode.to_string()),
         Cell::plain(connection.processes.len().to_string()),
