@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::flows::{FLOWS, Present, Tracking};
+use super::flows::{self, FLOWS, Present, Tracking};
 use super::owners::{Namespace, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
@@ -105,13 +105,20 @@ pub struct Extent {
     pub others: bool,
     /// Congestion, and TCP's figures, of those that are.
     pub figures: bool,
+    /// How full the table of tracked connections is, what went wrong in it, and what it expects.
+    pub tracking: bool,
 }
 
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
 ///
 /// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
 pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
-    read_extent_into(snapshot, netns, proc_root, Extent { others: every_socket, figures: every_socket });
+    read_extent_into(
+        snapshot,
+        netns,
+        proc_root,
+        Extent { others: every_socket, figures: every_socket, tracking: false },
+    );
 }
 
 /// The same to this extent.
@@ -140,6 +147,11 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
             snapshot.unread.extend(unread);
         }
         let (flows, unread_flows) = channels.read_flows();
+        if extent.tracking && unread_flows.is_empty() {
+            let (state, unread) = flows::state(&mut channels.flows, netns, proc_root);
+            snapshot.tracking = Some(state);
+            snapshot.unread.extend(unread);
+        }
         let (interfaces, unread_interfaces) = channels.read_interfaces();
         snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
         (snapshot.sockets, snapshot.flows, snapshot.interfaces) = (Some(sockets), Some(flows), Some(interfaces));

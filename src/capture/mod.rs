@@ -29,6 +29,8 @@ pub struct Parts {
     pub every_socket: bool,
     /// With connections: timers, congestion and TCP's figures of their sockets.
     pub figures: bool,
+    /// With connections: what is known of the table of tracked ones beside its entries.
+    pub tracking: bool,
     /// Sockets of live connections, even without the rest of connections.
     pub live_sockets: bool,
     /// Interfaces, even without connections.
@@ -94,7 +96,8 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
-        let extent = connections::Extent { others: parts.every_socket, figures: parts.figures };
+        let extent =
+            connections::Extent { others: parts.every_socket, figures: parts.figures, tracking: parts.tracking };
         connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);

@@ -7,7 +7,7 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use json::{expectations, rows, write_line};
+pub use json::{Listing, expectations, rows, write_document, write_line};
 pub use lines::{expected, table, wide};
 
 use crate::model::{Endpoint, Flow, Protocol};

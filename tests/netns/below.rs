@@ -71,6 +71,7 @@ impl<'a> Container<'a> {
             connections: true,
             every_socket: false,
             figures: false,
+            tracking: false,
             live_sockets: false,
             interfaces: false,
         };

@@ -22,6 +22,7 @@ pub(crate) fn look(lab: &Lab, elements: Elements) -> Snapshot {
         connections: false,
         every_socket: false,
         figures: false,
+        tracking: false,
         live_sockets: false,
         interfaces: false,
     };

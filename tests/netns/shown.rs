@@ -273,3 +273,40 @@ fn other_sockets_are_listed_with_all() {
     assert_eq!(document(lab.pid(), &["--all", "--process", "1"])["other_sockets"], json!([]));
     assert!(!conns(lab.pid(), &["--all", "--port", "80"]).contains("OTHER SOCKET"));
 }
+
+/// The `snapshot` command keeps what `conns` and `conns --summary` show of the live namespace.
+#[test]
+fn a_snapshot_shows_what_the_live_namespace_shows() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.sh("iptables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001");
+    let held = lab.netns().enter(|| {
+        let listener = TcpListener::bind("127.0.0.1:15001").expect("a listener");
+        let caller = TcpStream::connect("127.0.0.1:80").expect("a connection");
+        (listener.accept().expect("its other half"), caller, listener)
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("s.json").display().to_string();
+    let target = format!("pid/{}", lab.pid());
+    let program = env!("CARGO_BIN_EXE_nslens");
+    let taken = Command::new(program).args(["snapshot", &target, "-q", "-f", &file]).status().expect("it runs");
+    assert!(taken.success());
+    let of_file = |options: &[&str]| -> Value {
+        let run = Command::new(program).args(["conns", &file]).args(options).args(["-o", "json", "-q"]).output();
+        serde_json::from_slice(&run.expect("it can be run").stdout).expect("a document")
+    };
+    let (live, kept) = (document(lab.pid(), &["--summary"]), of_file(&["--summary"]));
+    assert_eq!(live["table"]["count"], 1);
+    for key in ["flows", "redirected", "table", "expected", "proxy_ports"] {
+        assert_eq!(kept[key], live[key], "{key}");
+    }
+    // Where the node's own table cannot be seen, another one stands for it on the screen, with a note; a file takes none for it.
+    assert!(kept["node_table"].is_null() || kept["node_table"]["limit"] == live["node_table"]["limit"], "{kept}");
+    assert_eq!(rows(&kept, "statistics").len(), rows(&live, "statistics").len());
+    let (live, kept) = (document(lab.pid(), &["--flows"]), of_file(&["--flows"]));
+    assert_eq!(kept["flows"][0]["reply"], live["flows"][0]["reply"]);
+    assert_eq!((&kept["expectations"], &live["expectations"], &live["unread"]), (&json!([]), &json!([]), &json!([])));
+    drop(held);
+}

@@ -171,6 +171,7 @@ pub(super) fn source<'a>(place: &'a Where, screen: &'a Screen) -> Source<'a> {
         connections: true,
         every_socket: false,
         figures: false,
+        tracking: false,
         live_sockets: false,
         interfaces: true,
     };

@@ -86,6 +86,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
                 connections: false,
                 every_socket: false,
                 figures: false,
+                tracking: false,
                 live_sockets: false,
                 interfaces: false,
             };

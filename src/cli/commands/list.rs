@@ -100,6 +100,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
         connections: false,
         every_socket: false,
         figures: false,
+        tracking: false,
         live_sockets: true,
         interfaces: false,
     };

@@ -140,6 +140,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         connections: false,
         every_socket: false,
         figures: false,
+        tracking: false,
         live_sockets: false,
         interfaces,
     };
