@@ -18,11 +18,23 @@ pub fn table(connections: &[Connection], look: Look<'_>) -> String {
         return String::new();
     }
     let ordinary = connections.iter().all(is_ordinary);
-    let heading = ["FROM", "DIALLED", "WENT TO", "WAY", if ordinary { "" } else { "STATE" }]
+    // Listeners alone have one end.
+    let (from, went) =
+        if connections.iter().all(|one| one.direction.is_none()) { ("", "") } else { ("FROM", "WENT TO") };
+    let mut heading = [from, "DIALLED", went, "WAY", if ordinary { "" } else { "STATE" }]
         .map(|title| Cell::painted(Part::Heading, title));
-    let rows: Vec<_> = connections.iter().map(|connection| row(connection, ordinary)).collect();
-    let headings = look.headings.then_some(&heading);
-    let widths = fitting(headings, &rows, look.columns);
+    let mut rows: Vec<_> = connections.iter().map(|connection| row(connection, ordinary)).collect();
+    let (mut widths, whole) = fitting(look.headings.then_some(&heading), &rows, look.columns);
+    if !whole {
+        // The ordinary state goes without saying before ends stand one below the other for it.
+        let established = connections.iter().zip(&mut rows).filter(|(connection, _)| is_ordinary(connection));
+        established.for_each(|(_, [.., state])| *state = Cell::plain(""));
+        (widths, _) = fitting(look.headings.then_some(&heading), &rows, look.columns);
+        if look.columns.is_some_and(|columns| !fits(&heading, widths, columns)) {
+            let [.., last] = &mut heading;
+            *last = Cell::plain("");
+        }
+    }
     let mut text = String::new();
     if look.headings {
         text.push_str("  ");
@@ -54,15 +66,15 @@ const LONGEST: usize = "255.255.255.255:65535".len();
 /// The arrow and its blank.
 const INDENT: usize = 2;
 
-/// Widths of the columns: where all of them together are too wide, of the rows without long ends.
-fn fitting(heading: Option<&[Cell; 5]>, rows: &[[Cell; 5]], columns: Option<usize>) -> [usize; 5] {
+/// Widths of the columns, and whether all of them fit together: where they do not, of the rows without long ends.
+fn fitting(heading: Option<&[Cell; 5]>, rows: &[[Cell; 5]], columns: Option<usize>) -> ([usize; 5], bool) {
     let all = widths(rows.iter().chain(heading));
     let whole =
         INDENT + all.iter().sum::<usize>() + 2 * all.iter().filter(|width| **width > 0).count().saturating_sub(1);
     if columns.is_none_or(|columns| whole <= columns) {
-        return all;
+        return (all, true);
     }
-    widths(rows.iter().filter(|cells| cells.iter().all(|cell| cell.width() <= LONGEST)).chain(heading))
+    (widths(rows.iter().filter(|cells| cells.iter().all(|cell| cell.width() <= LONGEST)).chain(heading)), false)
 }
 
 /// Whether a row can stand in columns of these widths on a screen of so many characters.

@@ -295,9 +295,9 @@ fn ends_that_are_too_long_stand_one_below_the_other() {
         "\
 \x20 FROM               DIALLED          WENT TO          WAY         STATE
 curl/4711 · productpage · UID 1000
-→ 10.244.1.12:45716  10.96.14.7:9080  127.0.0.1:15001  redirected  established
+→ 10.244.1.12:45716  10.96.14.7:9080  127.0.0.1:15001  redirected
 envoy/4720 · istio-proxy · UID 1337
-← [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:45716  intercepted  established
+← [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:45716  intercepted
     dialled  [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:45716
     went to  127.0.0.1:15001
 → [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:45716  exempt  syn-sent
