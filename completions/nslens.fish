@@ -116,7 +116,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand conns" -l timeout -d 'Time
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c nslens -n "__fish_nslens_using_subcommand conns" -l all -d 'Listeners, unconnected sockets and TIME-WAIT too'
+complete -c nslens -n "__fish_nslens_using_subcommand conns" -l all -d 'Sockets of every kind and state, listeners too'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l listen -d 'Listeners alone, and what takes datagrams from anyone'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l flows -d 'The tracked flows themselves, as the kernel lists them'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -l summary -d 'What fills the table of tracked flows'

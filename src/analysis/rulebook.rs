@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::{Branch, branches};
-use crate::model::{Hook, Interface, RuleRef, Snapshot, Subject};
+use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
 use crate::packet::{Answer, Condition, Field, Known, Packet};
 use crate::xt::{Action, Effect, Match};
 
@@ -44,7 +44,13 @@ impl<'a> SnapshotRules<'a> {
     }
 
     fn packet(&self, dialled: &Dialled) -> Packet {
-        let owner = |id: Option<u32>| if dialled.incoming { Known::Absent } else { Known::from_option(id) };
+        // Rules count users as the user namespace does that owns the network namespace (K14). What has no number there has none that
+        // a rule could name, and native rules see another one in its place: so nothing is said of it.
+        let ids = self.snapshot.ids.as_ref();
+        let owner = |id: Option<u32>, inside: fn(&IdMaps, u32) -> Option<u32>| match dialled.incoming {
+            true => Known::Absent,
+            false => Known::from_option(id.and_then(|id| ids.map_or(Some(id), |ids| inside(ids, id)))),
+        };
         Packet {
             protocol: Known::Is(dialled.protocol.number()),
             source: Known::Is(dialled.source.address),
@@ -55,8 +61,8 @@ impl<'a> SnapshotRules<'a> {
             destination_port: Known::Is(dialled.destination.port),
             input: if dialled.incoming { self.device(dialled.destination.address) } else { Known::Absent },
             output: if dialled.incoming { Known::Absent } else { self.out_device(dialled) },
-            uid: owner(dialled.uid),
-            gid: owner(dialled.gid),
+            uid: owner(dialled.uid, IdMaps::inside_uid),
+            gid: owner(dialled.gid, IdMaps::inside_gid),
             mark: if dialled.incoming { Known::Is(0) } else { Known::from_option(dialled.mark) },
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),

@@ -12,7 +12,7 @@ use super::{ArchiveError, SCHEMA};
 use crate::model::{
     Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
     NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table,
-    Unread, Workload,
+    TrackingState, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -39,6 +39,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     other_sockets: Option<Vec<OtherSocket>>,
     flows: Option<Vec<Flow>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracking: Option<TrackingState>,
     processes: Option<Vec<Process>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ids: Option<IdMaps>,
@@ -130,6 +132,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         sockets: snapshot.sockets.clone(),
         other_sockets: snapshot.other_sockets.clone(),
         flows: snapshot.flows.clone(),
+        tracking: snapshot.tracking.clone(),
         processes: snapshot.processes.clone(),
         ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
@@ -165,6 +168,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         sockets: file.sockets,
         other_sockets: file.other_sockets,
         flows: file.flows,
+        tracking: file.tracking,
         processes: file.processes,
         ids: file.ids,
         interfaces: file.interfaces,

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::thread;
 
-use super::flows::{FLOWS, Present, Tracking};
+use super::flows::{self, FLOWS, Present, Tracking};
 use super::moment;
 use super::owners::{Namespace, Owners, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
@@ -124,10 +124,31 @@ pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
     NetlinkSocket::open(protocol).map_err(|error| Refusal::from_io(&error))
 }
 
+/// How much is read of sockets beyond those of connections with their ends, states and queues.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// Sockets that are no ends of connections.
+    pub others: bool,
+    /// Congestion, and TCP's figures, of those that are.
+    pub figures: bool,
+    /// How full the table of tracked connections is, what went wrong in it, and what it expects.
+    pub tracking: bool,
+}
+
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
 ///
 /// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
 pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
+    read_extent_into(
+        snapshot,
+        netns,
+        proc_root,
+        Extent { others: every_socket, figures: every_socket, tracking: false },
+    );
+}
+
+/// The same to this extent.
+pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, extent: Extent) {
     let channels = match Channels::open(netns, proc_root) {
         Ok(channels) => Some(channels),
         Err(error) => {
@@ -147,17 +168,21 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
         let owners = owners_of(snapshot, netns, proc_root, None);
         return note_owners(snapshot, owners);
     };
-    let (found, unread) = sockets.connections(wanted(every_socket));
+    let (found, unread) = sockets.connections(wanted(extent.figures));
     snapshot.sockets = Some(found);
     snapshot.unread.extend(unread);
-    if every_socket {
+    if extent.others {
         let (others, unread) = sockets.others(netns);
         snapshot.other_sockets = Some(others);
         snapshot.unread.extend(unread);
     }
     // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason. For them the
     // kernel walks the whole node's table, which takes as long as to look for owners: so both are done at a time.
-    let mut rest = || (flows.read(), interfaces(&mut links));
+    let mut rest = || {
+        let (found, unread) = flows.read();
+        let state = (extent.tracking && unread.is_empty()).then(|| flows::state(&mut flows, netns, proc_root));
+        (found, unread, state, interfaces(&mut links))
+    };
     let known = &*snapshot;
     let (read, owners) = thread::scope(|scope| {
         let reader = thread::Builder::new().name("flows".into()).spawn_scoped(scope, &mut rest);
@@ -168,9 +193,13 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
         (reader.ok().map(join), owners)
     });
     // A thread that could not be made is no reason to know less.
-    let ((flows, unread_flows), (interfaces, unread_interfaces)) = read.unwrap_or_else(rest);
+    let (flows, unread_flows, state, (interfaces, unread_interfaces)) = read.unwrap_or_else(rest);
+    if let Some((state, unread)) = state {
+        snapshot.tracking = Some(state);
+        snapshot.unread.extend(unread);
+    }
     snapshot.unread.extend(unread_flows.into_iter().chain(unread_interfaces));
-    let renewed = compare(&mut sockets, snapshot.sockets.get_or_insert_default(), &flows, every_socket);
+    let renewed = compare(&mut sockets, snapshot.sockets.get_or_insert_default(), &flows, extent.figures);
     (snapshot.flows, snapshot.interfaces) = (Some(flows), Some(interfaces));
     // Another socket has other owners.
     let owners = if renewed { owners_of(snapshot, netns, proc_root, Some(&mut sockets)) } else { owners };

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use super::connections::{Refusal, list};
-use crate::model::{CpuStatistics, Expectation, Flow, FlowEnd, FlowFilter, Subject, TableUse, Unread};
+use crate::model::{CpuStatistics, Expectation, Flow, FlowEnd, FlowFilter, Subject, TableUse, TrackingState, Unread};
 use crate::sys::modules;
 use crate::sys::netlink::{self, Message, NetlinkError, NetlinkSocket};
 use crate::sys::netns::Netns;
@@ -186,6 +186,23 @@ pub fn table_use_of_node(proc_root: &Path) -> (Result<Option<TableUse>, Unread>,
         ..unread
     };
     (read.map_err(of_node), guessed)
+}
+
+/// All that is known of a table beside its entries, and what of that could not be read. The node's table is left out where another
+/// one would have to stand for it.
+pub(super) fn state(tracking: &mut Tracking, netns: &Netns, proc_root: &Path) -> (TrackingState, Vec<Unread>) {
+    let (statistics, mut unread) = tracking.statistics();
+    let (expectations, more) = tracking.expectations();
+    unread.extend(more);
+    let (of_node, guessed) = table_use_of_node(proc_root);
+    let mut told = |table: Result<Option<TableUse>, Unread>| {
+        table.unwrap_or_else(|refusal| {
+            unread.push(refusal);
+            None
+        })
+    };
+    let (table, node) = (told(table_use(netns, proc_root)), told(of_node));
+    (TrackingState { table, node_table: node.filter(|_| !guessed), statistics, expectations }, unread)
 }
 
 fn from_files(proc_root: &Path) -> io::Result<TableUse> {

@@ -27,8 +27,12 @@ pub struct Parts {
     pub rules: Option<rules::Wanted>,
     /// Sockets, flows, processes and interfaces, names of users and the resolver.
     pub connections: bool,
-    /// With connections: sockets that are no ends of any, and figures of those that are.
+    /// With connections: sockets that are no ends of any.
     pub every_socket: bool,
+    /// With connections: timers, congestion and TCP's figures of their sockets.
+    pub figures: bool,
+    /// With connections: what is known of the table of tracked ones beside its entries.
+    pub tracking: bool,
     /// Sockets of live connections, even without the rest of connections.
     pub live_sockets: bool,
     /// Interfaces, even without connections.
@@ -94,7 +98,9 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
-        connections::read_into(&mut snapshot, netns, proc_root, parts.every_socket);
+        let extent =
+            connections::Extent { others: parts.every_socket, figures: parts.figures, tracking: parts.tracking };
+        connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;

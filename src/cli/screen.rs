@@ -19,6 +19,8 @@ pub struct Screen {
     pub paint: Paint,
     /// Characters in a line.
     pub width: usize,
+    /// Characters in a line of the terminal that stdout is; none where it is something else.
+    pub columns: Option<usize>,
     /// Stdout is a terminal.
     pub terminal: bool,
     quiet: bool,
@@ -40,7 +42,7 @@ impl Screen {
         let columns = if terminal { terminal_size::terminal_size() } else { None };
         let columns = columns.map(|(width, _)| usize::from(width.0));
         let width = columns.map_or(PLAIN_WIDTH, |columns| columns.clamp(WIDTHS.0, WIDTHS.1));
-        Self { paint: Paint::new(colour), width, terminal, quiet, verbose }
+        Self { paint: Paint::new(colour), width, columns, terminal, quiet, verbose }
     }
 
     /// Prints a result.

@@ -37,6 +37,6 @@ pub use snapshot::{Resolver, Snapshot};
 pub use socket::{
     OtherSocket, PacketSocket, Socket, SocketDetails, SocketState, TcpFigures, Timer, TimerKind, UnixSocket,
 };
-pub use tracking::{CpuStatistics, Expectation, TableUse};
+pub use tracking::{CpuStatistics, Expectation, TableUse, TrackingState};
 pub use unread::{Cause, Subject, Unread};
 pub use workload::{Container, Kind, NetnsId, Workload};

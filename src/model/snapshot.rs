@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Ruleset, Socket, Subject, Unread, Workload};
+use super::{
+    Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Ruleset, Socket, Subject, TrackingState, Unread, Workload,
+};
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
 /// and hostile.
@@ -37,6 +39,8 @@ pub struct Snapshot {
     pub other_sockets: Option<Vec<OtherSocket>>,
     /// Tracked connections.
     pub flows: Option<Vec<Flow>>,
+    /// What is known of the table of tracked connections beside its entries.
+    pub tracking: Option<TrackingState>,
     /// Processes of the workload, and others that own its sockets.
     pub processes: Option<Vec<Process>>,
     /// How the user namespace that owns the network namespace counts users; `None` where that is not known.
@@ -63,6 +67,7 @@ impl Snapshot {
             sockets: None,
             other_sockets: None,
             flows: None,
+            tracking: None,
             processes: None,
             ids: None,
             interfaces: None,

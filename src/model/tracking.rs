@@ -4,6 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{Tuple, UnknownPart};
 
+/// What is known of a namespace's table beside its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingState {
+    /// How full it is; `None` where nothing tracks, or it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableUse>,
+    /// How full the node's own is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_table: Option<TableUse>,
+    /// What each processor counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statistics: Vec<CpuStatistics>,
+    /// What helpers expect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
+}
+
 /// How full a namespace's table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableUse {

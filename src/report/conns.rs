@@ -1,13 +1,17 @@
 //! The answer of `conns`: for people [grouped by process](table), [one line each](wide), and for [programs](rows_json).
 
+mod beside;
 mod columns;
 mod json;
+mod others;
 mod table;
 #[cfg(test)]
 mod tests;
 mod wide;
 
+pub use beside::Beside;
 pub use json::rows_json;
+pub use others::{Other, others, others_json, others_table, others_wide};
 pub use table::table;
 pub use wide::wide;
 
@@ -32,11 +36,18 @@ pub struct Look<'a> {
     pub headings: bool,
     /// Gives a piece of text its colour; the text comes escaped, and widths are measured before.
     pub paint: &'a dyn Fn(Part, &str) -> String,
+    /// Characters in a line of the terminal; none where lines may be as long as they have to be.
+    pub columns: Option<usize>,
+    /// What is known beside the connections.
+    pub beside: Option<&'a Beside<'a>>,
 }
 
 impl std::fmt::Debug for Look<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Look").field("headings", &self.headings).finish_non_exhaustive()
+        out.debug_struct("Look")
+            .field("headings", &self.headings)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +55,7 @@ impl Look<'_> {
     /// With headings, without colour.
     #[must_use]
     pub fn plain() -> Self {
-        Self { headings: true, paint: &|_, text| text.to_owned() }
+        Self { headings: true, paint: &|_, text| text.to_owned(), columns: None, beside: None }
     }
 }
 

@@ -7,7 +7,7 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use json::{expectations, rows, write_line};
+pub use json::{Listing, expectations, rows, write_document, write_line};
 pub use lines::{expected, table, wide};
 
 use crate::model::{Endpoint, Flow, Protocol};
@@ -48,7 +48,7 @@ pub fn protocol(text: &str) -> Option<Protocol> {
 }
 
 /// The same in a text: the number of one without a name.
-fn word(protocol: Protocol) -> String {
+pub(super) fn word(protocol: Protocol) -> String {
     named(protocol).map_or_else(|| protocol.number().to_string(), str::to_owned)
 }
 

@@ -123,6 +123,8 @@ fn look_at(lab: &Lab, machine: &Path, every_socket: bool) -> (Snapshot, Vec<Aske
         rules: Some(Wanted::default()),
         connections: true,
         every_socket,
+        figures: every_socket,
+        tracking: every_socket,
         live_sockets: false,
         interfaces: true,
     };

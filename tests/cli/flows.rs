@@ -98,6 +98,10 @@ fn the_forms_agree() {
     assert_eq!(summary["destinations"][0]["destination"], "10.0.0.5:80");
     assert_eq!(summary["proxy_ports"], json!([{ "port": 15001, "flows": 2 }]));
     assert_eq!(run(&["--summary", "-o", "jsonl"]).json(), summary);
+    for words in [&["--flows"][..], &["--summary"]] {
+        let yaml: Value = yaml_serde::from_str(&run(&[words, &["-o", "yaml"]].concat()).out).expect("YAML");
+        assert_eq!(yaml, run(&[words, &["-o", "json"]].concat()).json(), "{words:?}");
+    }
     let text = run(&["--summary"]).out;
     assert!(text.contains("5 tracked connections: 2 redirected") && text.contains("15001"), "{text}");
     let file = fixture("snapshot/plain.json");
@@ -115,6 +119,43 @@ fn rules_hold_no_flows_and_no_flows_are_said() {
         let none = with_input(&[&["conns", "-"], words].concat(), snapshot(&[]).as_bytes()).ended(0);
         assert!(none.out.contains("no tracked flows") || none.out.contains("0 tracked connections"), "{}", none.out);
     }
+}
+
+/// What a file says of the table beside its entries is shown as it is of a live target.
+#[test]
+fn what_is_known_of_the_table_survives_a_file() {
+    let mut file: Value = serde_json::from_str(&several()).expect("JSON");
+    let tuple = |from: &str, to: &str| json!({ "protocol": "tcp", "source": from, "destination": to, "zone": null, "icmp": null });
+    let (master, data) = (tuple("10.0.0.2:40000", "10.0.0.5:21"), tuple("10.0.0.5:0", "10.0.0.2:2000"));
+    file["tracking"] = json!({
+        "table": { "count": 5, "limit": 10 },
+        "node_table": { "count": 7, "limit": 0 },
+        "statistics": [{ "cpu": 1, "counters": [["found", 3], ["drop", 4]] }],
+        "expectations": [{
+            "id": 9, "master": master, "expected": data, "mask": data, "timeout": 300, "helper": "f\u{1b}tp", "zone": 0,
+            "flags": 0, "class": 0, "translated": null, "function": null,
+        }],
+    });
+    let text = file.to_string();
+    let kept = with_input(&["snapshot", "-", "-q"], text.as_bytes()).ended(0).json();
+    for key in ["table", "node_table", "statistics"] {
+        assert_eq!(kept["tracking"][key], file["tracking"][key], "{key}");
+    }
+    assert_eq!(kept["tracking"]["expectations"][0]["master"]["destination"], "10.0.0.5:21");
+    let run = |words: &[&str]| with_input(&[&["conns", "-"], words].concat(), text.as_bytes()).ended(0);
+    let summary = run(&["--summary"]).out;
+    assert!(
+        summary.contains("table: 5 of 10 entries (50 %); the node's own: 7 entries, without a limit\n"),
+        "{summary}"
+    );
+    assert!(summary.contains("\ncounted since the namespace was made: drop 4\n"), "{summary}");
+    assert_eq!(run(&["--summary", "-o", "json"]).json()["expected"], 1);
+    let flows = run(&["--flows"]).out;
+    assert!(flows.contains("\nf\\x1btp  tcp:10.0.0.5:0 → 10.0.0.2:2000 "), "{flows}");
+    let document = run(&["--flows", "-o", "json"]).json();
+    assert_eq!(document["expectations"][0]["id"], 9);
+    // Files of earlier versions say nothing of it.
+    assert_eq!(serde_json::from_str::<Value>(&several()).expect("JSON").get("tracking"), None);
 }
 
 /// What the first version of a file does not have, a file of today has, and both are read again as they were.

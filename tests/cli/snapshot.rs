@@ -86,6 +86,7 @@ fn connections_have_every_key() {
             "local",
             "peer",
             "uid",
+            "uid_inner",
             "inode",
             "process",
             "processes",
@@ -99,6 +100,7 @@ fn connections_have_every_key() {
             "would_redirect",
             "rewritten_port",
             "age",
+            "details",
         ] {
             assert!(connection.contains_key(key), "{key} is missing");
         }
@@ -112,7 +114,13 @@ fn connections_have_every_key() {
     assert_eq!(redirected["actual_destination"], "127.0.0.1:15001");
     assert_eq!(redirected["twin"], 103);
     assert_eq!(redirected["evidence"], "tracked");
-    assert_eq!(redirected["process"], json!({"pid": 4711, "name": "app", "container": "app", "user": null}));
+    assert_eq!(
+        redirected["process"],
+        json!({
+            "pid": 4711, "name": "app", "container": "app", "user": null, "uid": 1000, "uid_inner": null,
+            "gid": 1000, "gid_inner": null, "groups": [], "groups_inner": null, "start_time": 100, "elsewhere": false,
+        })
+    );
     let by = json!({"backend": "legacy", "family": "ip", "table": "nat", "chain": "ISTIO_OUTPUT", "number": 2});
     assert_eq!(redirected["rule"], by);
     let listener = of(101);

@@ -33,6 +33,7 @@ mod restored;
 mod rules;
 mod services;
 mod sets;
+mod shown;
 mod sockets;
 mod sockets_in_full;
 mod texts;

@@ -189,6 +189,8 @@ fn a_number_that_is_taken_over_after_the_process_was_held_is_an_error() {
             rules: Some(Wanted::default()),
             connections: true,
             every_socket: false,
+            figures: false,
+            tracking: false,
             live_sockets: false,
             interfaces: true,
         };

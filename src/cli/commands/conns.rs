@@ -4,6 +4,7 @@ mod flows;
 mod picked;
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use super::unread_exit;
 use crate::analysis::join::{Connection, Way, connections};
@@ -15,7 +16,7 @@ use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Snapshot, Subject};
-use crate::report::conns::{self, Look};
+use crate::report::conns::{self, Beside, Look, Other};
 use crate::report::{document, who, yaml};
 
 /// What the command is about: each of these must have been read.
@@ -32,7 +33,7 @@ pub(super) const SUBJECTS: [Subject; 4] = [Subject::Sockets, Subject::Flows, Sub
 pub struct Conns {
     /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a snapshot, -
     pub target: Option<String>,
-    /// Listeners, unconnected sockets and TIME-WAIT too
+    /// Sockets of every kind and state, listeners too
     #[arg(long)]
     pub all: bool,
     #[command(flatten)]
@@ -73,43 +74,75 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     if arguments.tracked.any() {
         return flows::run(arguments, screen);
     }
-    let snapshot = source(&arguments.place, screen).snapshot(arguments.target.as_deref())?;
+    let mut source = source(&arguments.place, screen);
+    // What is not shown need not be read: a list of figures takes the kernel longer than the sockets themselves.
+    source.parts.figures = !matches!(arguments.output, Output::Table | Output::Wide);
+    source.parts.every_socket = arguments.all;
+    let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_connections(&snapshot)?;
     let picked = &arguments.picked;
     let all = arguments.all || picked.beyond_live();
     let found = picked.of(connections(&snapshot, all, &SnapshotRules::of(&snapshot)));
-    if matches!(arguments.output, Output::Json | Output::Yaml) {
-        let mut document = document::head("nslens.conns/v1", &snapshot);
-        document.insert("connections".to_owned(), conns::rows_json(&found));
-        screen.print(&match arguments.output {
-            Output::Yaml => yaml::print(&document),
-            _ => document::print(document),
-        })?;
-        return Ok(exit(&snapshot, &found));
+    let others = match arguments.all && picked.takes_others() {
+        true => conns::others(&snapshot, |holders| picked.wants_held(holders)),
+        false => Vec::new(),
+    };
+    let beside = Beside::of(&snapshot, arguments.output != Output::Table);
+    match arguments.output {
+        Output::Json | Output::Yaml => {
+            let mut document = document::head("nslens.conns/v1", &snapshot);
+            document.insert("connections".to_owned(), conns::rows_json(&found, Some(&beside)));
+            if arguments.all {
+                document.insert("other_sockets".to_owned(), conns::others_json(&others, Some(&beside)));
+            }
+            screen.print(&match arguments.output {
+                Output::Yaml => yaml::print(&document),
+                _ => document::print(document),
+            })?;
+        }
+        Output::Jsonl => {
+            let rows = [conns::rows_json(&found, Some(&beside)), conns::others_json(&others, Some(&beside))];
+            let lines = rows.iter().filter_map(Value::as_array).flatten().map(|row| document::line(row) + "\n");
+            screen.print(&lines.collect::<String>())?;
+        }
+        Output::Table | Output::Wide => lists(arguments, screen, &snapshot, &found, &others, &beside)?,
     }
-    if arguments.output == Output::Jsonl {
-        let lines = conns::rows_json(&found);
-        let lines = lines.as_array().into_iter().flatten().map(|row| document::line(row) + "\n");
-        screen.print(&lines.collect::<String>())?;
-        return Ok(exit(&snapshot, &found));
-    }
-    let Screen { paint, width, .. } = *screen;
-    let look = Look { headings: !arguments.no_headers, paint: &|part, text| paint.part(part, text) };
-    let mut out = who::heading(&snapshot, paint, width);
+    Ok(exit(&snapshot, &found))
+}
+
+/// The answer for people.
+fn lists(
+    arguments: &Conns,
+    screen: &Screen,
+    snapshot: &Snapshot,
+    found: &[Connection],
+    others: &[Other<'_>],
+    beside: &Beside<'_>,
+) -> Result<(), Failure> {
+    let Screen { paint, width, columns, .. } = *screen;
+    let colour = |part, text: &str| paint.part(part, text);
+    let look = Look { headings: !arguments.no_headers, paint: &colour, columns, beside: Some(beside) };
+    let mut out = who::heading(snapshot, paint, width);
     out.push('\n');
-    let unread = who::unread(&snapshot, &SUBJECTS, paint, width);
+    let unread = who::unread(snapshot, &SUBJECTS, paint, width);
     if found.is_empty() && unread.is_empty() {
+        let all = arguments.all || arguments.picked.beyond_live();
         let hidden = snapshot.sockets.as_ref().map_or(0, Vec::len);
-        let more = if hidden == 0 || all { String::new() } else { format!("; {hidden} other sockets: --all") };
-        let what = if picked.any() { "no such connections" } else { "no live connections" };
+        let many = if hidden == 1 { "socket" } else { "sockets" };
+        let more = if hidden == 0 || all { String::new() } else { format!("; {hidden} other {many}: --all") };
+        let what = if arguments.picked.any() { "no such connections" } else { "no live connections" };
         out.push_str(&format!("{what}{more}\n"));
     } else {
-        out.push_str(&conns::totals(&found));
+        out.push_str(&conns::totals(found));
         out.push_str(&match arguments.output {
-            Output::Wide => conns::wide(&found, look),
-            _ => conns::table(&found, look),
+            Output::Wide => conns::wide(found, look),
+            _ => conns::table(found, look),
         });
     }
+    out.push_str(&match arguments.output {
+        Output::Wide => conns::others_wide(others, look),
+        _ => conns::others_table(others, look),
+    });
     out.push_str(&unread);
     let unknown = found.iter().filter(|connection| is_unknown(connection)).count();
     if unknown > 0 {
@@ -117,8 +150,7 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
             "of {unknown} the way cannot be told: they have no entry in connection tracking, being older than it or forgotten by it"
         ));
     }
-    screen.print(&out)?;
-    Ok(exit(&snapshot, &found))
+    screen.print(&out)
 }
 
 /// A connection whose way should be known and is not.
@@ -138,6 +170,8 @@ pub(super) fn source<'a>(place: &'a Where, screen: &'a Screen) -> Source<'a> {
         rules: Some(Wanted::default()),
         connections: true,
         every_socket: false,
+        figures: false,
+        tracking: false,
         live_sockets: false,
         interfaces: true,
     };

@@ -85,6 +85,8 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
                 rules: Some(wanted),
                 connections: false,
                 every_socket: false,
+                figures: false,
+                tracking: false,
                 live_sockets: false,
                 interfaces: false,
             };

@@ -99,6 +99,8 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
         rules: Some(Wanted { expressions: false, elements: Elements::None, ..Wanted::default() }),
         connections: false,
         every_socket: false,
+        figures: false,
+        tracking: false,
         live_sockets: true,
         interfaces: false,
     };

@@ -24,6 +24,10 @@ impl Cell {
     pub(super) fn width(&self) -> usize {
         if self.text.is_ascii() { self.text.len() } else { self.text.chars().count() }
     }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// The widths that these rows need.

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
-
+use super::columns::{Cell, line, widths};
 use super::{Look, Part, named, ownerless};
 use crate::analysis::join::Connection;
 use crate::report::escape::escape;
 
-const HEADING: [&str; 16] = [
+const COLUMNS: usize = 22;
+
+const HEADING: [&str; COLUMNS] = [
     "PROCESS",
     "CONTAINER",
     "UID",
@@ -26,6 +26,12 @@ const HEADING: [&str; 16] = [
     "TWIN",
     "INODE",
     "OWNERS",
+    "UID-INSIDE",
+    "GID",
+    "RECV-Q",
+    "SEND-Q",
+    "MARK",
+    "DEVICE",
     "RULE",
 ];
 
@@ -37,48 +43,60 @@ pub fn wide(connections: &[Connection], look: Look<'_>) -> String {
     }
     let by_inode = connections.iter().filter(|connection| connection.inode != 0);
     let by_inode: HashMap<_, _> = by_inode.map(|connection| (connection.inode, connection)).collect();
-    let mut table = Table::new();
     // Lines are never broken: they are for programs that read lines, and for screens that are wide enough.
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
-    if look.headings {
-        table.set_header(HEADING);
-    }
-    table.add_rows(connections.iter().map(|connection| row(connection, &by_inode)));
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 2));
-    });
+    let heading = look.headings.then(|| HEADING.map(|title| Cell::painted(Part::Heading, title)));
+    let rows: Vec<_> = connections.iter().map(|connection| row(connection, &by_inode, look)).collect();
+    let widths = widths(heading.iter().chain(&rows));
     let mut text = String::new();
-    for (index, line) in table.lines().enumerate() {
-        let line = line.trim_end();
-        text.push_str(&if look.headings && index == 0 { (look.paint)(Part::Heading, line) } else { line.to_owned() });
-        text.push('\n');
-    }
+    heading.iter().chain(&rows).for_each(|cells| line(&mut text, cells, widths, look.paint));
     text
 }
 
-fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 16] {
-    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+pub(super) fn or_dash(value: Option<impl Into<String>>) -> Cell {
+    Cell::plain(value.map_or_else(|| "-".to_owned(), Into::into))
+}
+
+/// A name as one word.
+pub(super) fn one_word(name: &str) -> String {
+    escape(name).replace(char::is_whitespace, "_")
+}
+
+fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>, look: Look<'_>) -> [Cell; COLUMNS] {
+    let number = |number: Option<u32>| or_dash(number.map(|number| number.to_string()));
     let owner = connection.process();
     let twin = connection.twin.map(|inode| {
         let holder = by_inode.get(&inode).and_then(|twin| twin.process());
-        holder.map_or_else(|| format!("inode/{inode}"), named)
+        holder.map_or_else(|| format!("inode/{inode}"), |owner| named(owner).replace(char::is_whitespace, "_"))
+    });
+    let holder = owner.map_or_else(|| ownerless(connection).to_owned(), named);
+    let process = owner.and_then(|owner| look.beside?.process(owner.pid));
+    let socket = look.beside.and_then(|beside| beside.socket(connection));
+    let device = socket.filter(|socket| socket.interface != 0).map(|socket| {
+        let name = look.beside.and_then(|beside| beside.device(socket.interface));
+        name.map_or_else(|| format!("number/{}", socket.interface), one_word)
     });
     [
-        owner.map_or_else(|| ownerless(connection).replace(' ', "-"), named),
-        or_dash(owner.and_then(|owner| Some(escape(owner.container.as_deref()?).into_owned()))),
-        or_dash(connection.uid.map(|uid| uid.to_string())),
-        or_dash(connection.user().map(|user| escape(user).replace(char::is_whitespace, "_"))),
-        connection.protocol.to_string(),
-        connection.state.to_string(),
-        connection.local.to_string(),
+        Cell::plain(holder.replace(char::is_whitespace, if owner.is_some() { "_" } else { "-" })),
+        or_dash(owner.and_then(|owner| Some(one_word(owner.container.as_deref()?)))),
+        number(connection.uid),
+        or_dash(connection.user().map(one_word)),
+        Cell::plain(connection.protocol.to_string()),
+        Cell::plain(connection.state.to_string()),
+        Cell::plain(connection.local.to_string()),
         or_dash(connection.peer.map(|end| end.to_string())),
         or_dash(connection.original_destination.map(|end| end.to_string())),
         or_dash(connection.actual_destination.map(|end| end.to_string())),
-        connection.way.word().to_owned(),
-        or_dash(connection.evidence.map(|evidence| evidence.word().to_owned())),
+        Cell::painted(Part::Way(connection.way), connection.way.word()),
+        or_dash(connection.evidence.map(|evidence| evidence.word())),
         or_dash(twin),
-        connection.inode.to_string(),
-        connection.processes.len().to_string(),
+        Cell::plain(connection.inode.to_string()),
+        Cell::plain(connection.processes.len().to_string()),
+        number(connection.uid.and_then(|uid| look.beside?.inner_uid(uid))),
+        number(process.map(|process| process.gid)),
+        number(socket.map(|socket| socket.receive_queue)),
+        number(socket.map(|socket| socket.send_queue)),
+        or_dash(socket.and_then(|socket| socket.mark).map(|mark| format!("{mark:#x}"))),
+        or_dash(device),
         or_dash(connection.rule.as_ref().map(|rule| escape(&rule.to_string()).into_owned())),
     ]
 }

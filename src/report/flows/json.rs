@@ -1,17 +1,20 @@
 //! Flows as `nslens.flows/v1` has them. Texts are data here and not escaped beyond what JSON itself wants.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::ser::SerializeSeq;
+use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::named;
 use crate::model::{
     Adjustment, Endpoint, Expectation, Flow, Icmp, Protocol, Side, SynProxy, TcpSide, Transport, Tuple, UnknownPart,
 };
+use crate::report::document;
 use crate::report::layout::OneLine;
 
 /// One element of `flows[]`. What an entry does not have is left out, but for the keys that every one has.
@@ -136,6 +139,54 @@ impl Serialize for Words<'_> {
 pub fn write_line(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
     row(flow).serialize(&mut serde_json::Serializer::with_formatter(&mut *out, OneLine))?;
     out.write_all(b"\n")
+}
+
+/// Where the flows of a document come from, and what is known once they have come.
+pub trait Listing {
+    /// Gives one flow after the other, until it is told to stop.
+    fn each(&mut self, take: &mut dyn FnMut(&Flow) -> ControlFlow<()>);
+
+    /// The document's last keys, asked for after the flows.
+    fn rest(&mut self) -> Map<String, Value>;
+}
+
+/// Writes a document whose `flows` stand behind the keys of its `head`, each as it comes: so that memory does not grow with them.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_document(head: &Map<String, Value>, listing: &mut dyn Listing, out: &mut dyn Write) -> io::Result<()> {
+    document::write(&Document { head, listing: RefCell::new(listing) }, out)
+}
+
+/// Values are written by reference, and a listing gives what it has once.
+struct Document<'a> {
+    head: &'a Map<String, Value>,
+    listing: RefCell<&'a mut dyn Listing>,
+}
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entries = serializer.serialize_map(None)?;
+        self.head.iter().try_for_each(|(key, value)| entries.serialize_entry(key, value))?;
+        entries.serialize_entry("flows", &Flows(&self.listing))?;
+        let rest = self.listing.borrow_mut().rest();
+        rest.iter().try_for_each(|(key, value)| entries.serialize_entry(key, value))?;
+        entries.end()
+    }
+}
+
+struct Flows<'a, 'b>(&'a RefCell<&'b mut dyn Listing>);
+
+impl Serialize for Flows<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut outcome = Ok(());
+        self.0.borrow_mut().each(&mut |flow| {
+            outcome = list.serialize_element(&row(flow));
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        outcome.and_then(|()| list.end())
+    }
 }
 
 /// The value of the document's key `flows`.

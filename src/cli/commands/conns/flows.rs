@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::{Conns, Output};
 use crate::analysis::tracked::Tracked;
@@ -19,11 +20,14 @@ use crate::cli::screen::Screen;
 use crate::cli::source::{GUESSED_NODE, Source};
 use crate::model::{Cause, Expectation, Family, Flow, FlowEnd, FlowFilter, Protocol, Snapshot, Subject, Unread};
 use crate::report::conns::Look;
+use crate::report::flows::Listing;
 use crate::report::flows::summary::{self, Summary};
-use crate::report::{document, flows, who};
+use crate::report::{document, flows, who, yaml};
 
 /// What both are about.
 const SUBJECTS: [Subject; 1] = [Subject::Flows];
+/// Of the document of `--flows`.
+const SCHEMA: &str = "nslens.flows/v1";
 /// What is written at once.
 const PIECE: usize = 64 * 1024;
 
@@ -134,7 +138,15 @@ impl From {
 pub(super) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
     let which = Which { ipv4: false, ipv6: false, backend: BackendChoice::All };
     let interfaces = arguments.tracked.summary;
-    let parts = Parts { rules: None, connections: false, live_sockets: false, every_socket: false, interfaces };
+    let parts = Parts {
+        rules: None,
+        connections: false,
+        live_sockets: false,
+        every_socket: false,
+        figures: false,
+        tracking: false,
+        interfaces,
+    };
     let source = Source { place: &arguments.place, which, parts, screen };
     let (mut snapshot, netns) = source.taken(arguments.target.as_deref())?;
     let mut from = match netns {
@@ -156,6 +168,17 @@ pub(super) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
         summarise(arguments, screen, &mut snapshot, &mut from)?;
     } else if arguments.output == Output::Jsonl {
         lines(arguments, screen, &mut snapshot, &mut from)?;
+    } else if arguments.output == Output::Json {
+        let filter = arguments.tracked.filter();
+        let mut head = document::head(SCHEMA, &snapshot);
+        // A file is in memory already: its flows stand in the order of their ends.
+        if let From::File(flows) = &mut from {
+            flows.sort_by_key(|flow| (flow.protocol, flow.original, flow.zone, flow.id));
+        }
+        // What could not be read is known when all was.
+        head.remove("unread");
+        let mut listing = Whole { snapshot: &mut snapshot, from: &mut from, filter };
+        screen.stream(|out| flows::write_document(&head, &mut listing, out))?;
     } else {
         whole(arguments, screen, &mut snapshot, &mut from)?;
     }
@@ -184,6 +207,26 @@ fn lines(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: &mut
     Ok(())
 }
 
+/// What a document holds, given while the kernel lists it.
+struct Whole<'a> {
+    snapshot: &'a mut Snapshot,
+    from: &'a mut From,
+    filter: FlowFilter,
+}
+
+impl Listing for Whole<'_> {
+    fn each(&mut self, take: &mut dyn FnMut(&Flow) -> ControlFlow<()>) {
+        let unread = self.from.each(&self.filter, |flow| take(&flow));
+        self.snapshot.unread.extend(unread);
+    }
+
+    fn rest(&mut self) -> Map<String, Value> {
+        let expected = expected(self.snapshot, self.from);
+        let keys = [("expectations", flows::expectations(&expected)), ("unread", json!(self.snapshot.unread))];
+        keys.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
+    }
+}
+
 /// All of them, in the order of their ends.
 fn whole(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: &mut From) -> Result<(), Failure> {
     let mut found = Vec::new();
@@ -194,13 +237,14 @@ fn whole(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: &mut
     snapshot.unread.extend(unread);
     found.sort_by_key(|flow| (flow.protocol, flow.original, flow.zone, flow.id));
     let expected = expected(snapshot, from);
-    if arguments.output == Output::Json {
-        let mut out = document::head("nslens.flows/v1", snapshot);
+    if arguments.output == Output::Yaml {
+        let mut out = document::head(SCHEMA, snapshot);
         out.insert("flows".to_owned(), flows::rows(&found));
         out.insert("expectations".to_owned(), flows::expectations(&expected));
-        return screen.stream(|stream| document::write(&out, stream));
+        return screen.print(&yaml::print(&out));
     }
-    let look = Look { headings: !arguments.no_headers, paint: &|part, text| screen.paint.part(part, text) };
+    let colour = |part, text: &str| screen.paint.part(part, text);
+    let look = Look { headings: !arguments.no_headers, paint: &colour, columns: screen.columns, beside: None };
     let mut out = who::heading(snapshot, screen.paint, screen.width);
     out.push('\n');
     let unread = who::unread(snapshot, &SUBJECTS, screen.paint, screen.width);
@@ -219,9 +263,11 @@ fn whole(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: &mut
     screen.print(&out)
 }
 
-/// What helpers expect; a file does not tell.
+/// What helpers expect.
 fn expected(snapshot: &mut Snapshot, from: &mut From) -> Vec<Expectation> {
-    let From::Live { tracking, .. } = from else { return Vec::new() };
+    let From::Live { tracking, .. } = from else {
+        return snapshot.tracking.as_ref().map_or_else(Vec::new, |kept| kept.expectations.clone());
+    };
     let (expected, unread) = tracking.expectations();
     // What refuses one list refuses the other, and that was said.
     let said = snapshot.unread_about(&SUBJECTS).any(|unread| unread.cause != Cause::Failed);
@@ -237,7 +283,10 @@ fn summarise(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: 
     });
     let refused = !unread.is_empty();
     snapshot.unread.extend(unread);
-    let (mut statistics, mut awaited, mut uses) = (Vec::new(), None, [None, None]);
+    let kept = snapshot.tracking.clone();
+    let (mut statistics, mut awaited, mut uses) = kept.map_or_else(Default::default, |kept| {
+        (kept.statistics, Some(kept.expectations.len()), [kept.table, kept.node_table])
+    });
     if let From::Live { tracking, netns, proc_root } = from {
         let (of_node, guessed) = table_use_of_node(proc_root);
         uses = [table_use(netns, proc_root), of_node].map(|table| {
@@ -258,16 +307,17 @@ fn summarise(arguments: &Conns, screen: &Screen, snapshot: &mut Snapshot, from: 
     }
     let [table, node] = uses;
     let summary = Summary { tracked: &tracked, table, node, statistics: &statistics, expected: awaited };
-    if matches!(arguments.output, Output::Json | Output::Jsonl) {
+    if !matches!(arguments.output, Output::Table | Output::Wide) {
         let mut out = document::head("nslens.flows-summary/v1", snapshot);
         summary::json(&summary, &mut out);
-        return screen.print(&if arguments.output == Output::Json {
-            document::print(out)
-        } else {
-            document::line(&out.into()) + "\n"
+        return screen.print(&match arguments.output {
+            Output::Yaml => yaml::print(&out),
+            Output::Jsonl => document::line(&out.into()) + "\n",
+            _ => document::print(out),
         });
     }
-    let look = Look { headings: !arguments.no_headers, paint: &|part, text| screen.paint.part(part, text) };
+    let colour = |part, text: &str| screen.paint.part(part, text);
+    let look = Look { headings: !arguments.no_headers, paint: &colour, columns: screen.columns, beside: None };
     let mut out = who::heading(snapshot, screen.paint, screen.width);
     out.push('\n');
     out.push_str(&summary::text(&summary, look));

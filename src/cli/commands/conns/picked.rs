@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::analysis::join::{Connection, Way};
-use crate::model::{Endpoint, SocketState};
+use crate::model::{Endpoint, Process, SocketState};
 
 /// Options that pick connections: what is given must all hold, and of several values of one option any.
 #[derive(Debug, Args)]
@@ -58,6 +58,20 @@ impl Picked {
             || !(self.way.is_empty() && self.state.is_empty() && self.port.is_empty() && self.process.is_empty())
     }
 
+    /// Whether sockets can be among them that are no ends of connections: by ways, states and ports they cannot be picked.
+    pub(super) fn takes_others(&self) -> bool {
+        !self.listen && self.way.is_empty() && self.state.is_empty() && self.port.is_empty()
+    }
+
+    /// Whether what these processes hold is wanted.
+    pub(super) fn wants_held(&self, holders: &[&Process]) -> bool {
+        self.process.is_empty() || holders.iter().any(|process| self.is_of(&process.name, process.pid))
+    }
+
+    fn is_of(&self, name: &str, pid: u32) -> bool {
+        self.process.iter().any(|word| *word == name || word.parse() == Ok(pid))
+    }
+
     /// Those that are wanted, in the order that is wanted.
     pub(super) fn of(&self, mut all: Vec<Connection>) -> Vec<Connection> {
         all.retain(|connection| self.wants(connection));
@@ -75,10 +89,7 @@ impl Picked {
         let ends =
             [Some(connection.local), connection.peer, connection.original_destination, connection.actual_destination];
         let port = |end: &Endpoint| self.port.contains(&end.port);
-        let held = connection
-            .processes
-            .iter()
-            .any(|owner| self.process.iter().any(|word| *word == owner.name || word.parse() == Ok(owner.pid)));
+        let held = connection.processes.iter().any(|owner| self.is_of(&owner.name, owner.pid));
         (!self.listen || connection.way == Way::Listening)
             && (self.way.is_empty() || self.way.contains(&connection.way))
             && (self.state.is_empty() || self.state.contains(&connection.state))
