@@ -112,9 +112,9 @@ fn the_sentence_stays_short() {
 fn what_is_not_known_is_named_once_and_rightly() {
     let base = |hook: &str| format!("type nat hook {hook} priority -100; policy accept;");
     let text = format!(
-        "table ip t {{\n\tmap m {{\n\t\ttype ipv4_addr . inet_service : verdict\n\t}}\n\
+        "table ip t {{\n\
          \tchain o {{\n\t\t{}\n\t\tjump c\n\t}}\n\tchain i {{\n\t\t{}\n\t\tjump c\n\t}}\n\
-         \tchain c {{\n\t\tip daddr . tcp dport vmap @m\n\t}}\n}}\n\
+         \tchain c {{\n\t\tmeta mark set 0x00000007 tcp dport 80 drop\n\t}}\n}}\n\
          table ip u {{\n\tchain o {{\n\t\t{}\n\t}}\n\tchain i {{\n\t\t{}\n\t}}\n}}\n",
         base("output"),
         base("prerouting"),
