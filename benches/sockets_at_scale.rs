@@ -1,6 +1,7 @@
 //! Reading sockets and finding their owners, against ss, pair by pair: `cargo bench --bench sockets_at_scale` (as root).
 //!
-//! An ordinary pod has 30 sockets and 40 tracked flows; the large one 20,000 sockets, on a node of 2,000 processes more. Called
+//! An ordinary pod has 30 sockets and 40 tracked flows; the large one 20,000 sockets, on a node of 2,000 processes more; and one
+//! more ordinary pod has 10,000 neighbours of 100 descriptors each, as far as the machine lets so many be. Called
 //! again by itself with `hold` it is a program that has connections, with `read` it reads sockets and owners and prints nothing of
 //! them: what joining and printing cost stands between that and the program's own line.
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
@@ -38,6 +39,9 @@ const HOLDERS: usize = 20;
 const CONNECTIONS: usize = 500;
 /// Further processes of the node.
 const CROWD: usize = 2000;
+/// Processes of a crowded node, and the descriptors of each.
+const MULTITUDE: usize = 10_000;
+const DESCRIPTORS: usize = 100;
 
 /// A program and all that it started.
 struct Group(Child);
@@ -64,6 +68,7 @@ fn main() {
     headings();
     ordinary();
     large();
+    crowded();
 }
 
 fn command(program: &str, arguments: &str) -> Command {
@@ -176,4 +181,37 @@ fn large() {
         || ss(&place),
     );
     drop((listener, crowd, held));
+}
+
+fn crowded() {
+    let place = Place::new();
+    let held = holder(&place, 9000, 14);
+    // Forked alone, they are as small as processes can be.
+    let script = format!(
+        "$| = 1; my @held; for (4..{DESCRIPTORS}) {{ open my $one, '<', '/dev/null' or last; push @held, $one }}
+         my $made = 0; for (1..{MULTITUDE}) {{
+             my $child = fork; last unless defined $child; if (!$child) {{ sleep while 1 }} $made++ }}
+         print \"$made\\n\"; sleep while 1"
+    );
+    let mut crowd = command("perl", "-e");
+    crowd.arg(script).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let Ok(mut crowd) = crowd.spawn().map(Group) else {
+        println!("NOT RUN: perl makes the crowd");
+        return;
+    };
+    let mut made = String::new();
+    crowd.0.stdout.take().map(|output| BufReader::new(output).read_line(&mut made));
+    println!("{} of {MULTITUDE} processes with {DESCRIPTORS} descriptors each", made.trim());
+    let pid = place.pid();
+    let own = || command(&NSLENS, &format!("conns pid/{pid}"));
+    pairs(FEW, "such a node, owners in the pod: conns, against ss -tnp", own, || ss(&place));
+    // A connection whose halves are held outside of the pod: everybody is looked at, once.
+    let elsewhere = place.netns().enter(|| {
+        let listener = TcpListener::bind("127.0.0.1:15001").expect("a listener");
+        let client = TcpStream::connect("127.0.0.1:15001").expect("a connection");
+        let accepted = listener.accept().expect("an accepted half").0;
+        (listener, client, accepted)
+    });
+    pairs(FEW, "such a node, one more held elsewhere: the same", own, || ss(&place));
+    drop((elsewhere, crowd, held));
 }

@@ -161,8 +161,9 @@ impl Search<'_> {
         let pids = folder.pids()?;
         self.seen = pids.len();
         let (mut elsewhere, mut threaded) = (Vec::new(), Vec::new());
-        for pid in pids {
-            let looked = match folder.netns_of(pid) {
+        let namespaces = chase::namespaces(folder, &pids);
+        for (pid, netns) in pids.into_iter().zip(namespaces) {
+            let looked = match netns {
                 Ok(netns) if netns != self.namespace.netns => {
                     elsewhere.push(pid);
                     Ok(())

@@ -38,6 +38,21 @@ pub(super) fn shared<T: Send>(parts: usize, work: impl Fn() -> T + Sync) -> Vec<
     })
 }
 
+/// The network namespace of each process, in their order: one call each, and several threads where there are many.
+pub(super) fn namespaces(folder: &Proc, pids: &[u32]) -> Vec<io::Result<(u64, u64)>> {
+    let (parts, next) = (pids.chunks(FEW).collect::<Vec<_>>(), AtomicUsize::new(0));
+    let looked = shared(parts.len(), || {
+        let part = || {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            parts.get(at).map(|part| (at, part.iter().map(|pid| folder.netns_of(*pid)).collect::<Vec<_>>()))
+        };
+        std::iter::from_fn(part).collect::<Vec<_>>()
+    });
+    let mut looked: Vec<_> = looked.into_iter().flatten().collect();
+    looked.sort_by_key(|(at, _)| *at);
+    looked.into_iter().flat_map(|(_, found)| found).collect()
+}
+
 /// A process that lives elsewhere and holds some of the sockets.
 pub(super) struct Elsewhere {
     pub(super) described: Process,
