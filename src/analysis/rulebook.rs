@@ -1,5 +1,7 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
+use std::cell::RefCell;
+
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::reading;
@@ -12,6 +14,8 @@ use crate::xt::{self, Action, Effect, Match};
 pub struct SnapshotRules<'a> {
     snapshot: &'a Snapshot,
     rules: Rulebase<'a>,
+    /// The last answer: of one packet several things are asked.
+    last: RefCell<Option<(Dialled, End)>>,
 }
 
 /// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`): nat rules see no other packet (K1).
@@ -21,12 +25,17 @@ impl<'a> SnapshotRules<'a> {
     /// The rules of this snapshot.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, rules: Rulebase::of(snapshot) }
+        Self { snapshot, rules: Rulebase::of(snapshot), last: RefCell::new(None) }
     }
 
     fn end(&self, dialled: &Dialled) -> End {
+        if let Some((_, end)) = self.last.borrow().as_ref().filter(|(asked, _)| asked == dialled) {
+            return end.clone();
+        }
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6())
+        let end = self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6());
+        self.last.replace(Some((dialled.clone(), end.clone())));
+        end
     }
 
     /// Whether all rules were read.
@@ -94,6 +103,14 @@ impl Rulebook for SnapshotRules<'_> {
         let (table, rule) = find(self.snapshot.rulesets(), &by)?;
         let condition = reading(by.family, table, rule)?.condition();
         names_owner(&condition, false).then_some(by)
+    }
+
+    fn untracking(&self, packet: &Dialled) -> Option<RuleRef> {
+        let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
+        let (table, rule) = find(self.snapshot.rulesets(), &by)?;
+        let read = reading(by.family, table, rule)?;
+        let Action::Target(target) = &read.rule.action else { return None };
+        (target.effect() == Effect::Untracked).then_some(by)
     }
 
     fn changes_source(&self, packet: &Dialled) -> bool {

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use super::flows::{self, FLOWS, Present, Tracking};
+use super::moment;
 use super::owners::{Namespace, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
@@ -63,6 +64,19 @@ impl Channels {
     fn inodes(&mut self) -> Option<HashSet<u32>> {
         let (sockets, unread) = self.read_sockets(false);
         unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
+    }
+
+    /// Asks once more for the sockets that contradict the entries, which were read after them: what changed meanwhile is taken as it is
+    /// now. What contradicts them still has no entry of its own.
+    fn compare(&mut self, sockets: &mut Vec<Socket>, flows: &[Flow], figures: bool) {
+        let doubtful = moment::contradicted(sockets, flows);
+        if doubtful.is_empty() {
+            return;
+        }
+        let (now, unread) = self.read_sockets(figures);
+        if unread.is_empty() {
+            moment::renew(sockets, &doubtful, now);
+        }
     }
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
@@ -140,13 +154,14 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
     };
     if let Some(channels) = &mut channels {
         // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-        let (sockets, unread_sockets) = channels.read_sockets(extent.figures);
+        let (mut sockets, unread_sockets) = channels.read_sockets(extent.figures);
         if extent.others {
             let (others, unread) = channels.read_other_sockets(netns);
             snapshot.other_sockets = Some(others);
             snapshot.unread.extend(unread);
         }
         let (flows, unread_flows) = channels.read_flows();
+        channels.compare(&mut sockets, &flows, extent.figures);
         if extent.tracking && unread_flows.is_empty() {
             let (state, unread) = flows::state(&mut channels.flows, netns, proc_root);
             snapshot.tracking = Some(state);

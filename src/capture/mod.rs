@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod cross_check;
 pub mod flows;
+mod moment;
 pub mod owners;
 mod root_files;
 pub mod rules;

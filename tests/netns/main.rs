@@ -18,6 +18,7 @@ mod families;
 mod flows;
 mod foreign;
 mod interfaces;
+mod joined;
 mod listed;
 mod manual;
 mod names;

@@ -92,9 +92,9 @@ pub struct Connection {
     pub mapped: bool,
     /// State of the socket.
     pub state: SocketState,
-    /// Local end.
+    /// Local end; of a datagram socket without a peer that sends, what its packets carry.
     pub local: Endpoint,
-    /// Other end as the program sees it; `None` where there is none.
+    /// Other end as the program sees it; `None` where there is none. Of a datagram socket without a peer, to whom it sent.
     pub peer: Option<Endpoint>,
     /// Owner's UID as the node counts; `None` where no descriptor holds the socket (the kernel then says 0, which is nobody's).
     pub uid: Option<u32>,
@@ -140,9 +140,9 @@ impl Connection {
         self.processes.first()
     }
 
-    /// Whether it shows without being asked for: no listener, nothing unconnected, nothing that is over.
+    /// Whether it shows without being asked for: no listener, nothing that sends to nobody, nothing that is over.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.state.is_live()
+        self.state.is_live() || (self.state == SocketState::Unconnected && self.peer.is_some())
     }
 }

@@ -1,9 +1,14 @@
 //! The join over made-up namespaces, one for each case.
 
+mod drawn;
+mod pairing;
+
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{Backend, Cause, Family, Interface, Kind, SocketDetails, Subject, Unread, Workload};
+use crate::model::{
+    Backend, Cause, Family, Flow, Interface, Kind, SocketDetails, SocketState, Subject, Unread, Workload,
+};
 
 /// A namespace put together by hand: 10.0.0.2 and fd00::2 are its own.
 struct Pod {
