@@ -16,6 +16,8 @@ pub struct Beside<'a> {
     place: &'static str,
     processes: HashMap<u32, &'a Process>,
     sockets: HashMap<Key, &'a Socket>,
+    /// Those of datagrams without a peer: their connections have the ends of tracked entries.
+    unconnected: HashMap<u32, &'a Socket>,
     devices: HashMap<u32, &'a str>,
 }
 
@@ -25,13 +27,15 @@ impl<'a> Beside<'a> {
     pub fn of(snapshot: &'a Snapshot, sockets: bool) -> Self {
         let ids = snapshot.ids.as_ref();
         let key = |socket: &Socket| (socket.protocol, socket.family, socket.inode, socket.local, socket.peer);
-        let all = snapshot.sockets.iter().flatten().filter(|_| sockets);
+        let all = || snapshot.sockets.iter().flatten().filter(|_| sockets);
+        let unconnected = all().filter(|socket| socket.peer.is_none() && socket.protocol != Protocol::Tcp);
         Self {
             ids,
             differs: ids.is_some_and(|ids| *ids != IdMaps::same()),
             place: if snapshot.workload.kind == Kind::Pod { "in the pod" } else { "inside" },
             processes: snapshot.processes.iter().flatten().map(|process| (process.pid, process)).collect(),
-            sockets: all.map(|socket| (key(socket), socket)).collect(),
+            sockets: all().map(|socket| (key(socket), socket)).collect(),
+            unconnected: unconnected.map(|socket| (socket.inode, socket)).collect(),
             devices: snapshot.interfaces.iter().flatten().map(|one| (one.index, one.name.as_str())).collect(),
         }
     }
@@ -42,7 +46,8 @@ impl<'a> Beside<'a> {
 
     pub(super) fn socket(&self, connection: &Connection) -> Option<&'a Socket> {
         let Connection { protocol, family, inode, local, peer, .. } = connection;
-        self.sockets.get(&(*protocol, *family, *inode, *local, *peer)).copied()
+        let exact = self.sockets.get(&(*protocol, *family, *inode, *local, *peer));
+        exact.or_else(|| self.unconnected.get(inode).filter(|_| *inode != 0)).copied()
     }
 
     /// Name of a device; none for 0, which stands for any, and for one that was not read.
