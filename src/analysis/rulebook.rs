@@ -1,11 +1,13 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
+use std::collections::BTreeSet;
+
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::reading;
-use crate::model::{Hook, Interface, RuleRef, Snapshot};
-use crate::packet::{Condition, Field, Known, Packet};
-use crate::xt::{self, Action, Effect, Match};
+use crate::model::{Family, Hook, Interface, Rule, RuleRef, Snapshot, Table};
+use crate::packet::{Answer, Condition, Field, Known, Packet};
+use crate::xt::{self, Action, Effect, Match, NatRange, PortRange};
 
 /// Asks a snapshot's rules.
 #[derive(Debug)]
@@ -24,10 +26,70 @@ impl<'a> SnapshotRules<'a> {
         Self { snapshot, rules: Rulebase::of(snapshot) }
     }
 
+    /// The ports of this namespace to which rules of IPv4 (`false`) or IPv6 (`true`) redirect: by REDIRECT, TPROXY, and DNAT to one of
+    /// its own addresses.
+    #[must_use]
+    pub fn targets(&self, ipv6: bool) -> BTreeSet<u16> {
+        let mut found = BTreeSet::new();
+        self.rules.each(ipv6, |rule, _| {
+            let Action::Target(target) = &rule.action else { return };
+            let here = |range: &NatRange| range.addresses.is_some_and(|(first, _)| self.snapshot.is_local(first));
+            let ports = match target.effect() {
+                Effect::Redirect(ports) => ports,
+                Effect::Destination(range) if here(&range) => range.ports,
+                Effect::Transparent { port, .. } => (port != 0).then_some(PortRange { from: port, to: port }),
+                _ => None,
+            };
+            found.extend(ports.into_iter().flat_map(|ports| ports.from..=ports.to));
+        });
+        found
+    }
+
+    /// Whether some rule of the family exempts packets from tracking.
+    #[must_use]
+    pub fn untracks(&self, ipv6: bool) -> bool {
+        let mut found = false;
+        self.rules.each(ipv6, |rule, _| {
+            found |= matches!(&rule.action, Action::Target(target) if target.effect() == Effect::Untracked);
+        });
+        found
+    }
+
+    /// The rule that exempts this packet from tracking, as far as its own conditions tell: those of the chains that lead to it are
+    /// not asked.
+    #[must_use]
+    pub fn untracking(&self, dialled: &Dialled) -> Option<RuleRef> {
+        let (packet, ipv6) = (self.packet(dialled), dialled.destination.address.is_ipv6());
+        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
+        let untracks = |(family, table, rule): (Family, &Table, &Rule)| {
+            reading(family, table, rule).is_some_and(|reading| {
+                matches!(&reading.rule.action, Action::Target(target) if target.effect() == Effect::Untracked)
+                    && reading.condition().ask(&packet) == Answer::Yes
+            })
+        };
+        for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
+            for table in ruleset.tables.iter().filter(|table| !table.dormant) {
+                for chain in table.chains.iter().filter(|chain| chain.hook.is_none_or(|own| own == hook)) {
+                    let at = chain.rules.iter().position(|rule| untracks((ruleset.family, table, rule)));
+                    if let Some(index) = at {
+                        let (backend, family) = (ruleset.backend, ruleset.family);
+                        let (table, chain) = (table.name.clone(), chain.name.clone());
+                        return Some(RuleRef { backend, family, table, chain, number: index + 1 });
+                    }
+                }
+            }
+        }
+        None
+    }
+
     fn end(&self, dialled: &Dialled) -> End {
-        let ipv6 = dialled.destination.address.is_ipv6();
+        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
+        self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6())
+    }
+
+    fn packet(&self, dialled: &Dialled) -> Packet {
         let owner = |id: Option<u32>| if dialled.incoming { Known::Absent } else { Known::from_option(id) };
-        let packet = Packet {
+        Packet {
             protocol: Known::Is(dialled.protocol.number()),
             source: Known::Is(dialled.source.address),
             destination: Known::Is(dialled.destination.address),
@@ -43,9 +105,7 @@ impl<'a> SnapshotRules<'a> {
             connection_mark: Known::Is(0),
             state: Known::Is(NEW),
             ..Packet::default()
-        };
-        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        self.rules.until_redirect(hook, &packet, ipv6)
+        }
     }
 
     /// The device that has this address.

@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod cross_check;
 pub mod flows;
+mod node;
 pub mod owners;
 mod root_files;
 pub mod rules;
@@ -93,6 +94,7 @@ pub fn take(
     }
     if parts.connections {
         connections::read_into(&mut snapshot, netns, proc_root, parts.every_socket);
+        snapshot.node_addresses = node::addresses(netns, proc_root);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;

@@ -2,12 +2,14 @@
 
 mod columns;
 mod json;
+mod observations;
 mod table;
 #[cfg(test)]
 mod tests;
 mod wide;
 
 pub use json::rows_json;
+pub use observations::{observations_json, seen};
 pub use table::table;
 pub use wide::wide;
 

@@ -3,10 +3,13 @@
 mod flows;
 mod picked;
 
+use std::collections::HashSet;
+
 use clap::{Args, ValueEnum};
 
 use super::unread_exit;
 use crate::analysis::join::{Connection, Way, connections};
+use crate::analysis::observations::{Observation, observations};
 use crate::analysis::rulebook::SnapshotRules;
 use crate::capture::{Parts, rules::Wanted};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
@@ -77,10 +80,15 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     has_connections(&snapshot)?;
     let picked = &arguments.picked;
     let all = arguments.all || picked.beyond_live();
-    let found = picked.of(connections(&snapshot, all, &SnapshotRules::of(&snapshot)));
+    let rules = SnapshotRules::of(&snapshot);
+    let found = connections(&snapshot, all, &rules);
+    let seen = observations(&snapshot, &found, &rules);
+    let found = picked.of(found);
+    let seen = about(&seen, &found, picked.any());
     if matches!(arguments.output, Output::Json | Output::Yaml) {
         let mut document = document::head("nslens.conns/v1", &snapshot);
         document.insert("connections".to_owned(), conns::rows_json(&found));
+        document.insert("observations".to_owned(), conns::observations_json(seen));
         screen.print(&match arguments.output {
             Output::Yaml => yaml::print(&document),
             _ => document::print(document),
@@ -110,6 +118,8 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
             _ => conns::table(&found, look),
         });
     }
+    let ordinary = arguments.all;
+    out.push_str(&conns::seen(seen.into_iter().filter(|seen| ordinary || !seen.kind.is_ordinary()), width));
     out.push_str(&unread);
     let unknown = found.iter().filter(|connection| is_unknown(connection)).count();
     if unknown > 0 {
@@ -119,6 +129,12 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     }
     screen.print(&out)?;
     Ok(exit(&snapshot, &found))
+}
+
+/// Of what is said of all connections, that which is about the picked ones.
+fn about<'a>(seen: &'a [Observation], found: &[Connection], picked: bool) -> Vec<&'a Observation> {
+    let inodes: HashSet<u32> = found.iter().map(|connection| connection.inode).collect();
+    seen.iter().filter(|seen| !picked || seen.connections.iter().any(|inode| inodes.contains(inode))).collect()
 }
 
 /// A connection whose way should be known and is not.

@@ -1,0 +1,1 @@
+//! Observations of hand-made snapshots.
