@@ -1,11 +1,12 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::reading;
-use crate::model::{Family, Hook, Interface, Rule, RuleRef, Snapshot, Table};
+use crate::model::{Hook, Interface, RuleRef, Snapshot, Subject};
 use crate::packet::{Answer, Condition, Field, Known, Packet};
 use crate::xt::{self, Action, Effect, Match, NatRange, PortRange};
 
@@ -14,6 +15,8 @@ use crate::xt::{self, Action, Effect, Match, NatRange, PortRange};
 pub struct SnapshotRules<'a> {
     snapshot: &'a Snapshot,
     rules: Rulebase<'a>,
+    /// The last answer: of one packet several things are asked.
+    last: RefCell<Option<(Dialled, End)>>,
 }
 
 /// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`): nat rules see no other packet (K1).
@@ -23,7 +26,7 @@ impl<'a> SnapshotRules<'a> {
     /// The rules of this snapshot.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, rules: Rulebase::of(snapshot) }
+        Self { snapshot, rules: Rulebase::of(snapshot), last: RefCell::new(None) }
     }
 
     /// The ports of this namespace to which rules of IPv4 (`false`) or IPv6 (`true`) redirect: by REDIRECT, TPROXY, and DNAT to one of
@@ -45,46 +48,19 @@ impl<'a> SnapshotRules<'a> {
         found
     }
 
-    /// Whether some rule of the family exempts packets from tracking.
-    #[must_use]
-    pub fn untracks(&self, ipv6: bool) -> bool {
-        let mut found = false;
-        self.rules.each(ipv6, |rule, _| {
-            found |= matches!(&rule.action, Action::Target(target) if target.effect() == Effect::Untracked);
-        });
-        found
-    }
-
-    /// The rule that exempts this packet from tracking, as far as its own conditions tell: those of the chains that lead to it are
-    /// not asked.
-    #[must_use]
-    pub fn untracking(&self, dialled: &Dialled) -> Option<RuleRef> {
-        let (packet, ipv6) = (self.packet(dialled), dialled.destination.address.is_ipv6());
-        let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        let untracks = |(family, table, rule): (Family, &Table, &Rule)| {
-            reading(family, table, rule).is_some_and(|reading| {
-                matches!(&reading.rule.action, Action::Target(target) if target.effect() == Effect::Untracked)
-                    && reading.condition().ask(&packet) == Answer::Yes
-            })
-        };
-        for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
-            for table in ruleset.tables.iter().filter(|table| !table.dormant) {
-                for chain in table.chains.iter().filter(|chain| chain.hook.is_none_or(|own| own == hook)) {
-                    let at = chain.rules.iter().position(|rule| untracks((ruleset.family, table, rule)));
-                    if let Some(index) = at {
-                        let (backend, family) = (ruleset.backend, ruleset.family);
-                        let (table, chain) = (table.name.clone(), chain.name.clone());
-                        return Some(RuleRef { backend, family, table, chain, number: index + 1 });
-                    }
-                }
-            }
-        }
-        None
-    }
-
     fn end(&self, dialled: &Dialled) -> End {
+        if let Some((_, end)) = self.last.borrow().as_ref().filter(|(asked, _)| asked == dialled) {
+            return end.clone();
+        }
         let hook = if dialled.incoming { Hook::Prerouting } else { Hook::Output };
-        self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6())
+        let end = self.rules.until_redirect(hook, &self.packet(dialled), dialled.destination.address.is_ipv6());
+        self.last.replace(Some((dialled.clone(), end.clone())));
+        end
+    }
+
+    /// Whether all rules were read.
+    fn rules_known(&self) -> bool {
+        self.snapshot.rulesets.is_some() && self.snapshot.unread_about(&[Subject::Rules]).next().is_none()
     }
 
     fn packet(&self, dialled: &Dialled) -> Packet {
@@ -143,10 +119,29 @@ impl Rulebook for SnapshotRules<'_> {
         names_owner(&condition, false).then_some(by)
     }
 
+    fn untracking(&self, packet: &Dialled) -> Option<RuleRef> {
+        let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
+        let (table, rule) = find(self.snapshot.rulesets(), &by)?;
+        let read = reading(by.family, table, rule)?;
+        let Action::Target(target) = &read.rule.action else { return None };
+        (target.effect() == Effect::Untracked).then_some(by)
+    }
+
+    fn changes_source(&self, packet: &Dialled) -> bool {
+        let ipv6 = packet.destination.address.is_ipv6();
+        let packet = self.packet(packet);
+        let mut changes = !self.rules_known();
+        self.rules.each(ipv6, |rule, condition| {
+            changes |= matches!(&rule.action, Action::Target(target) if matches!(
+                target.effect(),
+                Effect::Source(_) | Effect::OutgoingSource(_) | Effect::Network { .. }
+            )) && condition.ask(&packet) != Answer::No;
+        });
+        changes
+    }
+
     fn tracks(&self, ipv6: bool) -> Option<bool> {
-        if self.snapshot.rulesets.is_none()
-            || self.snapshot.unread_about(&[crate::model::Subject::Rules]).next().is_some()
-        {
+        if !self.rules_known() {
             return None;
         }
         let mut unknown = false;

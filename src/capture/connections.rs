@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use super::flows::{FLOWS, Present, Tracking};
+use super::moment;
 use super::owners::{Namespace, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
@@ -65,6 +66,19 @@ impl Channels {
         unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
     }
 
+    /// Asks once more for the sockets that contradict the entries, which were read after them: what changed meanwhile is taken as it is
+    /// now. What contradicts them still has no entry of its own.
+    fn compare(&mut self, sockets: &mut Vec<Socket>, flows: &[Flow], figures: bool) {
+        let doubtful = moment::contradicted(sockets, flows);
+        if doubtful.is_empty() {
+            return;
+        }
+        let (now, unread) = self.read_sockets(figures);
+        if unread.is_empty() {
+            moment::renew(sockets, &doubtful, now);
+        }
+    }
+
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
     pub fn read_flows(&mut self) -> (Vec<Flow>, Vec<Unread>) {
         self.flows.read()
@@ -119,13 +133,14 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
     };
     if let Some(channels) = &mut channels {
         // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-        let (sockets, unread_sockets) = channels.read_sockets(every_socket);
+        let (mut sockets, unread_sockets) = channels.read_sockets(every_socket);
         if every_socket {
             let (others, unread) = channels.read_other_sockets(netns);
             snapshot.other_sockets = Some(others);
             snapshot.unread.extend(unread);
         }
         let (flows, unread_flows) = channels.read_flows();
+        channels.compare(&mut sockets, &flows, every_socket);
         let (interfaces, unread_interfaces) = channels.read_interfaces();
         snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
         (snapshot.sockets, snapshot.flows, snapshot.interfaces) = (Some(sockets), Some(flows), Some(interfaces));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Protocol};
+use super::{Endpoint, Protocol, SocketState};
 use crate::packet::hex;
 
 /// One tracked connection.
@@ -260,6 +260,22 @@ impl Flow {
             packets: None,
             bytes: None,
             details: FlowDetails::default(),
+        }
+    }
+
+    /// Whether it can be the entry of a TCP socket in this state that has its ends. Ports are used again: the entry may be that of an
+    /// earlier connection, or of a later one.
+    ///
+    /// Both sides' ends were seen (`LAST_ACK`, `TIME_WAIT`) or the connection was broken off (`CLOSE`): none of that leaves a socket
+    /// behind that has not ended its side. And where a socket is in TIME-WAIT, its entry does not begin.
+    /// Sources: the table of states in net/netfilter/nf_conntrack_proto_tcp.c.
+    #[must_use]
+    pub fn may_be_of(&self, state: SocketState) -> bool {
+        use SocketState::{CloseWait, Established, SynRecv, SynSent, TimeWait};
+        match self.state.as_deref().filter(|_| self.protocol == Protocol::Tcp) {
+            Some("LAST_ACK" | "TIME_WAIT" | "CLOSE") => !matches!(state, Established | SynSent | SynRecv | CloseWait),
+            Some("SYN_SENT" | "SYN_SENT2" | "SYN_RECV" | "ESTABLISHED") => state != TimeWait,
+            _ => true,
         }
     }
 

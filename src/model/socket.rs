@@ -120,6 +120,15 @@ pub struct Socket {
     pub details: SocketDetails,
 }
 
+impl Socket {
+    /// A datagram socket without a peer: it may send to anyone.
+    #[must_use]
+    pub fn is_unconnected(&self) -> bool {
+        let datagrams = matches!(self.protocol.number(), 17 | 136);
+        datagrams && self.peer.is_none() && self.state == SocketState::Unconnected
+    }
+}
+
 /// What the kernel tells of a socket beside its ends. Everything may be missing: in snapshots of earlier versions all of it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketDetails {

@@ -50,18 +50,21 @@ impl Look<'_> {
     }
 }
 
-/// How many went which way, one line and an empty one: `7 connections: 1 redirected, 2 intercepted, 4 direct`. Nothing where there are no
-/// connections, listeners alone say.
+/// How many went which way, one line and an empty one: `7 connections: 1 redirected, 2 intercepted, 4 direct`. Those that the rules
+/// would redirect today are counted apart from the other direct ones. Nothing where there are no connections, listeners alone say.
 #[must_use]
 pub fn totals(connections: &[Connection]) -> String {
-    let connected: Vec<Way> =
-        connections.iter().filter(|connection| connection.peer.is_some()).map(|connection| connection.way).collect();
+    let connected: Vec<&Connection> = connections.iter().filter(|connection| connection.peer.is_some()).collect();
     if connected.is_empty() {
         return String::new();
     }
     let ways = [Way::Redirected, Way::Intercepted, Way::Exempt, Way::Direct, Way::Unknown];
-    let counted = ways.map(|way| (way, connected.iter().filter(|other| **other == way).count()));
+    let as_ruled = || connected.iter().filter(|connection| connection.would.is_none());
+    let counted = ways.map(|way| (way, as_ruled().filter(|connection| connection.way == way).count()));
     let told = counted.iter().filter(|(_, count)| *count > 0).map(|(way, count)| format!("{count} {}", way.word()));
+    let past = connected.len() - as_ruled().count();
+    let past = (past > 0).then(|| format!("{past} the rules would redirect today but went direct"));
+    let told = told.chain(past);
     let many = if connected.len() == 1 { "connection" } else { "connections" };
     format!("{} {many}: {}\n\n", connected.len(), told.collect::<Vec<_>>().join(", "))
 }

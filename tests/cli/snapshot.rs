@@ -95,17 +95,23 @@ fn connections_have_every_key() {
             "rule",
             "twin",
             "evidence",
+            "flow",
+            "would_redirect",
+            "rewritten_port",
+            "age",
         ] {
             assert!(connection.contains_key(key), "{key} is missing");
         }
         assert!(connection["uid"].is_u64() && connection["inode"].is_u64() && connection["mapped"].is_boolean());
-        assert_eq!(connection["evidence"], Value::Null);
+        let claimed = !["listening", "unknown"].contains(&connection["way"].as_str().unwrap_or_default());
+        assert_eq!(connection["evidence"].is_string(), claimed, "{connection:?}");
     }
     let redirected = of(102);
     assert_eq!(redirected["way"], "redirected");
     assert_eq!(redirected["original_destination"], "10.0.0.5:80");
     assert_eq!(redirected["actual_destination"], "127.0.0.1:15001");
     assert_eq!(redirected["twin"], 103);
+    assert_eq!(redirected["evidence"], "tracked");
     assert_eq!(redirected["process"], json!({"pid": 4711, "name": "app", "container": "app", "user": null}));
     let by = json!({"backend": "legacy", "family": "ip", "table": "nat", "chain": "ISTIO_OUTPUT", "number": 2});
     assert_eq!(redirected["rule"], by);

@@ -1,9 +1,13 @@
 //! The join over made-up namespaces, one for each case.
 
+mod pairing;
+
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{Backend, Cause, Interface, Kind, SocketDetails, Subject, Unread, Workload};
+use crate::model::{
+    Backend, Cause, Family, Flow, Interface, Kind, SocketDetails, SocketState, Subject, Unread, Workload,
+};
 
 /// A namespace put together by hand: 10.0.0.2 and fd00::2 are its own.
 struct Pod {
@@ -182,6 +186,8 @@ fn a_rewritten_source_port_is_followed_through_the_reply() {
     let half = pod.only(12);
     assert_eq!((half.way, half.twin), (Way::Intercepted, Some(11)));
     assert_eq!(half.original_destination, Some(end("10.0.0.6:80")));
+    assert!(half.rewritten_port && pod.only(11).rewritten_port, "both halves say so");
+    assert!(!sidecar().only(11).rewritten_port && !sidecar().only(12).rewritten_port);
 }
 
 #[test]
@@ -351,4 +357,52 @@ fn the_twin_is_the_socket_that_lives_not_the_one_before_it_with_the_same_ends() 
             .tracked(("10.0.0.2:40000", "10.0.0.5:80"), ("127.0.0.1:15001", "10.0.0.2:40000"));
         assert_eq!(pod.only(11).twin, Some(12));
     }
+}
+
+#[test]
+fn what_is_claimed_says_what_it_is_known_from() {
+    let pod =
+        sidecar().tcp(21, 1000, "[fd00::2]:40404", "[fd00::7]:443").tcp(22, 1000, "10.0.0.2:40404", "10.0.0.7:443");
+    let evidence = |inode| pod.only(inode).evidence;
+    assert_eq!(
+        (evidence(11), evidence(12), evidence(13)),
+        (Some(Evidence::Tracked), Some(Evidence::Tracked), Some(Evidence::Tracked))
+    );
+    assert_eq!((evidence(21), evidence(22), evidence(14)), (Some(Evidence::Rules), None, None));
+}
+
+#[test]
+fn the_entry_is_named_and_its_age_where_the_kernel_noted_the_time() {
+    let mut pod = Pod::new().tcp(11, 1000, "10.0.0.2:40000", "10.0.0.5:80").flow(
+        ("10.0.0.2:40000", "10.0.0.5:80"),
+        ("127.0.0.1:15001", "10.0.0.2:40000"),
+        |flow| {
+            flow.id = 77;
+            flow.details.started = Some(1_000_000_000_999);
+        },
+    );
+    pod.snapshot.taken = 1_060;
+    assert_eq!((pod.only(11).flow, pod.only(11).age), (Some(77), Some(60)));
+    pod.snapshot.taken = 900;
+    assert_eq!(pod.only(11).age, None, "clocks that disagree tell nothing");
+    assert_eq!((sidecar().only(11).flow, sidecar().only(11).age), (None, None));
+}
+
+#[test]
+fn what_went_as_dialled_against_the_rules_of_today_is_marked() {
+    let as_dialled = (("10.0.0.2:40000", "10.0.0.5:80"), ("10.0.0.5:80", "10.0.0.2:40000"));
+    let inward = (("10.0.0.9:33333", "10.0.0.2:8080"), ("10.0.0.2:8080", "10.0.0.9:33333"));
+    let pod = sidecar()
+        .tcp(21, 1000, "10.0.0.2:40001", "10.0.0.5:80")
+        .tracked(("10.0.0.2:40001", "10.0.0.5:80"), ("10.0.0.5:80", "10.0.0.2:40001"))
+        .tcp(22, 1000, inward.0.1, inward.0.0)
+        .tracked(inward.0, inward.1);
+    let older = pod.only(21);
+    assert_eq!((older.way, older.rule, older.would), (Way::Direct, None, Some(rule("ISTIO_REDIRECT", 1))));
+    let called = pod.only(22);
+    assert_eq!((called.way, called.would), (Way::Direct, Some(rule("ISTIO_IN_REDIRECT", 1))));
+    // What is redirected, or exempt, is as the rules have it.
+    assert!([11, 12, 13].iter().all(|inode| pod.only(*inode).would.is_none()));
+    let foreign = Pod::new().tcp(21, 1337, as_dialled.0.0, as_dialled.0.1).tracked(as_dialled.0, as_dialled.1);
+    assert_eq!((foreign.only(21).way, foreign.only(21).would), (Way::Exempt, None));
 }

@@ -1,6 +1,6 @@
 //! Which connections go past the proxy although rules redirect, and what is the likely cause.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::super::join::{Connection, Dialled, Direction, Rulebook, Way};
 use super::people::is_node;
@@ -72,20 +72,17 @@ fn exempt(ground: &Ground<'_>) -> Vec<Observation> {
 
 /// Exempt from tracking, and so from every redirection (K9).
 fn untracked(ground: &Ground<'_>) -> Vec<Observation> {
-    let untracks = [false, true].map(|ipv6| ground.rules.untracks(ipv6));
-    if untracks == [false, false] {
+    if ground.targets.iter().all(BTreeSet::is_empty) {
         return Vec::new();
     }
     let mut groups = Theirs::new();
-    for one in
-        ground.connections.iter().filter(|one| one.is_live() && one.way == Way::Unknown && !ground.is_proxys(one))
-    {
+    let without_entry = |one: &&Connection| one.is_live() && one.way == Way::Direct && one.flow.is_none();
+    for one in ground.connections.iter().filter(without_entry).filter(|one| !ground.is_proxys(one)) {
         let Some((owner, packet)) = one.process().zip(packet(ground, one)) else { continue };
         if let Some(rule) = ground.rules.untracking(&packet) {
             groups.entry((Some(rule), owner.pid)).or_default().push(one);
         }
     }
-    let redirects = ground.targets.iter().any(|ports| !ports.is_empty());
     let say = |((rule, _), group): ((Option<RuleRef>, u32), Vec<&Connection>)| {
         let first = group.first()?;
         Some(Observation {
@@ -102,7 +99,7 @@ fn untracked(ground: &Ground<'_>) -> Vec<Observation> {
             flows: Vec::new(),
         })
     };
-    if redirects { groups.into_iter().filter_map(say).collect() } else { Vec::new() }
+    groups.into_iter().filter_map(say).collect()
 }
 
 /// IPv6 while only rules of IPv4 redirect.
@@ -111,8 +108,9 @@ fn sixth(ground: &Ground<'_>) -> Vec<Observation> {
     if fourth.is_empty() || !sixth.is_empty() {
         return Vec::new();
     }
-    let outside =
-        |end: Option<Endpoint>| end.is_some_and(|end| end.address.is_ipv6() && !ground.snapshot.is_local(end.address));
+    // The node's probes are exempt where there are rules, too.
+    let other = |address| !ground.snapshot.is_local(address) && !is_node(ground, address);
+    let outside = |end: Option<Endpoint>| end.is_some_and(|end| end.address.is_ipv6() && other(end.address));
     let group: Vec<&Connection> = ground
         .connections
         .iter()
@@ -140,15 +138,16 @@ fn sixth(ground: &Ground<'_>) -> Vec<Observation> {
 pub(super) fn older(ground: &Ground<'_>) -> Vec<Observation> {
     let mut groups: BTreeMap<(RuleRef, u32, bool), Vec<&Connection>> = BTreeMap::new();
     for one in ground.connections.iter().filter(|one| one.is_live() && one.protocol == Protocol::Tcp) {
-        let stranded = match one.way {
-            Way::Direct => false,
-            Way::Unknown => true,
+        let here = one.peer.is_some_and(|peer| ground.snapshot.is_local(peer.address));
+        if ground.is_proxys(one) || (one.direction == Some(Direction::In) && here) {
+            continue;
+        }
+        let (rule, stranded) = match one.way {
+            Way::Direct => (one.would.clone(), false),
+            Way::Unknown => (redirecting(ground, one), true),
             _ => continue,
         };
-        let redirects =
-            ground.targets.get(usize::from(one.local.address.is_ipv6())).is_some_and(|ports| !ports.is_empty());
-        let Some(packet) = packet(ground, one).filter(|_| redirects && !ground.is_proxys(one)) else { continue };
-        if let Some(rule) = ground.rules.redirecting(&packet) {
+        if let Some(rule) = rule {
             let pid = one.process().map_or(0, |owner| owner.pid);
             groups.entry((rule, pid, stranded)).or_default().push(one);
         }
@@ -186,6 +185,13 @@ pub(super) fn older(ground: &Ground<'_>) -> Vec<Observation> {
         })
     };
     groups.into_iter().take(MOST).filter_map(say).collect()
+}
+
+/// The rule that would redirect such a connection today.
+fn redirecting(ground: &Ground<'_>, connection: &Connection) -> Option<RuleRef> {
+    let ports = ground.targets.get(usize::from(connection.local.address.is_ipv6()))?;
+    let packet = packet(ground, connection).filter(|_| !ports.is_empty())?;
+    ground.rules.redirecting(&packet)
 }
 
 /// The first packet of such a connection, were it opened today; none of one whose other half here says more.

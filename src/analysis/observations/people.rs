@@ -111,21 +111,33 @@ pub(super) fn upstream(ground: &Ground<'_>) -> Vec<Observation> {
     }
     let both = groups.into_iter().filter(|(_, (accepted, opened))| !accepted.is_empty() && !opened.is_empty());
     both.take(MOST)
-        .map(|((_, dialled), (accepted, opened))| Observation {
-            kind: Kind::Upstream,
-            words: format!(
-                "{} took {} for {dialled} and has {} of its own to there (from {}): candidates, no more, for a proxy shares \
-                 and keeps them.",
-                accepted.first().map_or_else(String::new, |one| names::holder(one)),
-                names::connections(accepted.len()),
-                opened.len(),
-                names::list(opened.iter().map(|one| one.local)),
-            ),
-            connections: accepted.iter().chain(&opened).map(|one| one.inode).collect(),
-            flows: Vec::new(),
+        .map(|((_, dialled), (accepted, opened))| {
+            let calls: BTreeSet<u64> = accepted.iter().filter_map(|one| one.age).collect();
+            let near = |age: u64| calls.range(age.saturating_sub(NEAR)..=age.saturating_add(NEAR)).next().is_some();
+            let near = opened.iter().filter_map(|one| one.age).filter(|age| near(*age)).count();
+            let near = match near {
+                0 => String::new(),
+                some => format!("; {some} of them began within {NEAR} s of a call"),
+            };
+            Observation {
+                kind: Kind::Upstream,
+                words: format!(
+                    "{} took {} for {dialled} and has {} of its own to there (from {}){near}: candidates, no more, for a proxy \
+                     shares and keeps them.",
+                    accepted.first().map_or_else(String::new, |one| names::holder(one)),
+                    names::connections(accepted.len()),
+                    opened.len(),
+                    names::list(opened.iter().map(|one| one.local)),
+                ),
+                connections: accepted.iter().chain(&opened).map(|one| one.inode).collect(),
+                flows: Vec::new(),
+            }
         })
         .collect()
 }
+
+/// Seconds between a call and what a proxy opens for it.
+const NEAR: u64 = 5;
 
 /// How many of the connections with other machines are tunnelled by their port (HBONE), and which are not.
 pub(super) fn tunnelled(ground: &Ground<'_>) -> Vec<Observation> {

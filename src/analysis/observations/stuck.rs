@@ -1,6 +1,6 @@
 //! What goes in circles, and what nobody reads.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::join::{Connection, Direction, Way};
 use super::{Ground, Kind, Observation, names};
@@ -66,28 +66,38 @@ pub(super) fn unread(ground: &Ground<'_>) -> Vec<Observation> {
         let whose = own.map(names::owner).or_else(waits).unwrap_or_else(|| "nobody".to_owned());
         left.entry((whose, socket.local.port)).or_default().push(socket);
     }
-    let many = left.into_iter().filter(|(_, sockets)| sockets.len() >= MANY);
-    many.take(MOST)
-    .map(|((whose, port), sockets)| {
-        let bytes: u64 = sockets.iter().map(|socket| u64::from(socket.receive_queue)).sum();
-        let least = sockets.iter().map(|socket| socket.receive_queue).min().unwrap_or_default();
-        let most = sockets.iter().map(|socket| socket.receive_queue).max().unwrap_or_default();
-        let each = if least == most { format!("{most} each") } else { format!("{least} to {most} each") };
-        let unaccepted = sockets.iter().filter(|socket| socket.inode == 0).count();
-        let proxy = if ground.targets.iter().any(|ports| ports.contains(&port)) { ", a port that rules redirect to" } else { "" };
-        let unaccepted = match unaccepted {
-            0 => String::new(),
-            some => format!("; {some} of them were never accepted"),
-        };
+    let ages: HashMap<_, _> = ground.connections.iter().map(|one| ((one.local, one.peer), one.age)).collect();
+    let many = left.into_iter().filter(|(_, sockets)| sockets.len() >= MANY).take(MOST);
+    many.map(|((whose, port), sockets)| {
+        let age = |socket: &&Socket| ages.get(&(socket.local, socket.peer)).copied().flatten();
+        let oldest = sockets.iter().filter_map(age).max();
         Observation {
             kind: Kind::Unread,
-            words: format!(
-                "{} on {port}{proxy}, closed by the other side, hold {bytes} bytes that {whose} has not read ({each}){unaccepted}.",
-                names::connections(sockets.len()),
-            ),
+            words: left_over(ground, (&whose, port), &sockets, oldest),
             connections: sockets.iter().map(|socket| socket.inode).collect(),
             flows: Vec::new(),
         }
     })
     .collect()
+}
+
+/// Says it: how many, how much, who should have read it, and since when where the kernel notes the time.
+fn left_over(ground: &Ground<'_>, (whose, port): (&str, u16), sockets: &[&Socket], oldest: Option<u64>) -> String {
+    let queues = || sockets.iter().map(|socket| u64::from(socket.receive_queue));
+    let each = match (queues().min(), queues().max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most} each"),
+        (_, most) => format!("{} each", most.unwrap_or_default()),
+    };
+    let target =
+        if ground.targets.iter().any(|ports| ports.contains(&port)) { ", where rules redirect to," } else { "" };
+    let unaccepted = match sockets.iter().filter(|socket| socket.inode == 0).count() {
+        0 => String::new(),
+        some => format!("; {some} of them were never accepted"),
+    };
+    let oldest = oldest.map_or_else(String::new, |seconds| format!("; the oldest is {seconds} s old"));
+    format!(
+        "{} on {port}{target} closed by the other side hold {} bytes that {whose} has not read ({each}){unaccepted}{oldest}.",
+        names::connections(sockets.len()),
+        queues().sum::<u64>(),
+    )
 }

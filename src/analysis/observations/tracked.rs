@@ -42,14 +42,20 @@ pub(super) fn stalled(ground: &Ground<'_>) -> Vec<Observation> {
         let ((from, dialled), (went, answered)) = (flow.original, flow.reply);
         let partner = holders.get(&(went, from)).filter(|other| other.id != flow.id);
         let clash = partner.map_or_else(
-            || "with a connection that is gone".to_owned(),
-            |other| format!("with the one to {} ({})", other.original.1, other.state.as_deref().unwrap_or("no state")),
+            || "in place of one that is gone, or by a rule that changes sources".to_owned(),
+            |other| {
+                format!(
+                    "because it clashes with the one to {} ({})",
+                    other.original.1,
+                    other.state.as_deref().unwrap_or("no state")
+                )
+            },
         );
         found.push(Observation {
             kind: Kind::Stalled,
             words: format!(
                 "The handshake of {from} with {dialled}, redirected to {went}, waits for an answer: the kernel gave it the source \
-                 port {} instead of {}, because it clashes {clash}.",
+                 port {} instead of {}, {clash}.",
                 answered.port, from.port,
             ),
             connections: inodes(&by_ends, flow),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::analysis::join::{Connection, Direction, Owner};
+use crate::analysis::join::{Connection, Direction, Evidence, Owner};
 use crate::model::{Endpoint, Family, Protocol, RuleRef, SocketState};
 
 /// One element of `connections[]`.
@@ -25,8 +25,11 @@ struct Row<'a> {
     way: &'static str,
     rule: Option<&'a RuleRef>,
     twin: Option<u32>,
-    /// How strong the case for `way` is; a later version says.
     evidence: Option<&'static str>,
+    flow: Option<u32>,
+    would_redirect: Option<&'a RuleRef>,
+    rewritten_port: bool,
+    age: Option<u64>,
 }
 
 /// A process that holds the socket.
@@ -67,7 +70,11 @@ fn row(connection: &Connection) -> Row<'_> {
         way: connection.way.word(),
         rule: connection.rule.as_ref(),
         twin: connection.twin,
-        evidence: None,
+        evidence: connection.evidence.map(Evidence::word),
+        flow: connection.flow,
+        would_redirect: connection.would.as_ref(),
+        rewritten_port: connection.rewritten_port,
+        age: connection.age,
     }
 }
 

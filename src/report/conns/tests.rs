@@ -1,7 +1,7 @@
 //! What a tired person sees, and what a program gets.
 
 use super::*;
-use crate::analysis::join::Direction;
+use crate::analysis::join::{Direction, Evidence};
 use crate::model::{Backend, Endpoint, Family, Protocol, RuleRef, SocketState};
 
 fn end(text: &str) -> Endpoint {
@@ -32,6 +32,11 @@ fn connection(owner: (u32, &str, &str, u32), ends: (&str, &str), way: Way, went:
         way,
         rule: None,
         twin: None,
+        evidence: Some(Evidence::Tracked),
+        flow: Some(5),
+        would: None,
+        rewritten_port: false,
+        age: None,
     }
 }
 
@@ -115,11 +120,11 @@ envoy/4720 · istio-proxy · UID 1337
 fn the_wide_form_has_one_line_each_and_names_the_twin() {
     let text = wide(&pod(), Look::plain());
     let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0].len(), 15);
+    assert_eq!(lines[0].len(), 16);
     assert_eq!(
         lines[1].join(" "),
         "curl/4711 productpage 1000 - tcp established 10.244.1.12:45716 10.96.14.7:9080 10.96.14.7:9080 127.0.0.1:15001 \
-         redirected envoy/4720 4711 1 nft ip nat ISTIO_REDIRECT 1"
+         redirected tracked envoy/4720 4711 1 nft ip nat ISTIO_REDIRECT 1"
     );
     assert_eq!(lines[2].last(), Some(&"-"));
     assert_eq!(wide(&pod(), Look { headings: false, ..Look::plain() }).lines().count(), 3);
@@ -190,7 +195,20 @@ fn the_json_keys_are_those_of_the_schema() {
             "processes": [{"pid": 4711, "name": "curl", "container": "productpage", "user": null}],
             "original_destination": "10.96.14.7:9080", "actual_destination": "127.0.0.1:15001", "way": "redirected",
             "rule": {"backend": "nft", "family": "ip", "table": "nat", "chain": "ISTIO_REDIRECT", "number": 1},
-            "twin": 4720, "evidence": null,
+            "twin": 4720, "evidence": "tracked", "flow": 5, "would_redirect": null, "rewritten_port": false, "age": null,
         }])
     );
+}
+
+#[test]
+fn what_the_rules_would_redirect_today_is_counted_apart() {
+    let mut connections = pod();
+    let mut older = connections[2].clone();
+    (older.way, older.would) = (Way::Direct, connections[0].rule.clone());
+    connections.extend([older.clone(), older]);
+    assert_eq!(
+        totals(&connections),
+        "5 connections: 1 redirected, 1 intercepted, 1 exempt, 2 the rules would redirect today but went direct\n\n"
+    );
+    assert_eq!(rows_json(&connections)[3]["would_redirect"]["chain"], "ISTIO_REDIRECT");
 }

@@ -10,7 +10,7 @@ use super::{Look, Part, named, ownerless};
 use crate::analysis::join::Connection;
 use crate::report::escape::escape;
 
-const HEADING: [&str; 15] = [
+const HEADING: [&str; 16] = [
     "PROCESS",
     "CONTAINER",
     "UID",
@@ -22,6 +22,7 @@ const HEADING: [&str; 15] = [
     "DIALLED",
     "WENT-TO",
     "WAY",
+    "EVIDENCE",
     "TWIN",
     "INODE",
     "OWNERS",
@@ -55,7 +56,7 @@ pub fn wide(connections: &[Connection], look: Look<'_>) -> String {
     text
 }
 
-fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 15] {
+fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String; 16] {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let owner = connection.process();
     let twin = connection.twin.map(|inode| {
@@ -74,6 +75,7 @@ fn row(connection: &Connection, by_inode: &HashMap<u32, &Connection>) -> [String
         or_dash(connection.original_destination.map(|end| end.to_string())),
         or_dash(connection.actual_destination.map(|end| end.to_string())),
         connection.way.word().to_owned(),
+        or_dash(connection.evidence.map(|evidence| evidence.word().to_owned())),
         or_dash(twin),
         connection.inode.to_string(),
         connection.processes.len().to_string(),

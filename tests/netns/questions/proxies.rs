@@ -137,13 +137,15 @@ fn cq12_a_machine_was_dialled_and_no_service() {
 #[test]
 fn cq13_which_upstream_belongs_to_which_downstream() {
     let Some((pod, _world, held)) = meshed("nft", "forward:0.0.0.0:15001>original") else { return };
+    pod.sh("echo 1 > /proc/sys/net/netfilter/nf_conntrack_timestamp");
     let app = run(&pod, 1000, "dial:10.0.0.5:80 dial:10.0.0.5:80 dial:10.0.0.5:81");
     pod.wait_for_connections(9);
     let said = conns(&pod);
     let seen = said.seen("upstream-candidates");
     assert_eq!(seen.len(), 2, "{:#}", said.document);
     for (seen, (to, many)) in seen.iter().zip([("10.0.0.5:80", 2), ("10.0.0.5:81", 1)]) {
-        says(seen, &[&format!("for {to} and has {many} of its own"), "candidates, no more"]);
+        let near = format!("; {many} of them began within 5 s of a call: candidates, no more");
+        says(seen, &[&format!("for {to} and has {many} of its own"), &near]);
         let of_proxy: Vec<_> = said.of(&held[1]).into_iter().filter(|row| row["original_destination"] == to).collect();
         assert_eq!((of_proxy.len(), numbers(&seen["connections"])), (2 * many, inodes(of_proxy)));
     }
