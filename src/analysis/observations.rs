@@ -155,7 +155,7 @@ impl<'a> Ground<'a> {
         }
         let at_target = |socket: &&&Socket| targets.iter().any(|ports| ports.contains(&socket.local.port));
         let held = |socket: &&Socket| holders.get(&socket.inode).into_iter().flatten().map(|process| process.pid);
-        let listening = waiting.values().flatten().filter(at_target).flat_map(|socket| held(socket));
+        let listening = waiting.values().flatten().filter(at_target).flat_map(held);
         // What a proxy took may be held by a child of it that waits for nothing itself.
         let took = connections.iter().filter(|one| one.way == Way::Intercepted).flat_map(|one| &one.processes);
         let proxies = listening.chain(took.map(|owner| owner.pid)).collect();

@@ -57,7 +57,7 @@ fn exempt(ground: &Ground<'_>) -> Vec<Observation> {
         Some(Observation {
             kind: Kind::Bypass,
             words: format!(
-                "{}{uid} is not the proxy, but {}, which names its owner or its mark, leaves it alone: {} to {} past the proxy.",
+                "{}{uid} is not the proxy, yet {} takes it for that by its owner or mark: {} past the proxy, to {}.",
                 names::holder(first),
                 rule?,
                 names::connections(group.len()),
@@ -88,7 +88,7 @@ fn untracked(ground: &Ground<'_>) -> Vec<Observation> {
         Some(Observation {
             kind: Kind::Bypass,
             words: format!(
-                "{} of {} ({}) past the proxy: {} exempts the packets from tracking, and what is not tracked is never \
+                "{} of {} past the proxy, to {}: {} exempts the packets from tracking, and what is not tracked is never \
                  redirected.",
                 names::connections(group.len()),
                 names::holder(first),
@@ -154,10 +154,10 @@ pub(super) fn older(ground: &Ground<'_>) -> Vec<Observation> {
     }
     let anew = |group: &[&Connection]| {
         let again = |one: &&Connection| {
-            let same = |old: &&Connection| {
+            let same = |old: &Connection| {
                 old.original_destination == one.original_destination && names::holder(old) == names::holder(one)
             };
-            one.way == Way::Redirected && group.iter().any(|old| same(&old))
+            one.way == Way::Redirected && group.iter().any(|old| same(old))
         };
         ground.going(Direction::Out).filter(again).count()
     };
@@ -175,7 +175,7 @@ pub(super) fn older(ground: &Ground<'_>) -> Vec<Observation> {
         Some(Observation {
             kind: Kind::Older,
             words: format!(
-                "{} of {} ({}) older than {rule}, which would redirect such today: {means}.{again}",
+                "{} of {} to {}, older than {rule}, which would redirect such today: {means}.{again}",
                 names::connections(group.len()),
                 names::holder(first),
                 dialled(&group),

@@ -54,7 +54,9 @@ pub(super) fn elsewhere(ground: &Ground<'_>) -> Vec<Observation> {
 
 /// An application whose client is the proxy, under an address of this namespace (RDR707), and who may be behind it.
 pub(super) fn hidden_clients(ground: &Ground<'_>) -> Vec<Observation> {
-    let mut hidden: BTreeMap<(u32, u32, Endpoint, IpAddr), Vec<(&Connection, &Connection)>> = BTreeMap::new();
+    // By application, proxy, end that was called, and address seen: the two halves.
+    type Hidden<'a> = BTreeMap<(u32, u32, Endpoint, IpAddr), Vec<(&'a Connection, &'a Connection)>>;
+    let mut hidden = Hidden::new();
     for accepted in ground.going(Direction::In).filter(|one| !ground.is_proxys(one)) {
         let Some((peer, other)) = accepted.peer.zip(ground.twin(accepted)) else { continue };
         if let Some((app, proxy)) = accepted.process().zip(other.process()).filter(|_| ground.is_proxys(other)) {
@@ -67,7 +69,9 @@ pub(super) fn hidden_clients(ground: &Ground<'_>) -> Vec<Observation> {
         let Some((accepted, proxy)) = pairs.first() else { continue };
         let candidates = || {
             ground.going(Direction::In).filter(move |one| {
-                let called = one.original_destination.is_some_and(|to| to.port == local.port || to.port == HBONE);
+                let here =
+                    |to: &Endpoint| ground.snapshot.is_local(to.address) && [local.port, HBONE].contains(&to.port);
+                let called = one.original_destination.as_ref().is_some_and(here);
                 called && one.local != local && one.process().is_some_and(|owner| owner.pid == pid)
             })
         };
@@ -218,7 +222,7 @@ pub(super) fn endpoints(ground: &Ground<'_>) -> Vec<Observation> {
 }
 
 /// Whether an address is in the network of another; a network of one address has none.
-fn within(address: IpAddr, base: IpAddr, length: u8) -> bool {
+pub(super) fn within(address: IpAddr, base: IpAddr, length: u8) -> bool {
     let same = |one: u128, other: u128, bits: u8| {
         length > 0 && length < bits && (one ^ other).checked_shr(u32::from(bits - length)) == Some(0)
     };

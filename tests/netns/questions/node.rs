@@ -38,9 +38,8 @@ fn cq16_the_kubelets_probes_in_ambient_mode() {
             said.of(&app).into_iter().filter(|row| row["peer"].as_str().is_some_and(|peer| peer.contains(address)));
         assert_eq!(numbers(&seen["connections"]), inodes(of));
     }
-    let entry = |id: &Value| {
-        pod.sh("conntrack -L -o id 2>/dev/null").contains(&format!("src=169.254.7.127 dst=10.0.0.2")) && id.is_u64()
-    };
+    let entry =
+        |id: &Value| pod.sh("conntrack -L -o id 2>/dev/null").contains("src=169.254.7.127 dst=10.0.0.2") && id.is_u64();
     assert!(entry(&seen[0]["flows"][0]), "the entry too: {:#}", seen[0]);
     assert!(
         shown(&pod, &["--all"]).contains("The client 169.254.7.127 on 8080") && !shown(&pod, &[]).contains("Seen:")

@@ -17,9 +17,10 @@ fn cq05_why_does_my_application_see_127_0_0_6() {
     let app = run(&pod, 1000, "accept:0.0.0.0:8080");
     pod.wait_for_sockets(3, "state listening");
     let client = world.netns().enter(|| dial("10.0.0.2:8080", Some("10.0.0.5:40000"))).expect("inside");
-    // One for another port is nobody's candidate.
+    // One for another port is nobody's candidate, nor is what goes out.
+    let _out = run(&pod, 1000, "dial:10.0.0.5:80");
     let other = world.netns().enter(|| dial("10.0.0.2:9999", Some("10.0.0.5:40001"))).expect("inside");
-    pod.wait_for_connections(6);
+    pod.wait_for_connections(8);
     let said = conns(&pod);
     let seen = said.only("hidden-client");
     says(seen, &["sees 127.0.0.6 as its client on 8080", &format!("/{}, as which Istio", held[1].pid())]);
