@@ -194,6 +194,16 @@ mod tests {
         assert_eq!(lines(&print_save(ruleset, "0")), lines(ISTIO));
     }
 
+    /// iptables makes no chain of such a name, but what others have put into a table prints so.
+    #[test]
+    fn to_go_to_a_chain_is_never_a_verdict() {
+        let text = "*filter\n:DROP - [0:0]\n-A DROP ! -o lo -g DROP\nCOMMIT";
+        let ruleset = parse_save(text, Family::Ip).unwrap().remove(0);
+        let rule = &ruleset.table("filter").unwrap().chain("DROP").unwrap().rules[0];
+        assert_eq!(rule.jumps_to(), Some("DROP"));
+        assert!(print_save(&ruleset, "0").contains("\n-A DROP ! -o lo -g DROP\n"));
+    }
+
     #[test]
     fn input_forms_are_understood() {
         let text =

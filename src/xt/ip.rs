@@ -194,8 +194,8 @@ pub(crate) fn put_number(mut number: u64, out: &mut String) {
             break;
         }
     }
-    let text = digits.get(digits.len() - used..).and_then(|digits| std::str::from_utf8(digits).ok());
-    out.push_str(text.unwrap_or_default());
+    // One by one: so few bytes are there before a call that copies them has begun (musl's takes 30 ns for one).
+    digits.iter().skip(digits.len() - used).for_each(|digit| out.push(char::from(*digit)));
 }
 
 impl AddressMatch {

@@ -106,11 +106,12 @@ impl Pending {
             return Action::Target(whole.into());
         }
         match self.name.as_str() {
+            // Never a verdict: a chain that is called like one can only have been made by others than iptables.
+            name if goto => return Action::Goto(name.to_owned()),
             "ACCEPT" => return Action::Accept,
             "DROP" => return Action::Drop,
             "QUEUE" => return Action::Queue,
             "RETURN" => return Action::Return,
-            name if goto => return Action::Goto(name.to_owned()),
             // A chain comes before a target of its name, and takes no options.
             name if is_chain(name) && self.words.is_empty() => return Action::Jump(name.to_owned()),
             _ => {}
