@@ -31,6 +31,7 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the r
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -159,6 +160,28 @@ never\t'Never'"
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l only -d 'What to follow: conns' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l interval -d 'Time between two looks at what nobody tells of' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l for -d 'End after this time' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l count -d 'End after so many changes' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s o -l output -d 'table, wide, jsonl (one change a line)' -r -f -a "table\t''
+wide\t''
+jsonl\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l initial -d 'First what is there already'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l utc -d 'Times in UTC'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -l no-headers -d 'No line with the columns\' names'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -167,11 +190,12 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

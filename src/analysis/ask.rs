@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::eval::{End, Rulebase};
 use super::summary::{Does, Further};
-use crate::model::{Hook, Ruleset, Snapshot};
+use crate::model::{Hook, Snapshot};
 use crate::packet::{Condition, Device, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
 
@@ -54,7 +54,7 @@ const LOOPBACK: &str = "lo";
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
         let rules = Rulebase::of(snapshot);
-        let count: usize = snapshot.rulesets().iter().map(Ruleset::rule_count).sum();
+        let count = rules.count();
         let mut named = Named { most: (PASSED / count.max(1)).clamp(FEWEST, MOST), ..Named::default() };
         rules.each(ipv6, |rule, condition| named.gather(rule, condition));
         let interface = snapshot.interfaces.iter().flatten().find(|interface| !interface.loopback && interface.up);
@@ -147,7 +147,10 @@ impl<'a> Asker<'a> {
                 End::Redirected { by, .. } => (Some(by), Does::Redirects),
                 End::Undecided { .. } => return,
             };
-            if by == Some(name) && !end.same(usual) {
+            // Where it is one of several, the rule that leads to all of them decides.
+            let one_of = matches!(&end, End::Redirected { to, .. } if to.several);
+            let by = by.filter(|by| *by == name || one_of && !found.iter().any(|(known, _)| known.rule == **by));
+            if let Some(name) = by.filter(|_| !end.same(usual)) {
                 let owner = packet.uid != base.uid || packet.gid != base.gid || packet.mark != base.mark;
                 found.push((Further { rule: name.clone(), does }, owner && does == Does::LeavesAlone));
             }

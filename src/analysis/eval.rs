@@ -4,6 +4,7 @@
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
 mod headers;
+mod index;
 mod order;
 mod translation;
 mod traveller;
@@ -12,14 +13,15 @@ mod walk;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use index::Branches;
 use order::orders;
 use traveller::Traveller;
 use walk::{Base, DEPTH, Evaluator, Reached};
 
 use super::ipsets::IpSets;
-use super::native::{Reading, reading};
+use super::native::branches;
 use super::paths::Paths;
-use crate::model::{Body, Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Body, Chain, Family, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, Packet};
 use crate::xt;
 
@@ -59,6 +61,26 @@ pub struct Target {
     pub address: Option<IpAddr>,
     /// The address stays what it was, and only the port becomes another.
     pub stays: bool,
+    /// It is one of several addresses.
+    pub several: bool,
+}
+
+impl Target {
+    /// At another address, or one of several.
+    fn is_elsewhere(&self) -> bool {
+        self.address.is_some() || self.several
+    }
+
+    /// Here or there.
+    fn or(self, other: Self) -> Self {
+        let same = self.address == other.address && self.stays == other.stays && !self.several && !other.several;
+        Self {
+            port: self.port.filter(|port| other.port == Some(*port)),
+            address: self.address.filter(|_| same),
+            stays: self.stays && same,
+            several: !same,
+        }
+    }
 }
 
 impl End {
@@ -66,7 +88,10 @@ impl End {
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Redirected { to, .. }, Self::Redirected { to: other, .. }) => to == other,
+            (Self::Redirected { to, by }, Self::Redirected { to: other, by: and }) => {
+                // Which of several is known by the rule alone.
+                to == other && (!to.several || by == and)
+            }
             (Self::Untouched { .. }, Self::Untouched { .. }) | (Self::Dropped { .. }, Self::Dropped { .. }) => true,
             _ => false,
         }
@@ -90,12 +115,9 @@ struct Prepared<'a> {
     paths: Paths<'a>,
     /// A match of some rule gives packets the mark of a socket.
     restores: bool,
-    /// For each chain, for each rule, its reading and what it asks; `None` for what is not understood.
-    readings: Vec<Vec<Option<Asking<'a>>>>,
+    /// For each chain, for each rule, its branches and what they ask.
+    rules: Vec<Vec<Branches<'a>>>,
 }
-
-/// A rule that is understood, and what it asks.
-type Asking<'a> = (Reading<'a>, Condition);
 
 impl<'a> Rulebase<'a> {
     /// Prepares a snapshot's rule sets.
@@ -104,9 +126,12 @@ impl<'a> Rulebase<'a> {
         let (rulesets, sets) = (snapshot.rulesets(), IpSets::of(snapshot));
         let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
         let ask = |ruleset: &Ruleset, table: &Table, rule: &'a Rule| {
-            let reading = reading(ruleset.family, table, rule)?;
-            let condition = sets.condition(&reading, ruleset.family);
-            Some((reading, condition))
+            let branches = branches(ruleset.family, table, rule).into_iter();
+            let asking = branches.map(|branch| {
+                let condition = sets.condition(&branch.reading, ruleset.family);
+                (branch, condition)
+            });
+            Branches::new(asking.collect(), ruleset.family == Family::Ip)
         };
         let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
             ruleset,
@@ -114,7 +139,7 @@ impl<'a> Rulebase<'a> {
             paths: Paths::of(table),
             restores: table.chains.iter().flat_map(|chain| &chain.rules).any(restores),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
-            readings: table
+            rules: table
                 .chains
                 .iter()
                 .map(|chain| chain.rules.iter().map(|rule| ask(ruleset, table, rule)).collect())
@@ -123,12 +148,17 @@ impl<'a> Rulebase<'a> {
         Self { tables: tables.map(prepare).collect() }
     }
 
+    /// How many rules there are, each element of a map that a rule looks into counted as one.
+    pub(super) fn count(&self) -> usize {
+        self.tables.iter().flat_map(|table| &table.rules).flatten().map(|rule| rule.all.len().max(1)).sum()
+    }
+
     /// Calls `each` with every rule that packets of the family can meet and that is understood.
     pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule, &Condition)) {
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
-            for (reading, condition) in prepared.readings.iter().flatten().flatten() {
-                if reading.ipv6.is_none_or(|only| only == ipv6) {
-                    each(&reading.rule, condition);
+            for (branch, condition) in prepared.rules.iter().flatten().flat_map(|rule| &rule.all) {
+                if branch.reading.ipv6.is_none_or(|only| only == ipv6) {
+                    each(branch.rule(), condition);
                 }
             }
         }
@@ -153,15 +183,16 @@ impl<'a> Rulebase<'a> {
                 let mut waiting = VecDeque::from([(index, packet.clone(), 0)]);
                 while let Some((chain, packet, depth)) = waiting.pop_front() {
                     let reached = (0..).map(|at| Reached { base, chain, at });
-                    for (reached, asking) in reached.map_while(|it| it.asking().map(|asking| (it, asking))) {
+                    let rules = reached.map_while(|it| it.asking().map(|asking| (it, asking)));
+                    for (reached, (branch, condition)) in
+                        rules.flat_map(|(it, rule)| rule.all.iter().map(move |one| (it, one)))
+                    {
                         if steps == 0 {
                             return false;
                         }
                         steps -= 1;
-                        let made =
-                            asking.as_ref().and_then(|(reading, condition)| Some((reading, fit(condition, &packet)?)));
-                        let Some((reading, made)) = made else { continue };
-                        match reading.rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
+                        let Some(made) = fit(condition, &packet).filter(|_| branch.unread.is_none()) else { continue };
+                        match branch.rule().jumps_to().and_then(|to| prepared.by_name.get(to)) {
                             Some(to) if depth < DEPTH => waiting.push_back((*to, made, depth + 1)),
                             Some(_) => {}
                             None => each(&reached.name(), &made),

@@ -97,7 +97,8 @@ pub fn connections(snapshot: &Snapshot, all: bool, rulebook: &dyn Rulebook) -> V
         })
         .filter(|connection| all || connection.is_live())
         .collect();
-    connections.sort_by_key(|connection| {
+    // Connections are large and their keys small: so these are sorted.
+    connections.sort_by_cached_key(|connection| {
         let pid = connection.process().map_or(u32::MAX, |owner| owner.pid);
         (
             pid,

@@ -6,6 +6,7 @@ mod ask;
 pub mod describe;
 pub mod diff;
 pub mod eval;
+pub mod following;
 pub mod ipsets;
 pub mod join;
 pub mod leftover;

@@ -3,6 +3,8 @@
 //! A comparison that has no such term stays as a match that is not modelled. A rule that does what no single target does is not read.
 
 mod answers;
+mod branches;
+mod elements;
 mod parts;
 mod sets;
 
@@ -22,6 +24,7 @@ use crate::xt::targets::{
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
 
+pub use branches::{Branch, NotFollowed, branches};
 use parts::changed_bits;
 pub(super) use parts::{alone, asked_first, asks};
 

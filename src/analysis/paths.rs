@@ -212,8 +212,10 @@ fn leads<'a>(maps: &HashMap<&'a str, &'a Set>, rule: &'a Rule) -> Vec<&'a str> {
     let mut seen: HashSet<&str> = found.iter().copied().collect();
     for expression in &native.expressions {
         let Expression::Lookup { set, into: Some(0), .. } = expression else { continue };
-        let elements = maps.get(set.as_str()).into_iter().flat_map(|map| &map.elements);
-        let chains = elements.filter_map(|element| match &element.data {
+        let mut elements: Vec<_> = maps.get(set.as_str()).into_iter().flat_map(|map| &map.elements).collect();
+        // The kernel's order is that of a hash, another one in every namespace.
+        elements.sort_by(|one, other| (one.catches_all(), &one.key).cmp(&(other.catches_all(), &other.key)));
+        let chains = elements.into_iter().filter_map(|element| match &element.data {
             Some(Data::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) => Some(chain.as_str()),
             _ => None,
         });

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
-use super::native::reading;
+use super::native::{Branch, branches};
 use crate::model::{Hook, Interface, RuleRef, Snapshot, Subject};
 use crate::packet::{Answer, Condition, Field, Known, Packet};
-use crate::xt::{self, Action, Effect, Match, NatRange, PortRange};
+use crate::xt::{Action, Effect, Match, NatRange, PortRange};
 
 /// Asks a snapshot's rules.
 #[derive(Debug)]
@@ -115,16 +115,17 @@ impl Rulebook for SnapshotRules<'_> {
     fn exempting(&self, packet: &Dialled) -> Option<RuleRef> {
         let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
         let (table, rule) = find(self.snapshot.rulesets(), &by)?;
-        let condition = reading(by.family, table, rule)?.condition();
-        names_owner(&condition, false).then_some(by)
+        let branches = branches(by.family, table, rule);
+        let owner = |branch: &Branch<'_>| names_owner(&branch.reading.condition(), false);
+        branches.iter().any(owner).then_some(by)
     }
 
     fn untracking(&self, packet: &Dialled) -> Option<RuleRef> {
         let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
         let (table, rule) = find(self.snapshot.rulesets(), &by)?;
-        let read = reading(by.family, table, rule)?;
-        let Action::Target(target) = &read.rule.action else { return None };
-        (target.effect() == Effect::Untracked).then_some(by)
+        let untracks =
+            |action: &Action| matches!(action, Action::Target(target) if target.effect() == Effect::Untracked);
+        branches(by.family, table, rule).iter().any(|branch| branch.actions().any(untracks)).then_some(by)
     }
 
     fn changes_source(&self, packet: &Dialled) -> bool {
@@ -151,11 +152,12 @@ impl Rulebook for SnapshotRules<'_> {
                 table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
             });
             for (table, rule) in rules {
-                let reading = reading(ruleset.family, table, rule);
-                match reading.and_then(|reading| wakes_tracking(&reading.rule)) {
-                    Some(true) => return Some(true),
-                    Some(false) => {}
-                    None => unknown = true,
+                for branch in branches(ruleset.family, table, rule) {
+                    match branch_wakes(&branch) {
+                        Some(true) => return Some(true),
+                        Some(false) => {}
+                        None => unknown = true,
+                    }
                 }
             }
         }
@@ -173,35 +175,30 @@ fn names_owner(condition: &Condition, negated: bool) -> bool {
 }
 
 /// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
-fn wakes_tracking(body: &xt::Rule) -> Option<bool> {
-    let matches = body.matches.iter().any(|part| part.tracks());
-    let unknown = body.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
-    let target = match &body.action {
-        Action::Target(target) => match target.effect() {
-            Effect::Redirect(_)
-            | Effect::Destination(_)
-            | Effect::Source(_)
-            | Effect::OutgoingSource(_)
-            | Effect::Network { .. }
-            | Effect::Template
-            | Effect::AnsweredForServer
-            | Effect::ConnectionMark { .. }
-            | Effect::SavedMark { .. }
-            | Effect::RestoredMark { .. } => Some(true),
-            Effect::Opaque(_) => None,
-            _ => Some(matches!(target, crate::xt::Target::Connsecmark(_))),
-        },
-        _ => Some(false),
-    };
-    match (matches, target) {
-        (true, _) | (_, Some(true)) => Some(true),
-        (false, None) => None,
-        (false, Some(false)) => {
-            if unknown {
-                None
-            } else {
-                Some(false)
-            }
-        }
+fn branch_wakes(branch: &Branch<'_>) -> Option<bool> {
+    let matches = branch.rule().matches.iter().any(|part| part.tracks());
+    let unknown = branch.unread.is_some() || branch.rule().matches.iter().any(|part| matches!(part, Match::Unknown(_)));
+    let actions: Vec<Option<bool>> = branch.actions().map(wakes_tracking).collect();
+    if matches || actions.contains(&Some(true)) {
+        return Some(true);
+    }
+    if unknown || actions.contains(&None) { None } else { Some(false) }
+}
+
+fn wakes_tracking(action: &Action) -> Option<bool> {
+    let Action::Target(target) = action else { return Some(false) };
+    match target.effect() {
+        Effect::Redirect(_)
+        | Effect::Destination(_)
+        | Effect::Source(_)
+        | Effect::OutgoingSource(_)
+        | Effect::Network { .. }
+        | Effect::Template
+        | Effect::AnsweredForServer
+        | Effect::ConnectionMark { .. }
+        | Effect::SavedMark { .. }
+        | Effect::RestoredMark { .. } => Some(true),
+        Effect::Opaque(_) => None,
+        _ => Some(matches!(target, crate::xt::Target::Connsecmark(_))),
     }
 }

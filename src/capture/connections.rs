@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
+use std::thread;
 
 use super::flows::{FLOWS, Present, Tracking};
 use super::moment;
-use super::owners::{Namespace, read_processes};
+use super::owners::{Namespace, Owners, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
@@ -52,31 +53,12 @@ impl Channels {
 
     /// The sockets of connections of the namespace, IPv4 and IPv6, in every state, and which of these lists could not be read.
     pub fn read_sockets(&mut self, figures: bool) -> (Vec<Socket>, Vec<Unread>) {
-        self.sockets.connections(sock_diag::Wanted { figures, ..sock_diag::Wanted::states(sock_diag::EVERY_STATE) })
+        self.sockets.connections(wanted(figures))
     }
 
     /// The other sockets of the namespace, and which of these lists could not be read.
     pub fn read_other_sockets(&mut self, netns: &Netns) -> (Vec<OtherSocket>, Vec<Unread>) {
         self.sockets.others(netns)
-    }
-
-    /// The inodes of all sockets of connections that somebody holds now; `None` where they cannot be read.
-    fn inodes(&mut self) -> Option<HashSet<u32>> {
-        let (sockets, unread) = self.read_sockets(false);
-        unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
-    }
-
-    /// Asks once more for the sockets that contradict the entries, which were read after them: what changed meanwhile is taken as it is
-    /// now. What contradicts them still has no entry of its own.
-    fn compare(&mut self, sockets: &mut Vec<Socket>, flows: &[Flow], figures: bool) {
-        let doubtful = moment::contradicted(sockets, flows);
-        if doubtful.is_empty() {
-            return;
-        }
-        let (now, unread) = self.read_sockets(figures);
-        if unread.is_empty() {
-            moment::renew(sockets, &doubtful, now);
-        }
     }
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
@@ -86,26 +68,56 @@ impl Channels {
 
     /// Interfaces of the namespace with their addresses.
     pub fn read_interfaces(&mut self) -> (Vec<Interface>, Vec<Unread>) {
-        let mut unread = Vec::new();
-        let mut note = |source, refusal: Option<Refusal>| {
-            unread.extend(refusal.map(|refusal| refusal.about(Subject::Interfaces, source, INTERFACES)));
-        };
-        let request = rtnetlink::link_request();
-        let question = (rtnetlink::GET_LINK, request.as_slice(), rtnetlink::NEW_LINK);
-        let (mut interfaces, refusal) = list(&mut self.interfaces, question, rtnetlink::decode_link);
-        note("interfaces", refusal);
-        let request = rtnetlink::address_request();
-        let question = (rtnetlink::GET_ADDRESS, request.as_slice(), rtnetlink::NEW_ADDRESS);
-        let (addresses, refusal) = list(&mut self.interfaces, question, rtnetlink::decode_address);
-        note("addresses", refusal);
-        for (index, address, prefix) in addresses {
-            // An interface that came between the two lists is not among them, and its address says nothing without it.
-            if let Some(interface) = interfaces.iter_mut().find(|interface| interface.index == index) {
-                interface.addresses.push((address, prefix));
-            }
-        }
-        (interfaces, unread)
+        interfaces(&mut self.interfaces)
     }
+}
+
+/// Sockets of connections in every state.
+fn wanted(figures: bool) -> sock_diag::Wanted {
+    sock_diag::Wanted { figures, ..sock_diag::Wanted::states(sock_diag::EVERY_STATE) }
+}
+
+/// The inodes of all sockets of connections that somebody holds now; `None` where they cannot be read.
+fn inodes(lists: &mut SocketLists) -> Option<HashSet<u32>> {
+    let (sockets, unread) = lists.connections(wanted(false));
+    unread.is_empty().then(|| sockets.iter().map(|socket| socket.inode).collect())
+}
+
+/// Asks once more for the sockets that contradict the entries, which were read after them: what changed meanwhile is taken as it is
+/// now. What contradicts them still has no entry of its own. Says whether any is another one now.
+fn compare(lists: &mut SocketLists, sockets: &mut Vec<Socket>, flows: &[Flow], figures: bool) -> bool {
+    let doubtful = moment::contradicted(sockets, flows);
+    if doubtful.is_empty() {
+        return false;
+    }
+    let (now, unread) = lists.connections(wanted(figures));
+    if unread.is_empty() {
+        moment::renew(sockets, &doubtful, now);
+    }
+    unread.is_empty()
+}
+
+/// Interfaces of a namespace with their addresses.
+fn interfaces(channel: &mut Result<NetlinkSocket, Refusal>) -> (Vec<Interface>, Vec<Unread>) {
+    let mut unread = Vec::new();
+    let mut note = |source, refusal: Option<Refusal>| {
+        unread.extend(refusal.map(|refusal| refusal.about(Subject::Interfaces, source, INTERFACES)));
+    };
+    let request = rtnetlink::link_request();
+    let question = (rtnetlink::GET_LINK, request.as_slice(), rtnetlink::NEW_LINK);
+    let (mut interfaces, refusal) = list(channel, question, rtnetlink::decode_link);
+    note("interfaces", refusal);
+    let request = rtnetlink::address_request();
+    let question = (rtnetlink::GET_ADDRESS, request.as_slice(), rtnetlink::NEW_ADDRESS);
+    let (addresses, refusal) = list(channel, question, rtnetlink::decode_address);
+    note("addresses", refusal);
+    for (index, address, prefix) in addresses {
+        // An interface that came between the two lists is not among them, and its address says nothing without it.
+        if let Some(interface) = interfaces.iter_mut().find(|interface| interface.index == index) {
+            interface.addresses.push((address, prefix));
+        }
+    }
+    (interfaces, unread)
 }
 
 pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
@@ -116,7 +128,7 @@ pub(super) fn open(protocol: i32) -> Result<NetlinkSocket, Refusal> {
 ///
 /// With `every_socket`, sockets that are no ends of connections too, and the figures of those that are.
 pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every_socket: bool) {
-    let mut channels = match Channels::open(netns, proc_root) {
+    let channels = match Channels::open(netns, proc_root) {
         Ok(channels) => Some(channels),
         Err(error) => {
             let refusal = Refusal::from_io(&error);
@@ -131,33 +143,53 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
             None
         }
     };
-    if let Some(channels) = &mut channels {
-        // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason.
-        let (mut sockets, unread_sockets) = channels.read_sockets(every_socket);
-        if every_socket {
-            let (others, unread) = channels.read_other_sockets(netns);
-            snapshot.other_sockets = Some(others);
-            snapshot.unread.extend(unread);
-        }
-        let (flows, unread_flows) = channels.read_flows();
-        channels.compare(&mut sockets, &flows, every_socket);
-        let (interfaces, unread_interfaces) = channels.read_interfaces();
-        snapshot.unread.extend([unread_sockets, unread_flows, unread_interfaces].concat());
-        (snapshot.sockets, snapshot.flows, snapshot.interfaces) = (Some(sockets), Some(flows), Some(interfaces));
+    let Some(Channels { mut sockets, mut flows, interfaces: mut links }) = channels else {
+        let owners = owners_of(snapshot, netns, proc_root, None);
+        return note_owners(snapshot, owners);
+    };
+    let (found, unread) = sockets.connections(wanted(every_socket));
+    snapshot.sockets = Some(found);
+    snapshot.unread.extend(unread);
+    if every_socket {
+        let (others, unread) = sockets.others(netns);
+        snapshot.other_sockets = Some(others);
+        snapshot.unread.extend(unread);
     }
-    read_owners(snapshot, netns, proc_root, channels.as_mut());
+    // Flows after sockets: an entry outlives its socket, so that no open one is without its entry for that reason. For them the
+    // kernel walks the whole node's table, which takes as long as to look for owners: so both are done at a time.
+    let mut rest = || (flows.read(), interfaces(&mut links));
+    let known = &*snapshot;
+    let (read, owners) = thread::scope(|scope| {
+        let reader = thread::Builder::new().name("flows".into()).spawn_scoped(scope, &mut rest);
+        let owners = owners_of(known, netns, proc_root, Some(&mut sockets));
+        let join = |reader: thread::ScopedJoinHandle<'_, _>| {
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        (reader.ok().map(join), owners)
+    });
+    // A thread that could not be made is no reason to know less.
+    let ((flows, unread_flows), (interfaces, unread_interfaces)) = read.unwrap_or_else(rest);
+    snapshot.unread.extend(unread_flows.into_iter().chain(unread_interfaces));
+    let renewed = compare(&mut sockets, snapshot.sockets.get_or_insert_default(), &flows, every_socket);
+    (snapshot.flows, snapshot.interfaces) = (Some(flows), Some(interfaces));
+    // Another socket has other owners.
+    let owners = if renewed { owners_of(snapshot, netns, proc_root, Some(&mut sockets)) } else { owners };
+    note_owners(snapshot, owners);
 }
 
-/// Fills in the processes behind the sockets that were read.
-fn read_owners(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, channels: Option<&mut Channels>) {
+/// The processes behind the sockets that were read.
+fn owners_of(snapshot: &Snapshot, netns: &Netns, proc_root: &Path, lists: Option<&mut SocketLists>) -> Owners {
     let held = |inode: &u32| *inode != 0;
     let others = || snapshot.other_sockets.iter().flatten().map(OtherSocket::inode).filter(held);
     let connections = snapshot.sockets.iter().flatten().map(|socket| socket.inode).filter(held);
     let wanted: HashSet<u32> = connections.chain(others()).collect();
     // Only sockets of connections come and go quickly.
-    let still_there = || Some(channels?.inodes()?.into_iter().chain(others()).collect());
+    let still_there = || Some(inodes(lists?)?.into_iter().chain(others()).collect());
     let containers = &snapshot.workload.containers;
-    let owners = read_processes(proc_root, Namespace::of(netns), containers, &wanted, still_there);
+    read_processes(proc_root, Namespace::of(netns), containers, &wanted, still_there)
+}
+
+fn note_owners(snapshot: &mut Snapshot, owners: Owners) {
     snapshot.unread.extend(owners.unread);
     snapshot.processes = Some(owners.processes);
     snapshot.ids = owners.ids;

@@ -36,6 +36,15 @@ impl Present {
         }
     }
 
+    /// Whether the kernel could tell of what is tracked.
+    pub(super) fn can_tell(self) -> Result<(), Refusal> {
+        match (self.tracks, self.lists) {
+            (false, _) => Err(Refusal::absent("nf_conntrack")),
+            (true, false) => Err(Refusal::absent("nf_conntrack_netlink")),
+            (true, true) => Ok(()),
+        }
+    }
+
     /// Opens a socket in the calling thread's namespace.
     pub(super) fn open(self) -> Tracking {
         // Even to open a netfilter socket makes the kernel load what answers it.

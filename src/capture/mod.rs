@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod cross_check;
 pub mod flows;
+pub mod follow;
 mod moment;
 mod node;
 pub mod owners;

@@ -30,6 +30,13 @@ pub enum Elements {
 
 /// Elements of a set that has few.
 const FEW: usize = 1024;
+/// The same of a map: without its elements nobody can say where a packet goes, and a large cluster has as many services.
+const FEW_OF_MAP: usize = 16_384;
+
+/// How many elements this set may have to have few.
+fn few_of(set: &NativeSet) -> usize {
+    if set.is_map() { FEW_OF_MAP } else { FEW }
+}
 
 /// Gives the ipsets that rules hold by index their names. What has none any more stays as it is: not understood.
 pub(super) fn name(netns: &Netns, rulesets: &mut [Ruleset]) {
@@ -142,7 +149,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// All elements of the set are to be read.
     pub(super) fn whole(self, set: &NativeSet) -> bool {
-        let few = set.count.is_some_and(|count| usize::try_from(count).is_ok_and(|count| count <= FEW));
+        let few = set.count.is_some_and(|count| usize::try_from(count).is_ok_and(|count| count <= few_of(set)));
         set.is_anonymous()
             || match self.elements {
                 Elements::None => false,
@@ -159,7 +166,9 @@ impl Reader<'_> {
             return Ok(());
         }
         let opened = self.netns.enter(|| NetlinkSocket::open(netlink::NETFILTER));
-        if let Some(elements) = few_elements(&mut opened.and_then(|socket: io::Result<_>| socket)?, request)? {
+        if let Some(elements) =
+            few_elements(&mut opened.and_then(|socket: io::Result<_>| socket)?, request, few_of(set))?
+        {
             set.elements = elements;
             set.unread = false;
             set.count = None;
@@ -168,11 +177,15 @@ impl Reader<'_> {
     }
 }
 
-/// The elements of a set of nf_tables, unless there are many: then the socket is of no further use.
+/// The elements of a set of nf_tables, unless there are more than so many: then the socket is of no further use.
 ///
 /// # Errors
 /// See [`NetlinkError`].
-pub fn few_elements(socket: &mut NetlinkSocket, request: &[u8]) -> Result<Option<Vec<NativeElement>>, NetlinkError> {
+pub fn few_elements(
+    socket: &mut NetlinkSocket,
+    request: &[u8],
+    most: usize,
+) -> Result<Option<Vec<NativeElement>>, NetlinkError> {
     let mut found = Vec::new();
     let mut whole = true;
     socket.request_until(nf_tables::GET_ELEMENTS, netlink::DUMP, request, |message| {
@@ -180,7 +193,7 @@ pub fn few_elements(socket: &mut NetlinkSocket, request: &[u8]) -> Result<Option
             Ok(elements) => found.extend(elements),
             Err(_) => whole = false,
         }
-        whole &= found.len() <= FEW;
+        whole &= found.len() <= most;
         if whole { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(whole.then_some(found))

@@ -105,7 +105,7 @@ impl KernelLists {
     }
 
     /// The module without which the sockets of a protocol cannot be listed.
-    fn missing(&self, protocol: Protocol) -> Option<&'static str> {
+    pub(super) fn missing(&self, protocol: Protocol) -> Option<&'static str> {
         let (_, module, symbol) = CONNECTIONS.into_iter().find(|(other, ..)| *other == protocol)?;
         if self.any { Some(module).filter(|_| !self.has(module, symbol)) } else { Some(INET_DIAG) }
     }
@@ -136,7 +136,7 @@ impl SocketLists {
         self.protocols(&asked, wanted)
     }
 
-    fn protocols(&mut self, protocols: &[Protocol], wanted: Wanted) -> (Vec<Socket>, Vec<Unread>) {
+    pub(super) fn protocols(&mut self, protocols: &[Protocol], wanted: Wanted) -> (Vec<Socket>, Vec<Unread>) {
         let (mut sockets, mut unread) = (Vec::new(), Vec::new());
         for protocol in protocols {
             let source = format!("sockets {}", name(*protocol));

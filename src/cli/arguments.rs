@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::{completions, conns, demo, diff, list, rules, snapshot};
+use super::commands::{completions, conns, demo, diff, list, rules, snapshot, watch};
 use crate::model::Backend;
 use crate::target::RuntimeChoice;
 
@@ -33,6 +33,7 @@ pub enum Command {
     Conns(conns::Conns),
     Diff(diff::Diff),
     Snapshot(snapshot::Snapshot),
+    Watch(watch::Watch),
     Demo(demo::Demo),
     Completions(completions::Completions),
 }
@@ -159,7 +160,11 @@ fn runtime(word: &str) -> Result<RuntimeChoice, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time: `500ms`, `5s`, or a number of seconds.
+///
+/// # Errors
+/// What it should have been.
+pub fn duration(text: &str) -> Result<Duration, String> {
     // A bare number is seconds, as with kubectl and crictl.
     let seconds = text.parse().ok().and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
     match seconds.map_or_else(|| humantime::parse_duration(text).map_err(|error| error.to_string()), Ok)? {

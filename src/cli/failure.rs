@@ -99,7 +99,8 @@ fn of_the_first_user_namespace() -> bool {
 
 /// `nslens rules `, as it was typed, for commands that have one target.
 fn typed_command() -> String {
-    let command = std::env::args().nth(1).filter(|command| matches!(command.as_str(), "rules" | "conns" | "snapshot"));
+    let command =
+        std::env::args().nth(1).filter(|command| matches!(command.as_str(), "rules" | "conns" | "snapshot" | "watch"));
     command.map(|command| format!("nslens {command} ")).unwrap_or_default()
 }
 

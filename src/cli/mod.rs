@@ -75,6 +75,7 @@ impl Command {
             Self::Conns(arguments) => &arguments.looks,
             Self::Diff(arguments) => &arguments.looks,
             Self::Snapshot(arguments) => &arguments.looks,
+            Self::Watch(arguments) => &arguments.looks,
             Self::Demo(arguments) => &arguments.looks,
             Self::Completions(_) => return Screen::new(When::Never, false, false),
         };
@@ -97,6 +98,7 @@ impl Command {
             Self::Conns(arguments) => commands::conns::run(arguments, screen),
             Self::Diff(arguments) => commands::diff::run(arguments, screen),
             Self::Snapshot(arguments) => commands::snapshot::run(arguments, screen),
+            Self::Watch(arguments) => commands::watch::run(arguments, screen),
             Self::Demo(arguments) => commands::demo::run(arguments, screen),
             Self::Completions(arguments) => commands::completions::run(arguments, screen),
         }

@@ -64,6 +64,19 @@ impl Screen {
         }
     }
 
+    /// Prints a part of a result that goes on, at once; whether somebody is left to read more.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send(&self, bytes: &[u8]) -> Result<bool, Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::of(Exit::Failed, &error).about("cannot write to standard output")),
+            Ok(()) => Ok(true),
+        }
+    }
+
     /// Something that is no result, on stderr; silent with `-q`.
     pub fn note(&self, text: &str) {
         if !self.quiet {

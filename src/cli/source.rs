@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::screen::Screen;
 use crate::archive::{self, Loaded};
 use crate::capture::cross_check::Namespace;
+use crate::capture::follow::HeldProcess;
 use crate::capture::{self, Occasion, Parts};
 use crate::model::{Family, Kind, Snapshot, Workload};
 use crate::target::{
@@ -44,6 +45,17 @@ pub struct Source<'a> {
     pub screen: &'a Screen,
 }
 
+/// A live target, held so that it cannot turn into another one.
+#[derive(Debug)]
+pub struct Held {
+    /// Its network namespace.
+    pub netns: Namespace,
+    /// The process through which that was found, if it was.
+    pub process: Option<HeldProcess>,
+    /// The `/proc` in which it was.
+    pub proc_root: PathBuf,
+}
+
 impl Source<'_> {
     /// The snapshot of a target.
     ///
@@ -58,6 +70,14 @@ impl Source<'_> {
     /// # Errors
     /// A [`Failure`] that says what to do.
     pub fn taken(&self, asked: Option<&str>) -> Result<(Snapshot, Option<Namespace>), Failure> {
+        self.held(asked).map(|(snapshot, held)| (snapshot, held.map(|held| held.netns)))
+    }
+
+    /// The same with all that is held of a live target, so that it can be looked at again; none for a file.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says what to do.
+    pub fn held(&self, asked: Option<&str>) -> Result<(Snapshot, Option<Held>), Failure> {
         let asked = asked.ok_or_else(|| {
             Failure::new(Exit::Usage, "which workload? a target is missing")
                 .hint("sudo nslens list names those of this node; a target is pod/NAME, container/NAME, an ID, pid/NUMBER, ip/ADDRESS or a file")
@@ -70,21 +90,21 @@ impl Source<'_> {
                 failure
             }
         })?;
-        let (mut snapshot, namespace) = match query {
+        let (mut snapshot, held) = match query {
             Query::Stdin => (self.text(asked, &[("standard input".to_owned(), standard_input()?)])?, None),
             Query::Files(paths) => {
                 let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
                 (self.text(asked, &several(paths).iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?, None)
             }
-            query => self.live(asked, &query).map(|(snapshot, namespace)| (snapshot, Some(namespace)))?,
+            query => self.live(asked, &query).map(|(snapshot, held)| (snapshot, Some(held)))?,
         };
         if let Some(rulesets) = &mut snapshot.rulesets {
             rulesets.retain(|ruleset| self.which.wanted().covers(ruleset));
         }
-        Ok((snapshot, namespace))
+        Ok((snapshot, held))
     }
 
-    fn live(&self, asked: &str, query: &Query) -> Result<(Snapshot, Namespace), Failure> {
+    fn live(&self, asked: &str, query: &Query) -> Result<(Snapshot, Held), Failure> {
         let place = self.place;
         let world = world(&place.asking, query.asks_runtimes())?;
         let choice = Choice { namespace: place.namespace.clone(), container: place.container.clone() };
@@ -111,7 +131,7 @@ impl Source<'_> {
         }
         let occasion = Occasion { node: &world.node, now: now(), asked, proc_root: &world.proc_root };
         let snapshot = capture::take(live.workload, &live.netns, live.process.as_ref(), self.parts, occasion)?;
-        Ok((snapshot, live.netns))
+        Ok((snapshot, Held { netns: live.netns, process: live.process, proc_root: world.proc_root }))
     }
 
     /// Says which facts no runtime told, unless the user wanted it so.

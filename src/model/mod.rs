@@ -7,6 +7,7 @@ mod flow_filter;
 mod ids;
 mod interface;
 mod ipsets;
+mod observed;
 mod printed;
 mod ruleset;
 mod snapshot;
@@ -27,6 +28,7 @@ pub use flow::{Adjustment, Flow, FlowDetails, Icmp, Side, SynProxy, TcpSide, Tra
 pub use flow_filter::{FlowEnd, FlowFilter};
 pub use ids::{IdMaps, IdRange};
 pub use interface::Interface;
+pub use observed::{GoneSocket, Happening, Observed};
 pub use printed::Printed;
 pub use ruleset::{
     Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,

@@ -44,7 +44,7 @@ pub use print::{Xtables, rule_text, statement_text};
 pub use reading::{read as statements, read_for_text as written};
 pub use rule::Rule;
 pub use set::{Data, Element, FlowTable, KeyEnd, Object, Set, SetPlaces};
-pub use set_text::{elements_text, ranges, set_properties, set_text, set_types};
+pub use set_text::{elements_text, intervals, ranges, set_properties, set_text, set_types};
 pub use statement::{Ends, Right, Statement};
 pub use term::{Slot, Term, ct_named, meta_named, transform_named};
 pub use user_data::comment_of;

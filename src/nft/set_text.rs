@@ -146,8 +146,9 @@ pub(super) fn concatenation(slots: &[Slot], key: &[u8], end: Option<&[u8]>, plac
     Some(parts.join(" . "))
 }
 
-/// Ranges of a set whose elements say where one begins and where it has ended.
-fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
+/// Ranges of a set whose elements say where one begins and where it has ended: the element that begins it, and its last key.
+#[must_use]
+pub fn intervals(set: &Set) -> Option<Vec<(&Element, Vec<u8>)>> {
     let mut elements: Vec<&Element> = set.elements.iter().filter(|element| element.has_key()).collect();
     // Where one ends and the next begins, the end comes first.
     elements.sort_by(|a, b| a.key.cmp(&b.key).then(b.ends().cmp(&a.ends())));

@@ -92,7 +92,7 @@ pub enum Field {
 impl Packet {
     /// What is known of a field, as a number.
     #[must_use]
-    pub(super) fn field(&self, field: Field) -> Known<u128> {
+    pub(crate) fn field(&self, field: Field) -> Known<u128> {
         match field {
             Field::Protocol => self.protocol.wide(),
             Field::Source => self.source.map(number),

@@ -36,7 +36,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PROTOCOLS.iter().map(|(_, name)| *name)
 }
 
-fn named(protocol: Protocol) -> Option<&'static str> {
+pub(super) fn named(protocol: Protocol) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(number, _)| *number == protocol.number()).map(|(_, name)| *name)
 }
 

@@ -122,7 +122,7 @@ fn further(word: &str, direction: &Direction) -> Vec<String> {
 /// Nobody may leave without coming back: said only where a local port takes the packets.
 fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
     let Fate::Redirected(to) = &outbound.fate else { return };
-    let local = !to.stays && to.address.is_none_or(|address| address.is_loopback());
+    let local = !to.stays && !to.several && to.address.is_none_or(|address| address.is_loopback());
     match (local && exempt.is_empty(), outbound.others.further_owner) {
         (true, false) => text.push_str(
             " Nobody is exempt by UID, GID or mark: what the proxy itself dials comes back to it, again and again.",
@@ -136,6 +136,8 @@ fn warn_of_loop(outbound: &Direction, exempt: &str, text: &mut String) {
 fn place(direction: &Direction) -> String {
     let Fate::Redirected(to) = &direction.fate else { return String::new() };
     match (to.address, to.port) {
+        (None, Some(port)) if to.several => format!("to port {port} of one of several addresses"),
+        (None, None) if to.several => "to one of several addresses".to_owned(),
         (None, Some(port)) if to.stays => format!("to port {port} of the same address"),
         (None, Some(port)) => format!("to {port}"),
         (Some(address), Some(port)) => format!("to {}", crate::model::Endpoint::new(address, port)),

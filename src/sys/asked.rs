@@ -13,6 +13,13 @@ pub enum Question {
         /// `NETLINK_*`.
         protocol: i32,
     },
+    /// A netlink group was joined, which alone may load a module too.
+    Join {
+        /// `NETLINK_*`.
+        protocol: i32,
+        /// The group's number.
+        group: u32,
+    },
     /// A netlink message was sent.
     Message {
         /// `NETLINK_*`.

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -203,9 +203,8 @@ impl ProcessFolder {
     /// # Errors
     /// The system's own; `NotFound` or `ESRCH` when the process has ended.
     pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut bytes = Vec::new();
-        File::from(file).read_to_end(&mut bytes)?;
+        self.read_into(name, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -213,7 +212,7 @@ impl ProcessFolder {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_into(&self, name: &CStr, bytes: &mut Vec<u8>) -> io::Result<()> {
+    pub fn read_into(&self, name: impl rustix::path::Arg, bytes: &mut Vec<u8>) -> io::Result<()> {
         let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         bytes.resize(bytes.capacity().max(SMALL), 0);
         let mut length = 0;

@@ -241,7 +241,7 @@ impl NetlinkSocket {
 }
 
 /// Lets nobody but the kernel (port 0) send to the socket: a process of the same namespace could otherwise answer in its place.
-fn connect_to_kernel(fd: &OwnedFd) -> io::Result<()> {
+pub(super) fn connect_to_kernel(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: sockaddr_nl is plain integers, for which zero is a value.
     let mut kernel: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     kernel.nl_family = libc::AF_NETLINK as libc::sa_family_t;
@@ -265,7 +265,7 @@ fn frame(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// First message of a datagram, its sequence number, and what follows it.
-fn split(datagram: &[u8]) -> Result<(Message<'_>, u32, &[u8]), NetlinkError> {
+pub(super) fn split(datagram: &[u8]) -> Result<(Message<'_>, u32, &[u8]), NetlinkError> {
     const CUT: NetlinkError = NetlinkError::Malformed("message header cut short");
     let header = datagram.first_chunk::<HEADER>().ok_or(CUT)?;
     let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;

@@ -4,6 +4,7 @@
 //! `nf_conntrack_tcp.h`, `nf_conntrack_sctp.h` beside it and `nf_conntrack_dccp.h` (up to Linux 6.15). Numbers wider than a byte
 //! stand in network order. An attribute that is not known, or not as long as it should be, is kept by number and bytes.
 
+pub mod event;
 pub mod request;
 pub mod table;
 #[cfg(test)]

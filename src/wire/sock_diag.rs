@@ -5,6 +5,7 @@
 
 mod figures;
 pub mod packet;
+pub mod single;
 pub mod unix;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -8,7 +8,9 @@ mod support;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
+use nslens::capture::follow::Follow;
 use nslens::capture::{Occasion, Parts, rules::Wanted, take};
 use nslens::model::{Backend, Cause, Kind, Snapshot, Subject, Workload};
 use nslens::sys::asked::{Question, since_last};
@@ -76,6 +78,10 @@ fn about(questions: &[Question]) -> Vec<Asked> {
                 (_, 255) => Some(Asked::Raw),
                 (_, other) => panic!("sockets of protocol {other} were asked for"),
             },
+            Question::Join { protocol: NETFILTER, .. } => Some(Asked::Conntrack),
+            Question::Join { protocol: SOCK_DIAG, group: 1 | 3 } => Some(Asked::Tcp),
+            Question::Join { protocol: SOCK_DIAG, group: 2 | 4 } => Some(Asked::Udp),
+            Question::Join { protocol, group } => panic!("group {group} of protocol {protocol} was joined"),
             Question::Message { .. } => None,
             Question::SetName { .. } => Some(Asked::SetName),
             Question::Table { ipv6: false, .. } => Some(Asked::Legacy),
@@ -214,6 +220,27 @@ fn what_is_not_loaded_is_not_asked() {
     assert_eq!(unread(&snapshot), [tcp, udp].concat());
 
     other_sockets(&lab);
+    followed(&lab);
+}
+
+/// To join a group is to ask, and so is a socket of it that ends.
+fn followed(lab: &Lab) {
+    use Asked::{Conntrack, Netfilter, SockDiag, Tcp, Udp};
+    let joined = |without: &[&str]| {
+        let names: Vec<&str> = ALL.into_iter().filter(|name| !without.contains(name)).collect();
+        let machine = machine(&names, false);
+        since_last();
+        let mut follow =
+            Follow::open(lab.netns(), &machine.path().join("proc"), Duration::from_secs(1)).expect("entered");
+        follow.turn(|_| {}).expect("read");
+        about(&since_last())
+    };
+    assert_eq!(joined(&[]), [Netfilter, Conntrack, SockDiag, Tcp, Udp]);
+    assert_eq!(joined(&["tcp_diag"]), [Netfilter, Conntrack, SockDiag, Udp]);
+    assert_eq!(joined(&["udp_diag"]), [Netfilter, Conntrack, SockDiag, Tcp]);
+    assert_eq!(joined(&["inet_diag"]), [Netfilter, Conntrack]);
+    assert_eq!(joined(&["nf_conntrack_netlink"]), [SockDiag, Tcp, Udp]);
+    assert_eq!(joined(&["nf_conntrack", "inet_diag"]), [Netfilter]);
 }
 
 /// Sockets that are no ends of connections, and those of rarer protocols.

@@ -146,7 +146,7 @@ fn kind(command: &str) -> Kind {
     let on_file = |target: &String| !matches!(Query::parse(target), Ok(query) if !is_file(&query));
     let targets = targets(&words);
     let (sudo, writes) = (command.starts_with("sudo ") || command.contains(" sudo "), command.contains('>'));
-    let needs_root = words.get(1).is_some_and(|word| ["demo", "list", "snapshot"].contains(&word.as_str()));
+    let needs_root = words.get(1).is_some_and(|word| ["demo", "list", "snapshot", "watch"].contains(&word.as_str()));
     if sudo {
         let mut saved = command.trim_start_matches("sudo ").to_owned();
         for (target, file) in SAVED {

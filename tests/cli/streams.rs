@@ -117,7 +117,7 @@ fn completions_are_scripts_of_their_shells() {
     for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef nslens"), ("fish", "complete -c nslens")] {
         let script = nslens(&["completions", shell]).ended(0).out;
         assert!(script.contains(mark), "{shell}: {mark:?} is missing");
-        for name in ["rules", "conns", "diff", "snapshot", "demo"] {
+        for name in ["rules", "conns", "diff", "snapshot", "watch", "demo"] {
             assert!(script.contains(name), "{shell} does not complete {name}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::program::{command, nslens};
 
-const COMMANDS: [&str; 6] = ["rules", "conns", "diff", "snapshot", "demo", "completions"];
+const COMMANDS: [&str; 7] = ["rules", "conns", "diff", "snapshot", "watch", "demo", "completions"];
 
 #[test]
 fn alone_it_says_what_it_is_in_ten_lines() {
@@ -84,6 +84,10 @@ fn what_is_not_understood_is_wrong_usage() {
         &["rules", "./a", "--color", "sometimes"],
         &["rules", "./a", "--timeout", "0"],
         &["rules", "./a", "--runtime", "rkt"],
+        &["watch", "./a", "--only", "sets"],
+        &["watch", "./a", "-o", "json"],
+        &["watch", "./a", "--count", "0"],
+        &["watch", "./a", "--interval", "0"],
         &["completions", "tcsh"],
         &["completions"],
     ] {
@@ -107,8 +111,16 @@ fn an_unknown_kind_names_the_known_ones() {
 }
 
 #[test]
+fn what_is_followed_is_named_and_a_file_does_not_change() {
+    let run = nslens(&["watch", "host", "--only", "rules"]).ended(2);
+    assert!(run.err.contains("rules are not followed yet"), "{}", run.err);
+    let run = nslens(&["watch", "./tests/fixtures/docs/productpage.json"]).ended(2);
+    assert!(run.err.contains("does not change") && run.err.contains("nslens conns"), "{}", run.err);
+}
+
+#[test]
 fn a_missing_target_says_what_one_looks_like() {
-    for words in [&["rules"][..], &["conns"], &["snapshot"], &["diff"], &["diff", "./a"]] {
+    for words in [&["rules"][..], &["conns"], &["watch"], &["snapshot"], &["diff"], &["diff", "./a"]] {
         let run = nslens(words).ended(2);
         assert!(run.err.lines().any(|line| line.starts_with("hint: ") && line.contains("pod/")), "{}", run.err);
     }

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use nslens::analysis::join::{Way, connections};
+use nslens::analysis::join::{Evidence, Way, connections};
 use nslens::model::{Cause, Snapshot, Subject};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -34,19 +34,30 @@ fn without_net_admin_flows_and_marks_are_unknown() {
     if !require_root() {
         return;
     }
-    let lab = Lab::new();
+    let (lab, world) = Lab::pod_and_world();
+    let far = world.netns().enter(|| TcpListener::bind("10.0.0.5:81").expect("a listener"));
+    lab.sh("iptables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001");
     let held = lab.netns().enter(|| {
-        let listener = TcpListener::bind("127.0.0.1:8080").expect("a listener");
-        (TcpStream::connect("127.0.0.1:8080").expect("a connection"), listener)
+        let listeners = ["127.0.0.1:8080", "0.0.0.0:15001"].map(|at| TcpListener::bind(at).expect("a listener"));
+        let callers = ["127.0.0.1:8080", "10.0.0.5:80", "10.0.0.5:81"];
+        (callers.map(|to| TcpStream::connect(to).expect("a connection")), listeners)
     });
     let snapshot = look_without(&lab, CapabilitySet::NET_ADMIN);
     assert_eq!(subjects(&snapshot), [(Subject::Flows, Cause::Permission)]);
     assert_eq!(snapshot.flows.as_deref(), Some(&[][..]));
     let sockets = snapshot.sockets.as_deref().expect("sockets were read");
-    assert!(sockets.len() == 3 && sockets.iter().all(|socket| socket.mark.is_none()), "{sockets:?}");
+    assert!(sockets.len() == 7 && sockets.iter().all(|socket| socket.mark.is_none()), "{sockets:?}");
+    // What both halves tell by their ends is known; what has its other half elsewhere is not.
     let connections = connections(&snapshot, false, &());
-    assert!(connections.len() == 2 && connections.iter().all(|one| one.way == Way::Unknown), "{connections:?}");
-    drop(held);
+    let dialled = |to: u16| {
+        let caller = connections.iter().find(|one| one.peer.is_some_and(|peer| peer.port == to)).expect("the caller");
+        (caller.way, caller.evidence)
+    };
+    assert_eq!(connections.len(), 5, "{connections:?}");
+    assert_eq!(dialled(8080), (Way::Direct, Some(Evidence::Ends)));
+    assert_eq!(dialled(80), (Way::Redirected, Some(Evidence::Ends)));
+    assert_eq!(dialled(81), (Way::Unknown, None));
+    drop((held, far));
 }
 
 #[test]

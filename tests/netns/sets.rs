@@ -216,7 +216,7 @@ fn a_list_of_elements_is_given_up_when_there_are_many() {
     let ask = |set: &str| {
         let socket = lab.netns().enter(|| NetlinkSocket::open(netlink::NETFILTER)).expect("the namespace");
         let request = nslens::wire::nf_tables::elements_of(2, "t", set);
-        few_elements(&mut socket.expect("a socket"), &request).expect("an answer").map(|found| found.len())
+        few_elements(&mut socket.expect("a socket"), &request, 1024).expect("an answer").map(|found| found.len())
     };
     assert_eq!((ask("few"), ask("many")), (Some(1), None));
 }

@@ -12,12 +12,12 @@ use crate::look_at;
 use crate::support::{Lab, require_root};
 
 /// All that can be seen of a namespace, by where it is seen.
-type State = BTreeMap<String, String>;
+pub(crate) type State = BTreeMap<String, String>;
 
 /// Files of `/proc/PID/net` that tell of the whole machine, on which others are at work.
 const THE_MACHINES: [&str; 5] = ["protocols", "sockstat", "sockstat6", "softnet_stat", "rt_cache"];
 
-fn state(lab: &Lab) -> State {
+pub(crate) fn state(lab: &Lab) -> State {
     let mut state = State::new();
     // First of all, lest it show what the tools below do.
     files(Path::new(&format!("/proc/{}/net", lab.pid())), &mut state);
@@ -95,7 +95,7 @@ fn generation(lab: &Lab) -> u32 {
 }
 
 /// Where two states differ.
-fn changes(before: &State, after: &State) -> Vec<String> {
+pub(crate) fn changes(before: &State, after: &State) -> Vec<String> {
     let everywhere = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
     let changed = everywhere.filter(|key| before.get(*key) != after.get(*key));
     changed.map(|key| format!("{key}: {:?} became {:?}", before.get(key), after.get(key))).collect()

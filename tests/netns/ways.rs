@@ -60,6 +60,10 @@ impl Rulebook for Istio {
         let by_uid = (packet.uid == Some(1337)).then(|| rule("ISTIO_OUTPUT", 4));
         by_uid.or_else(|| (packet.gid == Some(1337)).then(|| rule("ISTIO_OUTPUT", 7)))
     }
+
+    fn tracks(&self, ipv6: bool) -> Option<bool> {
+        Some(!ipv6)
+    }
 }
 
 /// A meshed pod, its proxy listening on 15001 and 15006, and a server in the world.

@@ -62,13 +62,13 @@ impl Traveller {
         let told = ports.filter(|_| range.base.is_none()).and_then(one);
         let Some(addresses) = range.addresses else {
             let (address, local) = (self.packet.destination.clone(), self.packet.destination_local.clone());
-            let to = Target { port: told, address: None, stays: true };
+            let to = Target { port: told, stays: true, ..Target::default() };
             return self.destined(by, to, New { address, local, port, other });
         };
         let address = Some(addresses.0).filter(|first| *first == addresses.1);
         let other = either(outside(&self.packet.destination, addresses), other);
         let local = self.locality(address);
-        let to = Target { port: told, address, stays: false };
+        let to = Target { port: told, address, several: address.is_none(), ..Target::default() };
         self.destined(by, to, New { address: Known::from_option(address), local, port, other });
     }
 
@@ -77,7 +77,7 @@ impl Traveller {
         let address = moved(&self.packet.destination, network, mask);
         let other = differs(&self.packet.destination, &Known::from_option(address));
         let (local, port) = (self.locality(address), self.packet.destination_port.clone());
-        let to = Target { port: None, address, stays: false };
+        let to = Target { address, several: address.is_none(), ..Target::default() };
         self.destined(by, to, New { address: Known::from_option(address), local, port, other });
     }
 

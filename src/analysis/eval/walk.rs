@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 
+use super::index::Branches;
 use super::traveller::{Outcome, Traveller};
-use super::{Asking, End, Prepared};
+use super::{End, Prepared};
+use crate::analysis::native::{Branch, NotFollowed};
 use crate::model::{Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known};
-use crate::xt::{self, Action};
+use crate::xt::Action;
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
 const BUDGET: u32 = 100_000;
@@ -31,10 +33,11 @@ pub(super) struct Evaluator {
     until_redirect: bool,
 }
 
-/// Where a packet stands: chains entered, each with the place of the next rule.
+/// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
 #[derive(Clone)]
 struct Walk {
     stack: Vec<(usize, usize)>,
+    branch: usize,
     traveller: Traveller,
 }
 
@@ -63,7 +66,8 @@ impl Evaluator {
                 return alike(ends, || traveller.why_unknown().to_owned());
             }
             let meets = traveller.meets(base);
-            let into = |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], traveller });
+            let into =
+                |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], branch: 0, traveller });
             match meets {
                 Answer::No => {}
                 Answer::Yes => return into(traveller),
@@ -100,48 +104,93 @@ impl Evaluator {
                 return self.run(later, walk.traveller);
             };
             let reached = Reached { base, chain: *chain, at: *at };
-            let Some(asking) = reached.asking() else {
+            let Some(branches) = reached.asking() else {
                 walk.stack.pop();
                 continue;
             };
-            *at += 1;
-            if self.budget.get() == 0 {
-                return End::Undecided { because: TOO_MUCH.to_owned() };
+            if walk.branch == 0 {
+                if self.budget.get() == 0 {
+                    return End::Undecided { because: TOO_MUCH.to_owned() };
+                }
+                self.budget.set(self.budget.get() - 1);
             }
-            self.budget.set(self.budget.get() - 1);
-            let Some((reading, condition)) = asking else {
-                return End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) };
+            walk.branch = branches.next(walk.branch, &walk.traveller.packet);
+            let asked =
+                branches.all.get(walk.branch).filter(|(branch, _)| branches.all.len() > 1 || !idle(base, branch));
+            let Some((branch, condition)) = asked else {
+                // No element is for this packet: it goes on with the next rule.
+                (*at, walk.branch) = (*at + 1, 0);
+                continue;
             };
-            if base.table.restores && reading.rule.restores_mark() {
+            if base.table.restores && branch.rule().restores_mark() {
                 // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                 walk.traveller.packet.mark = Known::Unknown;
             }
             match condition.ask(&walk.traveller.packet) {
-                Answer::No => {}
+                Answer::No => walk.branch += 1,
                 Answer::Yes => {
-                    if let Some(end) = self.matched(reached, later, &mut walk, &reading.rule) {
+                    (*at, walk.branch) = (*at + 1, 0);
+                    if let Some(end) = self.matched(reached, later, &mut walk, branch) {
                         return end;
                     }
                 }
-                Answer::CannotKnow => return self.both(reached, later, walk, &reading.rule),
+                Answer::CannotKnow => return self.both(reached, later, walk, branch),
             }
         }
     }
 
-    /// Follows the packet as if the rule matched, and as if it did not.
-    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], walk: Walk, rule: &xt::Rule) -> End {
+    /// Follows the packet as if the rule matched by this branch, and as if it did not.
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], mut walk: Walk, branch: &Branch<'_>) -> End {
         let mut matching = walk.clone();
-        let yes = self.matched(reached, later, &mut matching, rule);
+        matching.pass_rule();
+        let yes = self.matched(reached, later, &mut matching, branch);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
         if let End::Undecided { .. } = yes {
             return yes;
         }
-        alike((yes, self.chain(reached.base, later, walk)), || format!("whether rule {} matches", reached.name()))
+        walk.branch += 1;
+        let no = self.chain(reached.base, later, walk);
+        let map = reached.asking().is_some_and(|branches| branches.all.len() > 1);
+        match (yes, no) {
+            (End::Redirected { by, to }, End::Redirected { by: or, to: other })
+                if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
+            {
+                let by = match (to.several, other.several) {
+                    _ if by == or => by,
+                    (true, _) => by,
+                    (_, true) => or,
+                    _ => reached.name(),
+                };
+                End::Redirected { by, to: to.or(other) }
+            }
+            // Whichever it gives, the packet is dropped: by one of several.
+            (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => {
+                End::Dropped { by: Some(reached.name()) }
+            }
+            ends if map => alike(ends, || format!("what the map gives that rule {} looks into", reached.name())),
+            ends => alike(ends, || format!("whether rule {} matches", reached.name())),
+        }
     }
 
     /// What a match does; `None`: the packet goes on at the walk's place.
-    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, rule: &xt::Rule) -> Option<End> {
-        match &rule.action {
+    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, branch: &Branch<'_>) -> Option<End> {
+        let done = branch.before.iter().find_map(|action| self.act(reached, later, walk, action));
+        done.or_else(|| match &branch.unread {
+            None => self.act(reached, later, walk, &branch.rule().action),
+            Some(NotFollowed::Rule) => {
+                Some(End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) })
+            }
+            Some(NotFollowed::Map(map)) => Some(End::Undecided {
+                because: format!(
+                    "what is in map {map}, into which rule {} looks: that was not read, or changes",
+                    reached.name()
+                ),
+            }),
+        })
+    }
+
+    fn act(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, action: &Action) -> Option<End> {
+        match action {
             Action::None => None,
             Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
             Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
@@ -155,7 +204,7 @@ impl Evaluator {
                 None
             }
             Action::Jump(to) | Action::Goto(to) => {
-                if matches!(rule.action, Action::Goto(_)) {
+                if matches!(action, Action::Goto(_)) {
                     walk.stack.pop();
                 }
                 let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
@@ -175,6 +224,21 @@ impl Evaluator {
     }
 }
 
+/// Whether it makes no difference whether a packet takes the branch.
+fn idle(base: Base<'_>, branch: &Branch<'_>) -> bool {
+    branch.is_idle() && !(base.table.restores && branch.rule().restores_mark())
+}
+
+impl Walk {
+    /// Behind the rule at which it stands.
+    fn pass_rule(&mut self) {
+        self.branch = 0;
+        if let Some((_, at)) = self.stack.last_mut() {
+            *at += 1;
+        }
+    }
+}
+
 /// The end that the packet has either way; where there are two, it hangs on what cannot be known.
 fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
     match (&one, &other) {
@@ -189,9 +253,9 @@ fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
 }
 
 impl<'r> Reached<'r> {
-    /// The rule, if there is one, and its reading, if it has one.
-    pub(super) fn asking(self) -> Option<&'r Option<Asking<'r>>> {
-        self.base.table.readings.get(self.chain)?.get(self.at)
+    /// The branches of the rule, if there is one.
+    pub(super) fn asking(self) -> Option<&'r Branches<'r>> {
+        self.base.table.rules.get(self.chain)?.get(self.at)
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.

@@ -1,8 +1,8 @@
 //! What the join looks up: entries by their tuples, sockets by their ends, owners by inode.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 
 use crate::model::{Endpoint, Flow, Process, Protocol, Snapshot, Socket, SocketState, Subject};
 
@@ -26,7 +26,9 @@ pub(super) struct Index<'a> {
     /// Connected sockets by their local and by their other end; few need them.
     halves: OnceCell<[ByEnd<'a>; 2]>,
     receivers: HashMap<(Protocol, u16), Vec<&'a Socket>>,
-    owners: HashMap<u32, Vec<&'a Process>>,
+    /// Inodes in order, and the process that holds each: several in a row for a socket that is shared.
+    held: Vec<u32>,
+    holders: Vec<&'a Process>,
     /// Whether there is an entry of IPv4 and of IPv6.
     entries: [bool; 2],
 }
@@ -41,18 +43,18 @@ impl<'a> Index<'a> {
             datagrams: HashMap::new(),
             halves: OnceCell::new(),
             receivers: HashMap::new(),
-            owners: HashMap::new(),
+            held: Vec::new(),
+            holders: Vec::new(),
             entries: [false; 2],
         };
         snapshot.flows.iter().flatten().for_each(|flow| index.add_flow(flow));
         snapshot.sockets.iter().flatten().for_each(|socket| index.add_socket(socket));
-        let wanted: HashSet<u32> = snapshot.sockets.iter().flatten().map(|socket| socket.inode).collect();
-        for process in snapshot.processes.iter().flatten() {
-            for inode in process.sockets.iter().filter(|inode| wanted.contains(inode)) {
-                index.owners.entry(*inode).or_default().push(process);
-            }
-        }
-        index.owners.values_mut().for_each(|owners| owners.sort_by_key(|process| process.pid));
+        let held = snapshot.processes.iter().flatten().flat_map(|process| {
+            process.sockets.iter().map(move |inode| (*inode, process)).filter(|(inode, _)| *inode != 0)
+        });
+        let mut held: Vec<(u32, &Process)> = held.collect();
+        held.sort_by_key(|(inode, process)| (*inode, process.pid));
+        (index.held, index.holders) = held.into_iter().unzip();
         index
     }
 
@@ -219,10 +221,9 @@ impl<'a> Index<'a> {
 
     /// The processes that hold the socket, in order of PID.
     pub(super) fn owners(&self, inode: u32) -> &[&'a Process] {
-        match inode {
-            0 => &[],
-            held => self.owners.get(&held).map_or(&[], Vec::as_slice),
-        }
+        let first = self.held.partition_point(|held| *held < inode);
+        let many = self.held.iter().skip(first).take_while(|held| **held == inode).count();
+        self.holders.get(first..first + many).unwrap_or_default()
     }
 
     /// Whether the address is one of the namespace's own.

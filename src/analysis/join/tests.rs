@@ -1,5 +1,6 @@
 //! The join over made-up namespaces, one for each case.
 
+mod drawn;
 mod pairing;
 
 use std::net::IpAddr;

@@ -1,12 +1,54 @@
 //! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
 
-use super::{L4PROTO, MARK, SKGID, SKUID, Translator, big16, host};
-use crate::nft::{self, Right, Term};
+use super::elements::{entries, present};
+use super::{L4PROTO, MARK, Reading, SKGID, SKUID, Translator, big16, host};
+use crate::nft::{self, Right, Statement, Term};
 use crate::packet::{Condition, Field};
+use std::borrow::Cow;
 
 impl Translator<'_> {
-    /// A property of the packet that lies in a range, or in one of those of a set.
+    /// What a set asks of the packet, as far as that can be said of fields of it.
     pub(super) fn sets(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
+        self.property(left, sign, right).or_else(|| match (sign, right) {
+            ("" | "==", Right::Set(name)) => self.looked_up(left, name, false),
+            ("!=", Right::Set(name)) => self.looked_up(left, name, true),
+            _ => None,
+        })
+    }
+
+    /// A key that is looked up, element by element.
+    fn looked_up(&self, key: &Term, name: &str, negated: bool) -> Option<Condition> {
+        let set = self.lasting(name)?;
+        let all = entries(set, key, &self.place)?.into_iter().map(|entry| {
+            let condition = self.asked(&entry.tests)?;
+            let expires = || Condition::Opaque(format!("whether an element of set {name} has expired"));
+            Some(if entry.expires { Condition::All(vec![condition, expires()]) } else { condition })
+        });
+        let any = Condition::Any(all.collect::<Option<_>>()?);
+        if !negated {
+            return Some(any);
+        }
+        let present = self.asked(&present(key, &self.place))?;
+        Some(Condition::All(vec![present, Condition::Not(Box::new(any))]))
+    }
+
+    /// What these comparisons ask; `None` where one of them is about nothing that is modelled.
+    fn asked(&self, tests: &[Statement]) -> Option<Condition> {
+        let mut alone = Translator::new(self.table, self.place);
+        for test in tests {
+            alone.statement(test)?;
+        }
+        let condition = Reading { rule: Cow::Owned(alone.rule), ipv6: alone.ipv6 }.condition();
+        let (mut opaque, mut known) = (false, false);
+        condition.visit(&mut |part| match part {
+            Condition::Opaque(_) => opaque = true,
+            _ => known = true,
+        });
+        (known || !opaque).then_some(condition)
+    }
+
+    /// A property of the packet that lies in a range, or in one of those of a set.
+    fn property(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
         let negated = match sign {
             "" | "==" => false,
             "!=" => true,

@@ -20,6 +20,10 @@ const FEW: usize = 256;
 
 /// Has some work done by this thread and others beside it, no more than there are `parts`; what each of them gives.
 pub(super) fn shared<T: Send>(parts: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    // To ask how many processors there are takes a dozen reads of files.
+    if parts < 2 {
+        return vec![work()];
+    }
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(parts);
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads)

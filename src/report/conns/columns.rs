@@ -1,5 +1,6 @@
 //! Aligned columns: as wide as their widest cell, two blanks between them, nothing after the last.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::Part;
@@ -7,21 +8,21 @@ use super::Part;
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cell {
-    text: String,
+    text: Cow<'static, str>,
     part: Option<Part>,
 }
 
 impl Cell {
-    pub(super) fn plain(text: impl Into<String>) -> Self {
+    pub(super) fn plain(text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: text.into(), part: None }
     }
 
-    pub(super) fn painted(part: Part, text: impl Into<String>) -> Self {
+    pub(super) fn painted(part: Part, text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: text.into(), part: Some(part) }
     }
 
-    fn width(&self) -> usize {
-        self.text.chars().count()
+    pub(super) fn width(&self) -> usize {
+        if self.text.is_ascii() { self.text.len() } else { self.text.chars().count() }
     }
 }
 
@@ -46,9 +47,12 @@ pub(super) fn line<const N: usize>(
     let mut blanks = 0;
     for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
         if !cell.text.is_empty() {
-            let text = cell.part.map_or_else(|| cell.text.clone(), |part| paint(part, &cell.text));
             // Writing to a string cannot fail.
-            let _ = write!(out, "{:blanks$}{text}", "");
+            let _ = write!(out, "{:blanks$}", "");
+            match cell.part {
+                Some(part) => out.push_str(&paint(part, &cell.text)),
+                None => out.push_str(&cell.text),
+            }
             blanks = 0;
         }
         blanks += width - cell.width().min(width) + 2;

@@ -2,6 +2,8 @@
 //!
 //! Three ends tell a connection whole, whichever side the socket is: who dialled, what was dialled, where the packets went.
 
+use std::borrow::Cow;
+
 use super::columns::{Cell, line, widths};
 use super::{Look, Part, named, ownerless};
 use crate::analysis::join::{Connection, Direction, Way};
@@ -76,16 +78,16 @@ fn arrow(connection: &Connection) -> &'static str {
 }
 
 fn row(connection: &Connection, ordinary: bool) -> [Cell; 5] {
-    let known = |end: Option<Endpoint>| end.map_or_else(|| "?".to_owned(), |end| end.to_string());
+    let known = |end: Option<Endpoint>| end.map_or(Cow::Borrowed("?"), |end| end.to_string().into());
     let (from, dialled, went) = match connection.direction {
         Some(direction) => {
             let from = if direction == Direction::Out { Some(connection.local) } else { connection.peer };
             let (original, actual) = (connection.original_destination, connection.actual_destination);
-            let went = if original == actual { "as dialled".to_owned() } else { known(actual) };
+            let went = if original == actual { "as dialled".into() } else { known(actual) };
             (known(from), known(original), went)
         }
         // What can be dialled.
-        None => (String::new(), connection.local.to_string(), String::new()),
+        None => ("".into(), connection.local.to_string().into(), "".into()),
     };
     let state = match (ordinary, connection.protocol) {
         (true, _) => String::new(),
@@ -95,8 +97,8 @@ fn row(connection: &Connection, ordinary: bool) -> [Cell; 5] {
     };
     let way = match (connection.way, connection.direction) {
         // Neither connected nor waiting: nothing went any way.
-        (Way::Unknown, None) => String::new(),
-        (way, _) => way.word().to_owned(),
+        (Way::Unknown, None) => "",
+        (way, _) => way.word(),
     };
     [
         Cell::plain(from),
