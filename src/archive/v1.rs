@@ -45,6 +45,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ids: Option<IdMaps>,
     interfaces: Option<Vec<Interface>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    node_addresses: Vec<std::net::IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
     unread: Vec<Unread>,
@@ -136,6 +138,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         processes: snapshot.processes.clone(),
         ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
+        node_addresses: snapshot.node_addresses.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
     };
@@ -172,6 +175,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         processes: file.processes,
         ids: file.ids,
         interfaces: file.interfaces,
+        node_addresses: file.node_addresses,
         resolver: file.resolver,
         unread: file.unread,
     })

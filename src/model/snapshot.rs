@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub ids: Option<IdMaps>,
     /// Interfaces and addresses.
     pub interfaces: Option<Vec<Interface>>,
+    /// Addresses of the node's own network namespace, loopback left out; none where it was not looked at.
+    pub node_addresses: Vec<std::net::IpAddr>,
     /// The resolver of the process through which the namespace was entered.
     pub resolver: Option<Resolver>,
     /// What could not be read.
@@ -71,6 +73,7 @@ impl Snapshot {
             processes: None,
             ids: None,
             interfaces: None,
+            node_addresses: Vec::new(),
             resolver: None,
             unread: Vec::new(),
         }
