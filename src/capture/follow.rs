@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-pub use self::finding::{Found, Owners};
+pub use self::finding::{Budget, Found, Owners};
 use super::connections::Refusal;
 use super::flows::{Present, Tracking};
 use super::sockets::{KernelLists, SocketLists};

@@ -13,7 +13,7 @@ pub(crate) fn check<N: Node>(mesh: &Mesh<'_, N>, document: &Value) {
     for row in rows {
         assert_eq!(
             (&row["protocol"], &row["state"], &row["evidence"]),
-            (&json!("tcp"), &json!("established"), &json!(null))
+            (&json!("tcp"), &json!("established"), &json!("tracked"))
         );
         assert_eq!(row["processes"], json!([row["process"]]), "one process each");
         owner(mesh, row);

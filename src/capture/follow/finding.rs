@@ -50,7 +50,7 @@ pub struct Owners {
     by_inode: HashMap<u32, Arc<Process>>,
     listed: Option<Instant>,
     /// Until when looking has used up its part of the time.
-    paid: Instant,
+    budget: Budget,
 }
 
 impl Owners {
@@ -71,7 +71,7 @@ impl Owners {
             processes: BTreeMap::new(),
             by_inode: HashMap::new(),
             listed: None,
-            paid: Instant::now(),
+            budget: Budget::new(),
         };
         for process in known {
             let process = Arc::new(process);
@@ -84,7 +84,7 @@ impl Owners {
     /// Whether there is time left to look for anything.
     #[must_use]
     pub fn may_look(&self) -> bool {
-        self.paid <= Instant::now()
+        self.budget.lasts()
     }
 
     /// The socket with these ends, without its owner unless that is known already; `None` where there is none, or no time to look.
@@ -98,7 +98,7 @@ impl Owners {
         let asked = self.lookup.as_mut()?.request(sock_diag::BY_FAMILY, netlink::GET, &request, |message| {
             found = sock_diag::decode(protocol, message.payload).ok();
         });
-        self.pay(begun);
+        self.budget.pay(begun);
         // One that listens at the local end may answer for one that is gone, and is another.
         let fits = |socket: &Socket| {
             socket.local.port == local.port
@@ -119,7 +119,7 @@ impl Owners {
         let begun = Instant::now();
         let process = self.folder.as_ref()?.process(owner.pid).ok();
         let owner = process.and_then(|process| same(owner, &process, &self.containers));
-        self.pay(begun);
+        self.budget.pay(begun);
         owner
     }
 
@@ -144,7 +144,7 @@ impl Owners {
             self.list();
             self.scan();
         }
-        self.pay(begun);
+        self.budget.pay(begun);
     }
 
     /// The processes that are in the namespace now.
@@ -182,8 +182,30 @@ impl Owners {
             looked.is_ok()
         });
     }
+}
 
-    /// Takes something else that was looked up since then for looking too.
+/// The time that one kind of work may take: a share of all that passes.
+#[derive(Debug)]
+pub struct Budget {
+    /// Until when the time that was taken is made up for.
+    paid: Instant,
+}
+
+impl Budget {
+    /// Nothing was taken yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it begins now, which is no default")]
+    pub fn new() -> Self {
+        Self { paid: Instant::now() }
+    }
+
+    /// Whether there is time left.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.paid <= Instant::now()
+    }
+
+    /// Takes the time that passed since then.
     pub fn pay(&mut self, begun: Instant) {
         let now = Instant::now();
         let saved = now.checked_sub(SAVED * SHARE).map_or(self.paid, |earliest| self.paid.max(earliest));

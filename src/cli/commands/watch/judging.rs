@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::analysis::following::{By, Change, Followed, What};
 use crate::analysis::join::{Dialled, Rulebook, Way};
 use crate::analysis::rulebook::SnapshotRules;
-use crate::capture::follow::{Found, Owners};
+use crate::capture::follow::{Budget, Found, Owners};
 use crate::cli::source::Held;
 use crate::model::{Endpoint, Process, Protocol, RuleRef, Snapshot};
 use crate::report::watch::Judged;
@@ -61,6 +61,8 @@ pub(super) struct Judge<'a> {
     snapshot: &'a Snapshot,
     rules: SnapshotRules<'a>,
     owners: Owners,
+    /// The time for asking rules.
+    asking: Budget,
     found: HashMap<(Protocol, By), Found>,
     met: HashMap<Alike, Met>,
 }
@@ -72,6 +74,7 @@ impl<'a> Judge<'a> {
             snapshot,
             rules: SnapshotRules::of(snapshot),
             owners: Owners::new(&held.netns, &held.proc_root, &snapshot.workload.containers, known),
+            asking: Budget::new(),
             found: HashMap::new(),
             met: HashMap::new(),
         }
@@ -192,7 +195,7 @@ impl<'a> Judge<'a> {
         if let Some(met) = self.met.get(&alike) {
             return met.clone();
         }
-        if !self.owners.may_look() {
+        if !self.asking.lasts() {
             return Met::default();
         }
         let begun = Instant::now();
@@ -202,7 +205,7 @@ impl<'a> Judge<'a> {
             redirecting: self.rules.redirecting(&packet).map(Arc::new),
             exempting: if incoming { None } else { self.rules.exempting(&packet).map(Arc::new) },
         };
-        self.owners.pay(begun);
+        self.asking.pay(begun);
         if self.met.len() > MOST {
             self.met.clear();
         }
