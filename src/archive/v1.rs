@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
     Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
-    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table,
-    TrackingState, Unread, Workload,
+    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Routing, Rule, Ruleset, Snapshot, Socket, Syntax,
+    Table, TrackingState, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -45,6 +45,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ids: Option<IdMaps>,
     interfaces: Option<Vec<Interface>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    routes: Option<Routing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
     unread: Vec<Unread>,
@@ -136,6 +138,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         processes: snapshot.processes.clone(),
         ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
+        routes: snapshot.routes.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
     };
@@ -172,6 +175,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         processes: file.processes,
         ids: file.ids,
         interfaces: file.interfaces,
+        routes: file.routes,
         resolver: file.resolver,
         unread: file.unread,
     })

@@ -30,6 +30,7 @@ mod owners;
 mod owners_elsewhere;
 mod permission;
 mod restored;
+mod routes;
 mod rules;
 mod services;
 mod sets;
