@@ -13,6 +13,7 @@ pub mod leftover;
 pub mod native;
 pub mod overview;
 pub mod paths;
+pub mod routes;
 pub mod rulebook;
 pub mod summary;
 pub mod tracked;

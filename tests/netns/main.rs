@@ -31,6 +31,7 @@ mod owners_elsewhere;
 mod permission;
 mod restored;
 mod routes;
+mod routes_asked;
 mod rules;
 mod services;
 mod sets;
