@@ -9,6 +9,8 @@ mod ipv4;
 mod ipv6;
 mod policy;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
