@@ -260,12 +260,18 @@ impl Ledger {
         self.say_lost(Some(list.len()), out);
         // One that was told of while the list was read may have come behind the place where the kernel was reading.
         let missing = self.flows.keys().filter(|key| !list.contains_key(*key) && !told.contains(*key));
-        for key in missing.copied().collect::<Vec<_>>() {
+        let mut missing: Vec<Key> = missing.copied().collect();
+        // Of what a list shows nobody knows what came first: it is told in the order of its ends.
+        let place = |key: &Key| (key.source, key.dialled, key.id);
+        missing.sort_by_key(place);
+        for key in missing {
             let Some(known) = self.remove(&key) else { continue };
             if known.stage != Stage::Closed {
                 out.push(change(at, What::Closed, true, &key, &known));
             }
         }
+        let mut list: Vec<_> = list.into_iter().collect();
+        list.sort_by_key(|(key, _)| place(key));
         for (key, now) in list {
             match self.flows.get_mut(&key) {
                 // What was told meanwhile is newer than the list.

@@ -11,6 +11,7 @@ pub mod ipsets;
 pub mod join;
 pub mod leftover;
 pub mod native;
+pub mod observations;
 pub mod overview;
 pub mod paths;
 pub mod routes;

@@ -1,13 +1,14 @@
 //! The rules of a snapshot, asked which of them redirects or exempts a connection.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::{Branch, branches};
 use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
 use crate::packet::{Answer, Condition, Field, Known, Packet};
-use crate::xt::{Action, Effect, Match};
+use crate::xt::{Action, Effect, Match, NatRange, PortRange};
 
 /// Asks a snapshot's rules.
 #[derive(Debug)]
@@ -26,6 +27,25 @@ impl<'a> SnapshotRules<'a> {
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
         Self { snapshot, rules: Rulebase::of(snapshot), last: RefCell::new(None) }
+    }
+
+    /// The ports of this namespace to which rules of IPv4 (`false`) or IPv6 (`true`) redirect: by REDIRECT, TPROXY, and DNAT to one of
+    /// its own addresses.
+    #[must_use]
+    pub fn targets(&self, ipv6: bool) -> BTreeSet<u16> {
+        let mut found = BTreeSet::new();
+        self.rules.each(ipv6, |rule, _| {
+            let Action::Target(target) = &rule.action else { return };
+            let here = |range: &NatRange| range.addresses.is_some_and(|(first, _)| self.snapshot.is_local(first));
+            let ports = match target.effect() {
+                Effect::Redirect(ports) => ports,
+                Effect::Destination(range) if here(&range) => range.ports,
+                Effect::Transparent { port, .. } => (port != 0).then_some(PortRange { from: port, to: port }),
+                _ => None,
+            };
+            found.extend(ports.into_iter().flat_map(|ports| ports.from..=ports.to));
+        });
+        found
     }
 
     fn end(&self, dialled: &Dialled) -> End {

@@ -45,6 +45,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ids: Option<IdMaps>,
     interfaces: Option<Vec<Interface>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    node_addresses: Vec<std::net::IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     routes: Option<Routing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +141,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
         routes: snapshot.routes.clone(),
+        node_addresses: snapshot.node_addresses.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
     };
@@ -176,6 +179,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         ids: file.ids,
         interfaces: file.interfaces,
         routes: file.routes,
+        node_addresses: file.node_addresses,
         resolver: file.resolver,
         unread: file.unread,
     })

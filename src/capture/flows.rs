@@ -77,6 +77,10 @@ impl Tracking {
 
     /// All tracked connections of the namespace. Where nothing tracks, the list is empty and that is all there is.
     pub fn read(&mut self) -> (Vec<Flow>, Vec<Unread>) {
+        // To list none the kernel passes the table of the whole node, some milliseconds; their number it just knows.
+        if self.untracked || self.table_use().is_some_and(|table| table.count == 0) {
+            return (Vec::new(), Vec::new());
+        }
         let request = conntrack::request();
         let question = (conntrack::GET, request.as_slice(), conntrack::NEW);
         let (flows, refusal) = self.listed(question, conntrack::decode);

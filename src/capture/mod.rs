@@ -5,6 +5,7 @@ pub mod cross_check;
 pub mod flows;
 pub mod follow;
 mod moment;
+mod node;
 pub mod owners;
 mod root_files;
 pub mod routes;
@@ -104,6 +105,7 @@ pub fn take(
         let extent =
             connections::Extent { others: parts.every_socket, figures: parts.figures, tracking: parts.tracking };
         connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
+        snapshot.node_addresses = node::addresses(netns, proc_root);
         if let Some(process) = process {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;

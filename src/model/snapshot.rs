@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub interfaces: Option<Vec<Interface>>,
     /// How it routes.
     pub routes: Option<Routing>,
+    /// Addresses of the node's own network namespace, loopback left out; none where it was not looked at.
+    pub node_addresses: Vec<std::net::IpAddr>,
     /// The resolver of the process through which the namespace was entered.
     pub resolver: Option<Resolver>,
     /// What could not be read.
@@ -75,6 +77,7 @@ impl Snapshot {
             ids: None,
             interfaces: None,
             routes: None,
+            node_addresses: Vec::new(),
             resolver: None,
             unread: Vec::new(),
         }

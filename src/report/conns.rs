@@ -3,6 +3,7 @@
 mod beside;
 mod columns;
 mod json;
+mod observations;
 mod others;
 mod table;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod wide;
 
 pub use beside::Beside;
 pub use json::rows_json;
+pub use observations::{observations_json, seen};
 pub use others::{Other, others, others_json, others_table, others_wide};
 pub use table::table;
 pub use wide::wide;

@@ -19,6 +19,7 @@ mod large;
 mod misread;
 mod names;
 mod node;
+mod observations;
 mod program;
 mod rules;
 mod sentence;

@@ -29,6 +29,7 @@ mod order;
 mod owners;
 mod owners_elsewhere;
 mod permission;
+mod questions;
 mod restored;
 mod routes;
 mod routes_asked;

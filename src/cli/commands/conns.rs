@@ -3,11 +3,14 @@
 mod flows;
 mod picked;
 
+use std::collections::HashSet;
+
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::unread_exit;
 use crate::analysis::join::{Connection, Way, connections};
+use crate::analysis::observations::{Observation, observations};
 use crate::analysis::rulebook::SnapshotRules;
 use crate::capture::{Parts, rules::Wanted};
 use crate::cli::arguments::{BackendChoice, Looks, Where, Which};
@@ -82,7 +85,11 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
     has_connections(&snapshot)?;
     let picked = &arguments.picked;
     let all = arguments.all || picked.beyond_live();
-    let found = picked.of(connections(&snapshot, all, &SnapshotRules::of(&snapshot)));
+    let rules = SnapshotRules::of(&snapshot);
+    let found = connections(&snapshot, all, &rules);
+    let seen = observations(&snapshot, &found, &rules);
+    let found = picked.of(found);
+    let seen = about(&seen, &found, picked.any());
     let others = match arguments.all && picked.takes_others() {
         true => conns::others(&snapshot, |holders| picked.wants_held(holders)),
         false => Vec::new(),
@@ -92,6 +99,7 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
         Output::Json | Output::Yaml => {
             let mut document = document::head("nslens.conns/v1", &snapshot);
             document.insert("connections".to_owned(), conns::rows_json(&found, Some(&beside)));
+            document.insert("observations".to_owned(), conns::observations_json(seen));
             if arguments.all {
                 document.insert("other_sockets".to_owned(), conns::others_json(&others, Some(&beside)));
             }
@@ -105,20 +113,24 @@ pub(in crate::cli) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Fa
             let lines = rows.iter().filter_map(Value::as_array).flatten().map(|row| document::line(row) + "\n");
             screen.print(&lines.collect::<String>())?;
         }
-        Output::Table | Output::Wide => lists(arguments, screen, &snapshot, &found, &others, &beside)?,
+        Output::Table | Output::Wide => {
+            lists(arguments, screen, &snapshot, Listed { found: &found, others: &others, seen, beside: &beside })?;
+        }
     }
     Ok(exit(&snapshot, &found))
 }
 
+/// What a list shows.
+struct Listed<'a> {
+    found: &'a [Connection],
+    others: &'a [Other<'a>],
+    seen: Vec<&'a Observation>,
+    beside: &'a Beside<'a>,
+}
+
 /// The answer for people.
-fn lists(
-    arguments: &Conns,
-    screen: &Screen,
-    snapshot: &Snapshot,
-    found: &[Connection],
-    others: &[Other<'_>],
-    beside: &Beside<'_>,
-) -> Result<(), Failure> {
+fn lists(arguments: &Conns, screen: &Screen, snapshot: &Snapshot, listed: Listed<'_>) -> Result<(), Failure> {
+    let Listed { found, others, seen, beside } = listed;
     let Screen { paint, width, columns, .. } = *screen;
     let colour = |part, text: &str| paint.part(part, text);
     let look = Look { headings: !arguments.no_headers, paint: &colour, columns, beside: Some(beside) };
@@ -143,6 +155,8 @@ fn lists(
         Output::Wide => conns::others_wide(others, look),
         _ => conns::others_table(others, look),
     });
+    let ordinary = arguments.all;
+    out.push_str(&conns::seen(seen.into_iter().filter(|seen| ordinary || !seen.kind.is_ordinary()), width));
     out.push_str(&unread);
     let unknown = found.iter().filter(|connection| is_unknown(connection)).count();
     if unknown > 0 {
@@ -151,6 +165,12 @@ fn lists(
         ));
     }
     screen.print(&out)
+}
+
+/// Of what is said of all connections, that which is about the picked ones.
+fn about<'a>(seen: &'a [Observation], found: &[Connection], picked: bool) -> Vec<&'a Observation> {
+    let inodes: HashSet<u32> = found.iter().map(|connection| connection.inode).collect();
+    seen.iter().filter(|seen| !picked || seen.connections.iter().any(|inode| inodes.contains(inode))).collect()
 }
 
 /// A connection whose way should be known and is not.
