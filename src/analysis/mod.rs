@@ -14,6 +14,7 @@ pub mod native;
 pub mod observations;
 pub mod overview;
 pub mod paths;
+pub mod routes;
 pub mod rulebook;
 pub mod summary;
 pub mod tracked;

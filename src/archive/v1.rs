@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
     Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
-    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Rule, Ruleset, Snapshot, Socket, Syntax, Table,
-    TrackingState, Unread, Workload,
+    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Routing, Rule, Ruleset, Snapshot, Socket, Syntax,
+    Table, TrackingState, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -47,6 +47,8 @@ struct File {
     interfaces: Option<Vec<Interface>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     node_addresses: Vec<std::net::IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    routes: Option<Routing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
     unread: Vec<Unread>,
@@ -138,6 +140,7 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         processes: snapshot.processes.clone(),
         ids: snapshot.ids.clone(),
         interfaces: snapshot.interfaces.clone(),
+        routes: snapshot.routes.clone(),
         node_addresses: snapshot.node_addresses.clone(),
         resolver: snapshot.resolver.clone(),
         unread: snapshot.unread.clone(),
@@ -175,6 +178,7 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         processes: file.processes,
         ids: file.ids,
         interfaces: file.interfaces,
+        routes: file.routes,
         node_addresses: file.node_addresses,
         resolver: file.resolver,
         unread: file.unread,

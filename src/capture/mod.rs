@@ -8,6 +8,7 @@ mod moment;
 mod node;
 pub mod owners;
 mod root_files;
+pub mod routes;
 pub mod rules;
 pub mod sets;
 pub mod sockets;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub live_sockets: bool,
     /// Interfaces, even without connections.
     pub interfaces: bool,
+    /// Routes, policy rules and the settings that decide with them.
+    pub routes: bool,
 }
 
 /// Where and when a snapshot is taken.
@@ -115,6 +118,9 @@ pub fn take(
         if parts.interfaces {
             connections::read_interfaces_into(&mut snapshot, netns, proc_root);
         }
+    }
+    if parts.routes {
+        routes::read_into(&mut snapshot, netns, proc_root);
     }
     match process.map_or(Ok(()), Process::alive) {
         Ok(()) => Ok(snapshot),

@@ -9,6 +9,7 @@ mod interface;
 mod ipsets;
 mod observed;
 mod printed;
+mod routes;
 mod ruleset;
 mod snapshot;
 mod socket;
@@ -30,6 +31,7 @@ pub use ids::{IdMaps, IdRange};
 pub use interface::Interface;
 pub use observed::{GoneSocket, Happening, Observed};
 pub use printed::Printed;
+pub use routes::{Network, NextHop, OwnAddress, PolicyRule, Route, RouteKind, Routing, RoutingSettings, RuleAction};
 pub use ruleset::{
     Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
 };

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Ruleset, Socket, Subject, TrackingState, Unread, Workload,
+    Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Routing, Ruleset, Socket, Subject, TrackingState, Unread,
+    Workload,
 };
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub ids: Option<IdMaps>,
     /// Interfaces and addresses.
     pub interfaces: Option<Vec<Interface>>,
+    /// How it routes.
+    pub routes: Option<Routing>,
     /// Addresses of the node's own network namespace, loopback left out; none where it was not looked at.
     pub node_addresses: Vec<std::net::IpAddr>,
     /// The resolver of the process through which the namespace was entered.
@@ -73,6 +76,7 @@ impl Snapshot {
             processes: None,
             ids: None,
             interfaces: None,
+            routes: None,
             node_addresses: Vec::new(),
             resolver: None,
             unread: Vec::new(),

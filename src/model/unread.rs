@@ -16,6 +16,8 @@ pub enum Subject {
     Processes,
     /// Interfaces and addresses.
     Interfaces,
+    /// Routes, policy rules and the settings that decide with them.
+    Routes,
     /// What gives the rest its names: what the runtime knows of the workload, its users' names, its resolver.
     Metadata,
 }

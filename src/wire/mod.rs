@@ -10,6 +10,7 @@ pub mod nf_object;
 pub mod nf_table;
 pub mod nf_tables;
 pub mod proc_raw;
+pub mod routes;
 pub mod rtnetlink;
 pub mod sock_diag;
 pub mod xt;

@@ -67,6 +67,28 @@ fn names_of_users_and_the_resolver_travel_along() {
 }
 
 #[test]
+fn routes_travel_along_and_older_files_have_none() {
+    let routes = json!({
+        "routes": [{
+            "kind": "unicast", "destination": {"address": "10.1.0.0", "bits": 16}, "tos": 0, "table": 254, "protocol": 3,
+            "scope": 0, "flags": 0, "priority": 5, "hops": [{"interface": 2, "gateway": "10.0.0.1", "weight": 1, "flags": 0}],
+            "unknown": [{"at": "8.2", "bytes": "78050000"}],
+        }],
+        "rules": [{
+            "ipv6": false, "priority": 10, "action": {"lookup": 100}, "mark": [1337, 4294967295_u32], "tos": 0, "flags": 0,
+            "maker": 0,
+        }],
+        "addresses": null,
+        "settings": {"ipv4": {"all": {"rp_filter": 2}}, "ipv6": {}},
+    });
+    let file = changed(|snapshot| snapshot["routes"] = routes.clone());
+    let again = with_input(&["snapshot", "-", "-q"], file.as_bytes()).ended(0).json();
+    assert_eq!(again["routes"], routes);
+    let old = with_input(&["snapshot", "-", "-q"], plain().to_string().as_bytes()).ended(0).json();
+    assert_eq!(old["routes"], Value::Null);
+}
+
+#[test]
 fn connections_have_every_key() {
     let json = nslens(&["conns", &fixture("snapshot/plain.json"), "--all", "-o", "json"]).ended(0).json();
     assert_eq!(json["schema"], "nslens.conns/v1");

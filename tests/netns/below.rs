@@ -74,6 +74,7 @@ impl<'a> Container<'a> {
             tracking: false,
             live_sockets: false,
             interfaces: false,
+            routes: false,
         };
         let occasion = Occasion { node: "node", now: 0, asked: "pid", proc_root };
         let begun = Instant::now();

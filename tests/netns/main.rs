@@ -31,6 +31,8 @@ mod owners_elsewhere;
 mod permission;
 mod questions;
 mod restored;
+mod routes;
+mod routes_asked;
 mod rules;
 mod services;
 mod sets;

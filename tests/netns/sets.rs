@@ -25,6 +25,7 @@ pub(crate) fn look(lab: &Lab, elements: Elements) -> Snapshot {
         tracking: false,
         live_sockets: false,
         interfaces: false,
+        routes: false,
     };
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: Path::new("/proc") };
     take(Workload::named(Kind::Netns, "lab"), lab.netns(), None, parts, occasion).expect("a snapshot")

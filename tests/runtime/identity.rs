@@ -193,6 +193,7 @@ fn a_number_that_is_taken_over_after_the_process_was_held_is_an_error() {
             tracking: false,
             live_sockets: false,
             interfaces: true,
+            routes: false,
         };
         let occasion = Occasion { node: "node", now: 0, asked: "pid", proc_root };
         capture::take(live.workload.clone(), &live.netns, live.process.as_ref(), parts, occasion)

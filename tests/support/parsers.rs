@@ -12,7 +12,7 @@ use nslens::wire::nf_object;
 use nslens::wire::nf_table::assemble;
 use nslens::wire::nf_tables::{self, ChainMessage, RuleMessage, TableMessage};
 use nslens::wire::xt::{EntryError, Kept as KeptOf, TableInfo, decode_table};
-use nslens::wire::{conntrack, ipset, proc_raw, rtnetlink, sock_diag};
+use nslens::wire::{conntrack, ipset, proc_raw, routes, rtnetlink, sock_diag};
 use nslens::xt::{Match, Target};
 
 /// Matches that are known, one that is not, and none.
@@ -402,6 +402,8 @@ pub(crate) fn network(bytes: &[u8]) {
     let _ = (conntrack::decode(bytes), rtnetlink::decode_link(bytes), rtnetlink::decode_address(bytes));
     let _ = (conntrack::table::decode_cpu(bytes), conntrack::table::decode_use(bytes));
     let _ = conntrack::table::decode_expected(bytes);
+    let _ = [false, true].map(|ipv6| (routes::decode_route(bytes, ipv6), routes::decode_rule(bytes, ipv6)));
+    let _ = routes::decode_own(bytes);
 }
 
 /// What a user types, and what a pod is called.

@@ -194,6 +194,7 @@ pub(super) fn source<'a>(place: &'a Where, screen: &'a Screen) -> Source<'a> {
         tracking: false,
         live_sockets: false,
         interfaces: true,
+        routes: false,
     };
     Source { place, which, parts, screen }
 }

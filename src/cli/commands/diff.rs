@@ -89,6 +89,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
                 tracking: false,
                 live_sockets: false,
                 interfaces: false,
+                routes: false,
             };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };

@@ -103,6 +103,7 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
         tracking: false,
         live_sockets: true,
         interfaces: false,
+        routes: false,
     };
     let swept = sweep(&listing, parts, occasion, Overview::of);
     let lines_of: Vec<Line<'_>> = swept.iter().enumerate().map(|(index, swept)| line(&listing, index, swept)).collect();

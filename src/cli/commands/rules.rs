@@ -143,6 +143,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
         tracking: false,
         live_sockets: false,
         interfaces,
+        routes: false,
     };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let (snapshot, namespace) = source.taken(arguments.target.as_deref())?;

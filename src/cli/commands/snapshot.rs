@@ -19,7 +19,7 @@ use crate::model::Subject;
 
 /// Save everything about a workload to a file that all commands read.
 ///
-/// Rules, sockets, tracked connections, processes, interfaces, the resolver, and what could not be read. The file is versioned
+/// Rules, sockets, tracked connections, processes, interfaces, routes, the resolver, and what could not be read. The file is versioned
 /// JSON, readable by its owner only. Of the environment only a few named variables of meshes are ever captured.
 #[derive(Debug, Args)]
 #[command(
@@ -47,6 +47,7 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
     let mut source = source(&arguments.place, screen);
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     (source.parts.every_socket, source.parts.figures, source.parts.tracking) = (true, true, true);
+    source.parts.routes = true;
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     for unread in &snapshot.unread {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));
@@ -73,7 +74,8 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
             screen.note(&format!("saved to {}", path.display()));
         }
     }
-    let all = [Subject::Rules, Subject::Sockets, Subject::Flows, Subject::Processes, Subject::Interfaces];
+    use Subject::{Flows, Interfaces, Processes, Routes, Rules, Sockets};
+    let all = [Rules, Sockets, Flows, Processes, Interfaces, Routes];
     Ok(unread_exit(&snapshot, &all))
 }
 

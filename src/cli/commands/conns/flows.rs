@@ -146,6 +146,7 @@ pub(super) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
         figures: false,
         tracking: false,
         interfaces,
+        routes: false,
     };
     let source = Source { place: &arguments.place, which, parts, screen };
     let (mut snapshot, netns) = source.taken(arguments.target.as_deref())?;
