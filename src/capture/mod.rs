@@ -23,7 +23,7 @@ use crate::sys::netns::Netns;
 use crate::sys::process::Process;
 
 /// Which parts of a snapshot are wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Parts {
     /// Rules, and which of them.
     pub rules: Option<rules::Wanted>,

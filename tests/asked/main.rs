@@ -126,9 +126,8 @@ fn look_at(lab: &Lab, machine: &Path, every_socket: bool) -> (Snapshot, Vec<Aske
         every_socket,
         figures: every_socket,
         tracking: every_socket,
-        live_sockets: false,
         interfaces: true,
-        routes: false,
+        ..Parts::default()
     };
     let proc_root = machine.join("proc");
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: &proc_root };

@@ -66,16 +66,7 @@ impl<'a> Container<'a> {
     fn look(&self) -> Snapshot {
         let proc_root = Path::new("/proc");
         let held = Held::hold(proc_root, self.pid()).expect("it lives");
-        let parts = Parts {
-            rules: None,
-            connections: true,
-            every_socket: false,
-            figures: false,
-            tracking: false,
-            live_sockets: false,
-            interfaces: false,
-            routes: false,
-        };
+        let parts = Parts { connections: true, ..Parts::default() };
         let occasion = Occasion { node: "node", now: 0, asked: "pid", proc_root };
         let begun = Instant::now();
         let snapshot = take(Workload::named(Kind::Process, "1"), self.lab.netns(), Some(&held), parts, occasion);

@@ -17,16 +17,7 @@ use crate::support::{Lab, require_root};
 /// What a lab holds, with these elements of its sets.
 pub(crate) fn look(lab: &Lab, elements: Elements) -> Snapshot {
     let rules = Some(Wanted { elements, ..Wanted::default() });
-    let parts = Parts {
-        rules,
-        connections: false,
-        every_socket: false,
-        figures: false,
-        tracking: false,
-        live_sockets: false,
-        interfaces: false,
-        routes: false,
-    };
+    let parts = Parts { rules, ..Parts::default() };
     let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: Path::new("/proc") };
     take(Workload::named(Kind::Netns, "lab"), lab.netns(), None, parts, occasion).expect("a snapshot")
 }

@@ -185,16 +185,7 @@ fn a_number_that_is_taken_over_after_the_process_was_held_is_an_error() {
     let world = World::here("node", Vec::new());
     let live = find(&Query::Pid(other.pid()), &Choice::default(), &world).expect("it lives");
     let take = || {
-        let parts = Parts {
-            rules: Some(Wanted::default()),
-            connections: true,
-            every_socket: false,
-            figures: false,
-            tracking: false,
-            live_sockets: false,
-            interfaces: true,
-            routes: false,
-        };
+        let parts = Parts { rules: Some(Wanted::default()), connections: true, interfaces: true, ..Parts::default() };
         let occasion = Occasion { node: "node", now: 0, asked: "pid", proc_root };
         capture::take(live.workload.clone(), &live.netns, live.process.as_ref(), parts, occasion)
     };

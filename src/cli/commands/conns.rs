@@ -186,16 +186,7 @@ fn exit(snapshot: &Snapshot, found: &[Connection]) -> Exit {
 /// Everything that connections are judged by: sockets, flows, processes and all rules.
 pub(super) fn source<'a>(place: &'a Where, screen: &'a Screen) -> Source<'a> {
     let which = Which { ipv4: false, ipv6: false, backend: BackendChoice::All };
-    let parts = Parts {
-        rules: Some(Wanted::default()),
-        connections: true,
-        every_socket: false,
-        figures: false,
-        tracking: false,
-        live_sockets: false,
-        interfaces: true,
-        routes: false,
-    };
+    let parts = Parts { rules: Some(Wanted::default()), connections: true, interfaces: true, ..Parts::default() };
     Source { place, which, parts, screen }
 }
 

@@ -81,16 +81,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
             source.snapshot(Some(asked))?
         } else {
             let wanted = Wanted { elements, ..arguments.which.wanted() };
-            let parts = Parts {
-                rules: Some(wanted),
-                connections: false,
-                every_socket: false,
-                figures: false,
-                tracking: false,
-                live_sockets: false,
-                interfaces: false,
-                routes: false,
-            };
+            let parts = Parts { rules: Some(wanted), ..Parts::default() };
             Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
         };
         if rules {

@@ -97,13 +97,8 @@ pub(in crate::cli) fn run(arguments: &List, screen: &Screen) -> Result<Exit, Fai
     let occasion = Occasion { node, now: source::now(), asked: "list", proc_root: &world.proc_root };
     let parts = Parts {
         rules: Some(Wanted { expressions: false, elements: Elements::None, ..Wanted::default() }),
-        connections: false,
-        every_socket: false,
-        figures: false,
-        tracking: false,
         live_sockets: true,
-        interfaces: false,
-        routes: false,
+        ..Parts::default()
     };
     let swept = sweep(&listing, parts, occasion, Overview::of);
     let lines_of: Vec<Line<'_>> = swept.iter().enumerate().map(|(index, swept)| line(&listing, index, swept)).collect();

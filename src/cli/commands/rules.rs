@@ -135,16 +135,7 @@ pub(in crate::cli) fn run(arguments: &Rules, screen: &Screen) -> Result<Exit, Fa
     let wanted = Wanted { expressions, elements, text, ..arguments.which.wanted() };
     // The sentence wants to know the pod's own address; the save form does not have one.
     let interfaces = arguments.output != Output::Save;
-    let parts = Parts {
-        rules: Some(wanted),
-        connections: false,
-        every_socket: false,
-        figures: false,
-        tracking: false,
-        live_sockets: false,
-        interfaces,
-        routes: false,
-    };
+    let parts = Parts { rules: Some(wanted), interfaces, ..Parts::default() };
     let source = Source { place: &arguments.place, which: arguments.which, parts, screen };
     let (snapshot, namespace) = source.taken(arguments.target.as_deref())?;
     // The program ends with the answer: the kernel takes it all back at once, sooner than it could be given back bit by bit.

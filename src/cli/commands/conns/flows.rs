@@ -138,16 +138,7 @@ impl From {
 pub(super) fn run(arguments: &Conns, screen: &Screen) -> Result<Exit, Failure> {
     let which = Which { ipv4: false, ipv6: false, backend: BackendChoice::All };
     let interfaces = arguments.tracked.summary;
-    let parts = Parts {
-        rules: None,
-        connections: false,
-        live_sockets: false,
-        every_socket: false,
-        figures: false,
-        tracking: false,
-        interfaces,
-        routes: false,
-    };
+    let parts = Parts { interfaces, ..Parts::default() };
     let source = Source { place: &arguments.place, which, parts, screen };
     let (mut snapshot, netns) = source.taken(arguments.target.as_deref())?;
     let mut from = match netns {
