@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::eval::{End, Rulebase};
 use super::summary::{Does, Further};
 use crate::model::{Hook, Snapshot};
-use crate::packet::{Condition, Device, Field, Known, Packet, number};
+use crate::packet::{Condition, Device, DeviceName, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
 
 /// Values of one kind that are asked about: a bound on the time for rule sets that speak of thousands.
@@ -49,7 +49,6 @@ const NEW: u32 = 1 << 3;
 const TCP: u8 = 6;
 /// What a pod's device is called where the snapshot does not tell.
 const DEVICE: &str = "eth0";
-const LOOPBACK: &str = "lo";
 
 impl<'a> Asker<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, ipv6: bool) -> Self {
@@ -63,7 +62,7 @@ impl<'a> Asker<'a> {
             own.into_iter().find(|address| address.is_ipv6() == ipv6)
         });
         let own = own.unwrap_or_else(|| named.unnamed_address(&[Field::Source, Field::Destination], ipv6));
-        let device = Known::Is(interface.map_or(DEVICE, |interface| interface.name.as_str()).to_owned());
+        let device = Known::from_option(DeviceName::new(interface.map_or(DEVICE, |interface| interface.name.as_str())));
         let packet = Packet {
             protocol: Known::Is(TCP),
             destination_port: Known::Is(named.unnamed_port(Field::DestinationPort)),
@@ -78,11 +77,11 @@ impl<'a> Asker<'a> {
             destination: Known::Is(named.unnamed_address(&[Field::Destination], ipv6)),
             source_local: Known::Is(true),
             destination_local: Known::Is(false),
-            output: device.clone(),
+            output: device,
             input: Known::Absent,
             uid: Known::Is(named.unnamed_id(Field::Uid)),
             gid: Known::Is(named.unnamed_id(Field::Gid)),
-            ..packet.clone()
+            ..packet
         };
         let inbound = Packet {
             source: Known::Is(named.unnamed_address(&[Field::Source], ipv6)),
@@ -107,14 +106,14 @@ impl<'a> Asker<'a> {
     pub(super) fn outbound(&self, change: impl FnOnce(&mut Packet)) -> End {
         const WAY: [Hook; 6] =
             [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
-        let mut packet = self.outbound.clone();
+        let mut packet = self.outbound;
         change(&mut packet);
         self.rules.through(&WAY, &packet, self.ipv6)
     }
 
     /// A connection from somewhere else to the namespace.
     pub(super) fn inbound(&self, change: impl FnOnce(&mut Packet)) -> End {
-        let mut packet = self.inbound.clone();
+        let mut packet = self.inbound;
         change(&mut packet);
         self.rules.through(&[Hook::Ingress, Hook::Prerouting, Hook::Input], &packet, self.ipv6)
     }
@@ -138,8 +137,8 @@ impl<'a> Asker<'a> {
             }
             left -= 1;
             let end = match hook {
-                Hook::Output => self.outbound(|asked| *asked = packet.clone()),
-                _ => self.inbound(|asked| *asked = packet.clone()),
+                Hook::Output => self.outbound(|asked| *asked = *packet),
+                _ => self.inbound(|asked| *asked = *packet),
             };
             let (by, does) = match &end {
                 End::Untouched { by } => (by.as_ref(), Does::LeavesAlone),
@@ -163,14 +162,14 @@ impl<'a> Asker<'a> {
 }
 
 fn by_loopback(packet: &Packet) -> bool {
-    let device = |device: &Known<String>| matches!(device, Known::Is(name) if name == LOOPBACK);
+    let device = |device: &Known<DeviceName>| *device == Known::Is(DeviceName::LOOPBACK);
     let end = |end: &Known<IpAddr>| matches!(end, Known::Is(end) if end.is_loopback());
     device(&packet.input) || device(&packet.output) || end(&packet.source) || end(&packet.destination)
 }
 
 /// The packet changed so that it fulfils the condition, as far as single values can do that; `None` where they cannot.
 fn made_to_measure(condition: &Condition, base: &Packet) -> Option<Packet> {
-    let mut packet = base.clone();
+    let mut packet = *base;
     fulfil(condition, &mut packet);
     (condition.ask(&packet) == crate::packet::Answer::Yes).then_some(packet)
 }
@@ -181,8 +180,8 @@ fn fulfil(condition: &Condition, packet: &mut Packet) {
         Condition::Any(parts) => parts.iter().take(1).for_each(|part| fulfil(part, packet)),
         Condition::Range(field, value, _) | Condition::Masked { field, value, .. } => set(*field, *value, packet),
         Condition::Device { device, name, .. } => match device {
-            Device::Input => packet.input = Known::Is(name.clone()),
-            Device::Output => packet.output = Known::Is(name.clone()),
+            Device::Input => packet.input = Known::from_option(DeviceName::new(name)),
+            Device::Output => packet.output = Known::from_option(DeviceName::new(name)),
             Device::BridgeInput | Device::BridgeOutput => {}
         },
         _ => {}

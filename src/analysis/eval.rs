@@ -6,17 +6,21 @@
 mod headers;
 mod index;
 mod order;
+mod path;
 mod translation;
 mod traveller;
 mod walk;
+mod ways;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use index::Branches;
 use order::orders;
+pub use path::{Met, Place};
 use traveller::Traveller;
-use walk::{Base, DEPTH, Evaluator, Reached};
+use walk::{Asked, Base, DEPTH, Evaluator, Reached};
+pub use ways::{Doubt, Every, Gone};
 
 use super::ipsets::IpSets;
 use super::native::branches;
@@ -109,6 +113,8 @@ pub struct Rulebase<'a> {
 
 #[derive(Debug)]
 struct Prepared<'a> {
+    /// Its place among all.
+    number: usize,
     ruleset: &'a Ruleset,
     table: &'a Table,
     by_name: HashMap<&'a str, usize>,
@@ -117,6 +123,33 @@ struct Prepared<'a> {
     restores: bool,
     /// For each chain, for each rule, its branches and what they ask.
     rules: Vec<Vec<Branches<'a>>>,
+}
+
+/// A rule, or a base chain's policy.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    /// The rule set.
+    pub ruleset: &'a Ruleset,
+    /// The table.
+    pub table: &'a Table,
+    /// The chain.
+    pub chain: &'a Chain,
+    /// The rule and its number, from 1; `None` for the chain's policy.
+    pub rule: Option<(usize, &'a Rule)>,
+}
+
+impl At<'_> {
+    /// The rule's name.
+    #[must_use]
+    pub fn name(&self) -> Option<RuleRef> {
+        self.rule.map(|(number, _)| RuleRef {
+            backend: self.ruleset.backend,
+            family: self.ruleset.family,
+            table: self.table.name.clone(),
+            chain: self.chain.name.clone(),
+            number,
+        })
+    }
 }
 
 impl<'a> Rulebase<'a> {
@@ -133,7 +166,8 @@ impl<'a> Rulebase<'a> {
             });
             Branches::new(asking.collect(), ruleset.family == Family::Ip)
         };
-        let prepare = |(ruleset, table): (&'a Ruleset, &'a Table)| Prepared {
+        let prepare = |(number, (ruleset, table)): (usize, (&'a Ruleset, &'a Table))| Prepared {
+            number,
             ruleset,
             table,
             paths: Paths::of(table),
@@ -145,7 +179,7 @@ impl<'a> Rulebase<'a> {
                 .map(|chain| chain.rules.iter().map(|rule| ask(ruleset, table, rule)).collect())
                 .collect(),
         };
-        Self { tables: tables.map(prepare).collect() }
+        Self { tables: tables.enumerate().map(prepare).collect() }
     }
 
     /// How many rules there are, each element of a map that a rule looks into counted as one.
@@ -180,7 +214,7 @@ impl<'a> Rulebase<'a> {
             for (index, chain) in chains {
                 let base = Base { table: prepared, chain, index };
                 // First come, first served: rules are named in the order in which they are listed.
-                let mut waiting = VecDeque::from([(index, packet.clone(), 0)]);
+                let mut waiting = VecDeque::from([(index, *packet, 0)]);
                 while let Some((chain, packet, depth)) = waiting.pop_front() {
                     let reached = (0..).map(|at| Reached { base, chain, at });
                     let rules = reached.map_while(|it| it.asking().map(|asking| (it, asking)));
@@ -207,16 +241,37 @@ impl<'a> Rulebase<'a> {
     /// Runs a packet through all chains of these hooks, one hook after the other.
     #[must_use]
     pub fn through(&self, hooks: &[Hook], packet: &Packet, ipv6: bool) -> End {
-        self.walk(hooks, packet, ipv6, false)
+        self.walk(hooks, packet, ipv6, Asked::OneEnd)
     }
 
     /// The same up to the first redirect: what later chains do to a redirected packet is not asked.
     #[must_use]
     pub fn until_redirect(&self, hook: Hook, packet: &Packet, ipv6: bool) -> End {
-        self.walk(&[hook], packet, ipv6, true)
+        self.walk(&[hook], packet, ipv6, Asked::FirstRedirect)
     }
 
-    fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, until_redirect: bool) -> End {
+    /// All ways that a packet may take through these hooks, in every order of chains that there may be.
+    #[must_use]
+    pub fn every_way(&self, hooks: &[Hook], packet: &Packet, ipv6: bool) -> Every {
+        let own = hooks.first() == Some(&Hook::Output);
+        let traveller = || Traveller::new(*packet, own).traced();
+        let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
+        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd).run(bases, traveller());
+        let first = run(&orders.next().unwrap_or_default());
+        let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
+        orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()
+    }
+
+    /// The rule at this place, or the chain whose policy it is.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Option<At<'a>> {
+        let prepared = self.tables.get(place.table)?;
+        let chain = prepared.table.chains.get(place.chain)?;
+        let rule = place.rule.and_then(|at| Some((at + 1, chain.rules.get(at)?)));
+        Some(At { ruleset: prepared.ruleset, table: prepared.table, chain, rule })
+    }
+
+    fn bases(&self, hooks: &[Hook], ipv6: bool) -> Vec<Base<'_>> {
         let mut bases: Vec<Base<'_>> = Vec::new();
         let in_force = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant);
         for table in in_force {
@@ -227,11 +282,14 @@ impl<'a> Rulebase<'a> {
                 chains.filter(|(_, chain)| asks(chain) && chain.hook.is_some_and(|hook| hooks.contains(&hook)));
             bases.extend(chains.map(|(index, chain)| Base { table, chain, index }));
         }
+        bases
+    }
+
+    fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(until_redirect)
-                .run(bases, Traveller::new(packet.clone(), hooks.first() == Some(&Hook::Output)))
+            Evaluator::new(asked).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
         };
-        let mut orders = orders(bases, hooks).into_iter();
+        let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());
         for order in orders.filter(|_| !matches!(end, End::Undecided { .. })) {
             match run(&order) {

@@ -201,7 +201,7 @@ fn network(address: IpAddr, bits: Option<u8>, way: Way) -> Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Answer, Known, Packet};
+    use crate::packet::{Answer, DeviceName, Known, Packet};
     use crate::xt::SetKey;
 
     fn set(name: &str, kind: &str, elements: Vec<Entry>) -> IpSet {
@@ -222,7 +222,7 @@ mod tests {
             source_port: Known::Is(4000),
             destination_port: Known::Is(80),
             mark: Known::Is(0x1234),
-            output: Known::Is("eth0".to_owned()),
+            output: Known::from_option(DeviceName::new("eth0")),
             input: Known::Absent,
             ..Packet::default()
         };

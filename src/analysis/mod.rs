@@ -17,4 +17,5 @@ pub mod paths;
 pub mod routes;
 pub mod rulebook;
 pub mod summary;
+pub mod trace;
 pub mod tracked;

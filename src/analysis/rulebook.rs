@@ -7,7 +7,7 @@ use super::eval::{End, Rulebase, find};
 use super::join::{Dialled, Rulebook};
 use super::native::{Branch, branches};
 use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
-use crate::packet::{Answer, Condition, Field, Known, Packet};
+use crate::packet::{Answer, Condition, DeviceName, Field, Known, Packet};
 use crate::xt::{Action, Effect, Match, NatRange, PortRange};
 
 /// Asks a snapshot's rules.
@@ -91,20 +91,24 @@ impl<'a> SnapshotRules<'a> {
     }
 
     /// The device that has this address.
-    fn device(&self, address: std::net::IpAddr) -> Known<String> {
+    fn device(&self, address: std::net::IpAddr) -> Known<DeviceName> {
         let has = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| *own == address);
-        Known::from_option(self.snapshot.interfaces.iter().flatten().find(has).map(|interface| interface.name.clone()))
+        Known::from_option(
+            self.snapshot.interfaces.iter().flatten().find(has).and_then(|interface| DeviceName::new(&interface.name)),
+        )
     }
 
     /// Loopback for the namespace's own addresses; else the only other device that is up, if there is but one.
-    fn out_device(&self, dialled: &Dialled) -> Known<String> {
+    fn out_device(&self, dialled: &Dialled) -> Known<DeviceName> {
         let interfaces = || self.snapshot.interfaces.iter().flatten();
         if self.snapshot.is_local(dialled.destination.address) {
-            return Known::from_option(interfaces().find(|one| one.loopback).map(|one| one.name.clone()));
+            return Known::from_option(
+                interfaces().find(|one| one.loopback).and_then(|one| DeviceName::new(&one.name)),
+            );
         }
         let mut others = interfaces().filter(|one| !one.loopback && one.up);
         match (others.next(), others.next()) {
-            (Some(only), None) => Known::Is(only.name.clone()),
+            (Some(only), None) => Known::from_option(DeviceName::new(&only.name)),
             _ => self.device(dialled.source.address),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::{completions, conns, demo, diff, list, rules, snapshot, watch};
+use super::commands::{completions, conns, demo, diff, list, rules, snapshot, trace, watch};
 use crate::model::Backend;
 use crate::target::RuntimeChoice;
 
@@ -31,6 +31,7 @@ pub enum Command {
     List(list::List),
     Rules(rules::Rules),
     Conns(conns::Conns),
+    Trace(trace::Trace),
     Diff(diff::Diff),
     Snapshot(snapshot::Snapshot),
     Watch(watch::Watch),

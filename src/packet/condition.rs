@@ -146,7 +146,11 @@ impl Condition {
                     Device::BridgeInput => &packet.bridge_input,
                     Device::BridgeOutput => &packet.bridge_output,
                 };
-                Answer::from_known(known, |own| if *prefix { own.starts_with(name) } else { own == name })
+                let name = name.as_bytes();
+                Answer::from_known(known, |own| match prefix {
+                    true => own.as_bytes().starts_with(name),
+                    false => own.as_bytes() == name,
+                })
             }
             Self::Owned => Answer::from_known(&packet.uid, |_| true),
             Self::Local { destination } => {
@@ -227,6 +231,7 @@ pub(crate) fn number(address: IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DeviceName;
     use super::*;
 
     #[test]
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn a_device_prefix_matches_its_beginning_only() {
         let asks = |name: &str, prefix| Condition::Device { device: Device::Output, name: name.into(), prefix };
-        let packet = Packet { output: Known::Is("eth10".into()), ..Packet::default() };
+        let packet = Packet { output: Known::from_option(DeviceName::new("eth10")), ..Packet::default() };
         assert_eq!(asks("eth", true).ask(&packet), Answer::Yes);
         assert_eq!(asks("eth1", false).ask(&packet), Answer::No);
     }

@@ -3,12 +3,14 @@
 //! A match is described once, as a [`Condition`] over fields. Evaluating, explaining and comparing all read that one form.
 
 mod condition;
+mod device;
 mod field;
 pub(crate) mod hexadecimal;
 mod name;
 
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
+pub use device::DeviceName;
 pub use field::Field;
 pub(crate) use hexadecimal::{hex, unhex};
 pub use name::{exact_bytes, exact_text, name_order, stray_byte};
@@ -16,7 +18,7 @@ pub use name::{exact_bytes, exact_text, name_order, stray_byte};
 use std::net::IpAddr;
 
 /// Something that a rule may ask about and that we may not know.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Known<T> {
     /// Not known: both answers are possible.
     #[default]
@@ -36,7 +38,7 @@ impl<T> Known<T> {
 }
 
 /// A packet as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Packet {
     /// IANA protocol number.
     pub protocol: Known<u8>,
@@ -53,9 +55,9 @@ pub struct Packet {
     /// Destination port.
     pub destination_port: Known<u16>,
     /// Device it came in by.
-    pub input: Known<String>,
+    pub input: Known<DeviceName>,
     /// Device it leaves by.
-    pub output: Known<String>,
+    pub output: Known<DeviceName>,
     /// UID of the owning socket's file, in the numbering of the namespace's owner.
     pub uid: Known<u32>,
     /// GID of the owning socket's file.
@@ -101,9 +103,9 @@ pub struct Packet {
     /// Group of the device it leaves by.
     pub output_group: Known<u32>,
     /// Port of a bridge that it came in by.
-    pub bridge_input: Known<String>,
+    pub bridge_input: Known<DeviceName>,
     /// Port of a bridge that it leaves by.
-    pub bridge_output: Known<String>,
+    pub bridge_output: Known<DeviceName>,
     /// CPU that handles it.
     pub cpu: Known<u32>,
     /// Class of the sender's cgroup (version 1).
@@ -115,7 +117,7 @@ pub struct Packet {
 }
 
 /// A packet's connection as conntrack holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tracked {
     /// IANA protocol number.
     pub protocol: Known<u8>,

@@ -13,6 +13,7 @@ pub mod paint;
 pub mod rules;
 pub mod runtimes;
 pub mod sentence;
+pub mod trace;
 pub mod watch;
 pub mod who;
 pub mod wrap;

@@ -26,6 +26,7 @@ pub use line::{Line, parse_line, parse_rule};
 pub use matches::Match;
 pub use parts::{Bytes, Outcome, OutcomeKind, Part, PartOption, Parts, Test};
 pub use rule::{Action, Rule};
+pub use services::service;
 pub use sets::{SetKey, SetNames, Way, named_match, named_target, set_indices};
 pub use targets::{Effect, NatRange, PortRange, Target};
 pub use text::{TextError, Token, quote, tokens, word};

@@ -50,7 +50,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
 }
 
 /// The same where it is left to the C library: a number is decimal, zeros in front of it or not.
-pub(super) fn service(text: &str) -> Option<u16> {
+pub fn service(text: &str) -> Option<u16> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { port(text) }
 }
 

@@ -10,7 +10,7 @@ use nslens::analysis::native::reading;
 use nslens::capture::sets::Elements;
 use nslens::model::{Body, Family, Hook, Rule};
 use nslens::nft::Expression;
-use nslens::packet::{Answer, Known, Packet, Tracked};
+use nslens::packet::{Answer, DeviceName, Known, Packet, Tracked};
 
 use crate::sets::look;
 use crate::support::{Lab, require_root, wait_until};
@@ -52,7 +52,7 @@ fn sent(protocol: u8, ipv6: bool, source_port: u16) -> Packet {
         source_port,
         destination_port,
         input: Known::Absent,
-        output: Known::Is("eth0".to_owned()),
+        output: Known::from_option(DeviceName::new("eth0")),
         uid: Known::Is(0),
         gid: Known::Is(0),
         mark: Known::Is(0),

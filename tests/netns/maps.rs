@@ -9,7 +9,7 @@ use nslens::analysis::eval::{End, Rulebase};
 use nslens::capture::sets::Elements;
 use nslens::model::{Body, Hook, Snapshot};
 use nslens::nft::Expression;
-use nslens::packet::{Known, Packet};
+use nslens::packet::{DeviceName, Known, Packet};
 
 use crate::sets::look;
 use crate::support::{Lab, require_root};
@@ -71,7 +71,7 @@ impl Sent {
             destination_local: Known::Is(loopback),
             destination_port: Known::Is(self.to.port()),
             input: Known::Absent,
-            output: Known::Is(if loopback { "lo" } else { "eth0" }.to_owned()),
+            output: Known::from_option(DeviceName::new(if loopback { "lo" } else { "eth0" })),
             uid: Known::Is(0),
             gid: Known::Is(0),
             mark: Known::Is(self.mark),

@@ -3,7 +3,7 @@
 use nslens::analysis::eval::{End, Rulebase};
 use nslens::capture::sets::Elements;
 use nslens::model::{Hook, Snapshot};
-use nslens::packet::{Known, Packet};
+use nslens::packet::{DeviceName, Known, Packet};
 
 use crate::maps::{Sent, ends};
 use crate::rules::printed;
@@ -98,7 +98,7 @@ fn asked(snapshot: &Snapshot, ipv6: bool, (protocol, host, port): (u8, &str, u16
         source_port: Known::Is(40_000),
         destination_port: Known::Is(port),
         input: Known::Absent,
-        output: Known::Is("eth0".to_owned()),
+        output: Known::from_option(DeviceName::new("eth0")),
         uid: Known::Is(0),
         gid: Known::Is(0),
         mark: Known::Is(0),

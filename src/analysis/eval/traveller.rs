@@ -1,10 +1,11 @@
 //! A packet on its way: what becomes of it between the hooks and by the targets of rules, and what was decided about it so far.
 
 use super::super::paths::{is_nat, standing};
+use super::path::Path;
 use super::walk::Base;
 use super::{End, Target, headers};
 use crate::model::{Chain, Hook, RuleRef, Syntax};
-use crate::packet::{Answer, Known, Packet};
+use crate::packet::{Answer, DeviceName, Known, Packet};
 use crate::xt::targets::Shift;
 use crate::xt::{self, Effect};
 
@@ -14,16 +15,21 @@ const TRACKING: i32 = -200;
 const INVALID: u32 = 1;
 /// `XT_CONNTRACK_STATE_UNTRACKED`
 const UNTRACKED: u32 = 1 << 8;
-const LOOPBACK: &str = "lo";
 
 /// A packet on its way, and what was decided about it so far.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Traveller {
     pub(super) packet: Packet,
     /// The rule that took it out of a chain.
     pub(super) left_by: Option<RuleRef>,
     /// The rule that sends it elsewhere, and where to.
     pub(super) redirected: Option<(RuleRef, Target)>,
+    /// A transparent socket is to take it as it is: where that waits.
+    pub(super) taken: Option<Target>,
+    /// Its ends count, not only what becomes of it.
+    pub(super) traced: bool,
+    /// What it met, where that is asked for.
+    pub(super) path: Path,
     tracking: Tracking,
     /// A nat chain has chosen its destination.
     pub(super) destination_bound: bool,
@@ -42,7 +48,7 @@ pub(super) struct Traveller {
 type Routing = (Known<u32>, Known<u8>);
 
 /// How far the packet's tracking is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Tracking {
     /// It gets this state and this connection mark when it comes to it.
     Later(Known<u32>, Known<u32>),
@@ -84,6 +90,9 @@ impl Traveller {
             packet,
             left_by: None,
             redirected: None,
+            taken: None,
+            traced: false,
+            path: Path::default(),
             tracking: Tracking::Later(state, mark),
             destination_bound: false,
             source_bound: false,
@@ -92,6 +101,11 @@ impl Traveller {
             rerouted: false,
             comes_in: None,
         }
+    }
+
+    /// The same, whose ends count, and not only what becomes of it.
+    pub(super) fn traced(self) -> Self {
+        Self { traced: true, ..self }
     }
 
     /// Brings the packet to a base chain, as it then is; no where it does not come there.
@@ -137,7 +151,7 @@ impl Traveller {
     }
 
     fn routing(&self) -> Routing {
-        (self.packet.mark.clone(), self.packet.traffic_class.clone())
+        (self.packet.mark, self.packet.traffic_class)
     }
 
     /// Behind iptables' mangle and nft's chains of type `route`, what they have changed may lead to another route (`ip_route_me_harder`).
@@ -154,9 +168,19 @@ impl Traveller {
         }
     }
 
+    /// Whether it is for this namespace, behind its last hook.
+    pub(super) fn comes_in(&mut self) -> Known<bool> {
+        self.be_routed();
+        match self.way {
+            Way::In => self.packet.destination_local,
+            Way::Again => Known::Is(true),
+            Way::Own | Way::Leaving => self.turns_in(),
+        }
+    }
+
     fn be_tracked(&mut self) {
         if let Tracking::Later(state, mark) = &self.tracking {
-            (self.packet.state, self.packet.connection_mark) = (state.clone(), mark.clone());
+            (self.packet.state, self.packet.connection_mark) = (*state, *mark);
             self.tracking = Tracking::Done;
         }
     }
@@ -181,9 +205,9 @@ impl Traveller {
             Hook::Egress => &self.packet.output,
             _ => return Answer::Yes,
         };
-        let fits = |bound: &String, own: &String| match bound.strip_suffix('*') {
-            Some(beginning) => own.starts_with(beginning),
-            None => bound == own,
+        let fits = |bound: &String, own: &DeviceName| match bound.strip_suffix('*') {
+            Some(beginning) => own.as_bytes().starts_with(beginning.as_bytes()),
+            None => bound == own.as_str(),
         };
         match device {
             _ if chain.devices.is_empty() => Answer::Yes,
@@ -198,14 +222,14 @@ impl Traveller {
         self.way = Way::Leaving;
         if self.destination_bound || self.rerouted {
             let local = self.packet.destination_local == Known::Is(true);
-            self.packet.output = if local { Known::Is(LOOPBACK.to_owned()) } else { Known::Unknown };
+            self.packet.output = if local { Known::Is(DeviceName::LOOPBACK) } else { Known::Unknown };
         }
     }
 
     /// Mark and tracking stay with a packet on loopback; its socket does not.
     fn come_again(&mut self) {
         self.way = Way::Again;
-        self.packet.input = Known::Is(LOOPBACK.to_owned());
+        self.packet.input = Known::Is(DeviceName::LOOPBACK);
         self.packet.output = Known::Absent;
         (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
         (self.packet.input_group, self.packet.output_group) = (Known::Unknown, Known::Absent);
@@ -373,7 +397,7 @@ impl Traveller {
     /// A transparent socket takes the packet; what later rules see of an owner is that socket's (K27).
     fn be_taken(&mut self, by: RuleRef, port: u16) {
         let target = Target { port: Some(port).filter(|port| *port != 0), ..Target::default() };
-        self.redirected = Some((by, target));
+        (self.redirected, self.taken) = (Some((by, target)), Some(target));
         (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
         // Whether it comes in here hangs on the routes by its mark.
         if self.packet.destination_local == Known::Is(false) {

@@ -3,11 +3,13 @@
 use std::cell::Cell;
 
 use super::index::Branches;
+use super::path::{Met, Place};
 use super::traveller::{Outcome, Traveller};
+use super::ways::{Doubt, Ways, alike};
 use super::{End, Prepared};
 use crate::analysis::native::{Branch, NotFollowed};
 use crate::model::{Chain, Policy, RuleRef};
-use crate::packet::{Answer, Known};
+use crate::packet::{Answer, Known, Packet};
 use crate::xt::Action;
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
@@ -17,7 +19,7 @@ pub(super) const DEPTH: usize = 64;
 /// Base chains and unknown matches one within the other: a bound against the end of the stack.
 const FORKS: u32 = 200;
 /// Why a packet was not followed to its end.
-const TOO_MUCH: &str = "more unknowns than can be followed";
+pub(super) const TOO_MUCH: &str = "more unknowns than can be followed";
 
 /// A base chain to run through.
 #[derive(Clone, Copy)]
@@ -27,14 +29,25 @@ pub(super) struct Base<'r> {
     pub(super) index: usize,
 }
 
+/// What is asked of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The one end: that there are two is enough to know.
+    OneEnd,
+    /// The same, up to the first redirect.
+    FirstRedirect,
+    /// Every end that there may be, with the way there.
+    EveryEnd,
+}
+
 pub(super) struct Evaluator {
     budget: Cell<u32>,
     forks: Cell<u32>,
-    until_redirect: bool,
+    asked: Asked,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Walk {
     stack: Vec<(usize, usize)>,
     branch: usize,
@@ -50,20 +63,19 @@ pub(super) struct Reached<'r> {
 }
 
 impl Evaluator {
-    pub(super) fn new(until_redirect: bool) -> Self {
-        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), until_redirect }
+    pub(super) fn new(asked: Asked) -> Self {
+        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked }
     }
 
     /// Runs a packet through base chains that stand in the order of its way.
-    pub(super) fn run(&self, bases: &[Base<'_>], mut traveller: Traveller) -> End {
-        let mut waiting = bases.iter().enumerate();
-        let stops = self.until_redirect && traveller.redirected.is_some();
-        for (at, base) in waiting.by_ref().filter(|_| !stops) {
+    pub(super) fn run(&self, bases: &[Base<'_>], mut traveller: Traveller) -> Ways {
+        let stops = self.asked == Asked::FirstRedirect && traveller.redirected.is_some();
+        for (at, base) in bases.iter().enumerate().filter(|_| !stops) {
             let later = bases.get(at + 1..).unwrap_or_default();
             if let Some([here, elsewhere]) = traveller.here_and_elsewhere(base.chain) {
                 let rest = bases.get(at..).unwrap_or_default();
-                let ends = (self.run(rest, elsewhere), self.run(rest, here));
-                return alike(ends, || traveller.why_unknown().to_owned());
+                let doubt = || Doubt { rule: None, why: traveller.why_unknown().to_owned() };
+                return self.either(self.run(rest, elsewhere), || self.run(rest, here), doubt);
             }
             let meets = traveller.meets(base);
             let into =
@@ -72,34 +84,42 @@ impl Evaluator {
                 Answer::No => {}
                 Answer::Yes => return into(traveller),
                 Answer::CannotKnow => {
-                    let ends = (self.run(later, traveller.clone()), into(traveller));
-                    return alike(ends, || format!("whether it passes the device of chain {}", base.chain.name));
+                    let why = || format!("whether it passes the device of chain {}", base.chain.name);
+                    let past = self.run(later, traveller.clone());
+                    return self.either(past, || into(traveller), || Doubt { rule: None, why: why() });
                 }
             }
         }
-        match traveller.redirected {
-            Some((by, to)) => End::Redirected { by, to },
-            None => End::Untouched { by: traveller.left_by },
+        if self.asked == Asked::EveryEnd && traveller.comes_in() == Known::Unknown {
+            let because = traveller.why_unknown().to_owned();
+            return Ways::one(End::Undecided { because }, traveller);
         }
+        let end = match traveller.redirected.clone() {
+            Some((by, to)) => End::Redirected { by, to },
+            None => End::Untouched { by: traveller.left_by.clone() },
+        };
+        Ways::one(end, traveller)
     }
 
     /// Goes on where the walk stands, within bounds.
-    fn chain(&self, base: Base<'_>, later: &[Base<'_>], walk: Walk) -> End {
+    fn chain(&self, base: Base<'_>, later: &[Base<'_>], walk: Walk) -> Ways {
         if self.forks.get() >= FORKS {
-            return End::Undecided { because: TOO_MUCH.to_owned() };
+            return too_much(walk.traveller);
         }
         self.forks.set(self.forks.get() + 1);
-        let end = self.follow(base, later, walk);
+        let ways = self.follow(base, later, walk);
         self.forks.set(self.forks.get() - 1);
-        end
+        ways
     }
 
-    fn follow(&self, base: Base<'_>, later: &[Base<'_>], mut walk: Walk) -> End {
+    fn follow(&self, base: Base<'_>, later: &[Base<'_>], mut walk: Walk) -> Ways {
         loop {
             let Some((chain, at)) = walk.stack.last_mut() else {
                 // Back out of the base chain: its policy decides.
-                if base.chain.policy == Some(Policy::Drop) {
-                    return End::Dropped { by: None };
+                let drops = base.chain.policy == Some(Policy::Drop);
+                self.note(base, base.policy_place(), (true, false), None, &mut walk.traveller);
+                if drops {
+                    return Ways::one(End::Dropped { by: None }, walk.traveller);
                 }
                 return self.run(later, walk.traveller);
             };
@@ -110,7 +130,7 @@ impl Evaluator {
             };
             if walk.branch == 0 {
                 if self.budget.get() == 0 {
-                    return End::Undecided { because: TOO_MUCH.to_owned() };
+                    return Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, walk.traveller);
                 }
                 self.budget.set(self.budget.get() - 1);
             }
@@ -120,6 +140,7 @@ impl Evaluator {
             let Some((branch, condition)) = asked else {
                 // No element is for this packet: it goes on with the next rule.
                 (*at, walk.branch) = (*at + 1, 0);
+                self.note(base, reached.place(), (false, false), None, &mut walk.traveller);
                 continue;
             };
             if base.table.restores && branch.rule().restores_mark() {
@@ -130,8 +151,8 @@ impl Evaluator {
                 Answer::No => walk.branch += 1,
                 Answer::Yes => {
                     (*at, walk.branch) = (*at + 1, 0);
-                    if let Some(end) = self.matched(reached, later, &mut walk, branch) {
-                        return end;
+                    if let Some(ways) = self.matched((reached, false), later, &mut walk, branch) {
+                        return ways;
                     }
                 }
                 Answer::CannotKnow => return self.both(reached, later, walk, branch),
@@ -140,60 +161,109 @@ impl Evaluator {
     }
 
     /// Follows the packet as if the rule matched by this branch, and as if it did not.
-    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], mut walk: Walk, branch: &Branch<'_>) -> End {
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], mut walk: Walk, branch: &Branch<'_>) -> Ways {
+        let map = reached.asking().is_some_and(|branches| branches.all.len() > 1);
         let mut matching = walk.clone();
         matching.pass_rule();
-        let yes = self.matched(reached, later, &mut matching, branch);
+        let yes = self.matched((reached, true), later, &mut matching, branch);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
-        if let End::Undecided { .. } = yes {
-            return yes;
-        }
         walk.branch += 1;
-        let no = self.chain(reached.base, later, walk);
-        let map = reached.asking().is_some_and(|branches| branches.all.len() > 1);
-        match (yes, no) {
-            (End::Redirected { by, to }, End::Redirected { by: or, to: other })
-                if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
-            {
-                let by = match (to.several, other.several) {
-                    _ if by == or => by,
-                    (true, _) => by,
-                    (_, true) => or,
-                    _ => reached.name(),
-                };
-                End::Redirected { by, to: to.or(other) }
+        let doubt = || {
+            let name = reached.name();
+            let why = match map {
+                true => format!("what the map gives that rule {name} looks into"),
+                false => format!("whether rule {name} matches"),
+            };
+            Doubt { rule: Some(name), why }
+        };
+        if self.asked == Asked::EveryEnd {
+            if !map {
+                self.note(reached.base, reached.place(), (false, true), None, &mut walk.traveller);
             }
-            // Whichever it gives, the packet is dropped: by one of several.
-            (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => {
-                End::Dropped { by: Some(reached.name()) }
-            }
-            ends if map => alike(ends, || format!("what the map gives that rule {} looks into", reached.name())),
-            ends => alike(ends, || format!("whether rule {} matches", reached.name())),
+            return yes.or(self.chain(reached.base, later, walk), doubt);
+        }
+        let (yes, traveller) = yes.one_end();
+        if let End::Undecided { .. } = yes {
+            return Ways::one(yes, traveller);
+        }
+        let (no, _) = self.chain(reached.base, later, walk).one_end();
+        Ways::one(either_way(reached, map, (yes, no), || doubt().why), traveller)
+    }
+
+    /// The ends of both ways, the second of which is only gone where it can make a difference.
+    fn either(&self, one: Ways, other: impl FnOnce() -> Ways, doubt: impl FnOnce() -> Doubt) -> Ways {
+        if self.asked == Asked::EveryEnd {
+            return one.or(other(), doubt);
+        }
+        let (one, traveller) = one.one_end();
+        if let End::Undecided { .. } = one {
+            return Ways::one(one, traveller);
+        }
+        let ends = (one, other().one_end().0);
+        Ways::one(alike(ends, || doubt().why), traveller)
+    }
+
+    /// Writes down what the packet met, where that is asked for: whether it matched, and whether that is only supposed; `before` is
+    /// the packet as it was then, where that is another one.
+    fn note(
+        &self,
+        base: Base<'_>,
+        place: Place,
+        (matched, supposed): (bool, bool),
+        before: Option<Packet>,
+        traveller: &mut Traveller,
+    ) {
+        if let (Asked::EveryEnd, Some(hook)) = (self.asked, base.chain.hook) {
+            let after = traveller.packet;
+            traveller.path.push(Met { hook, place, matched, supposed, before: before.unwrap_or(after), after });
         }
     }
 
-    /// What a match does; `None`: the packet goes on at the walk's place.
-    fn matched(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, branch: &Branch<'_>) -> Option<End> {
-        let done = branch.before.iter().find_map(|action| self.act(reached, later, walk, action));
-        done.or_else(|| match &branch.unread {
-            None => self.act(reached, later, walk, &branch.rule().action),
-            Some(NotFollowed::Rule) => {
-                Some(End::Undecided { because: format!("rule {}, which is shown but not followed", reached.name()) })
+    /// What a match does, which is known or `supposed`; `None`: the packet goes on at the walk's place.
+    fn matched(
+        &self,
+        (reached, supposed): (Reached<'_>, bool),
+        later: &[Base<'_>],
+        walk: &mut Walk,
+        branch: &Branch<'_>,
+    ) -> Option<Ways> {
+        let end = |because: String, walk: &Walk| Some(Ways::one(End::Undecided { because }, walk.traveller.clone()));
+        for action in &branch.before {
+            if let Some(ways) = self.act((reached, supposed), later, walk, action) {
+                return Some(ways);
             }
-            Some(NotFollowed::Map(map)) => Some(End::Undecided {
-                because: format!(
+        }
+        match &branch.unread {
+            None => self.act((reached, supposed), later, walk, &branch.rule().action),
+            Some(NotFollowed::Rule) => end(format!("rule {}, which is shown but not followed", reached.name()), walk),
+            Some(NotFollowed::Map(map)) => end(
+                format!(
                     "what is in map {map}, into which rule {} looks: that was not read, or changes",
                     reached.name()
                 ),
-            }),
-        })
+                walk,
+            ),
+        }
     }
 
-    fn act(&self, reached: Reached<'_>, later: &[Base<'_>], walk: &mut Walk, action: &Action) -> Option<End> {
+    fn act(
+        &self,
+        (reached, supposed): (Reached<'_>, bool),
+        later: &[Base<'_>],
+        walk: &mut Walk,
+        action: &Action,
+    ) -> Option<Ways> {
+        let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
+        let before = walk.traveller.packet;
+        let got = match action {
+            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, || reached.name())),
+            _ => None,
+        };
+        self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);
         match action {
             Action::None => None,
-            Action::Drop => Some(End::Dropped { by: Some(reached.name()) }),
-            Action::Queue => Some(End::Undecided { because: format!("rule {} asks a program", reached.name()) }),
+            Action::Drop => end(End::Dropped { by: Some(reached.name()) }, walk),
+            Action::Queue => end(End::Undecided { because: format!("rule {} asks a program", reached.name()) }, walk),
             Action::Accept => {
                 reached.leaves(&mut walk.traveller);
                 Some(self.run(later, walk.traveller.clone()))
@@ -210,18 +280,42 @@ impl Evaluator {
                 let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
                 let Some(chain) = chain else {
                     let because = format!("rule {}, which jumps into nothing or too deep", reached.name());
-                    return Some(End::Undecided { because });
+                    return end(End::Undecided { because }, walk);
                 };
                 walk.stack.push((*chain, 0));
                 None
             }
-            Action::Target(target) => match walk.traveller.gets(target, reached.base.chain, || reached.name()) {
+            Action::Target(_) => match got.unwrap_or(Outcome::Stays) {
                 Outcome::Stays => None,
                 Outcome::Leaves => Some(self.run(later, walk.traveller.clone())),
-                Outcome::Ends(end) => Some(end),
+                Outcome::Ends(decided) => end(decided, walk),
             },
         }
     }
+}
+
+/// The one end of a packet that takes a branch of a rule or does not.
+fn either_way(reached: Reached<'_>, map: bool, (yes, no): (End, End), why: impl FnOnce() -> String) -> End {
+    match (yes, no) {
+        (End::Redirected { by, to }, End::Redirected { by: or, to: other })
+            if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
+        {
+            let by = match (to.several, other.several) {
+                _ if by == or => by,
+                (true, _) => by,
+                (_, true) => or,
+                _ => reached.name(),
+            };
+            End::Redirected { by, to: to.or(other) }
+        }
+        // Whichever it gives, the packet is dropped: by one of several.
+        (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => End::Dropped { by: Some(reached.name()) },
+        ends => alike(ends, why),
+    }
+}
+
+fn too_much(traveller: Traveller) -> Ways {
+    Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, traveller)
 }
 
 /// Whether it makes no difference whether a packet takes the branch.
@@ -236,19 +330,6 @@ impl Walk {
         if let Some((_, at)) = self.stack.last_mut() {
             *at += 1;
         }
-    }
-}
-
-/// The end that the packet has either way; where there are two, it hangs on what cannot be known.
-fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
-    match (&one, &other) {
-        (End::Undecided { .. }, _) => one,
-        (_, End::Undecided { .. }) => other,
-        _ if one == other => one,
-        // The same end by another rule is nobody's doing.
-        (End::Untouched { .. }, End::Untouched { .. }) => End::Untouched { by: None },
-        _ if one.same(&other) => one,
-        _ => End::Undecided { because: because() },
     }
 }
 

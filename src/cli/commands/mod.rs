@@ -7,6 +7,7 @@ pub mod diff;
 pub mod list;
 pub mod rules;
 pub mod snapshot;
+pub mod trace;
 pub mod watch;
 
 use super::exit::Exit;
