@@ -31,12 +31,37 @@ pub struct Question {
     pub uid: Option<u32>,
     /// Group of the sending socket.
     pub gid: Option<u32>,
+    /// Further groups of the process that opened the socket.
+    pub groups: Option<Vec<u32>>,
     /// Mark of the sending socket, or of the packet where it comes in; 0 where it is not told.
     pub mark: u32,
     /// Device by which it comes in or leaves; worked out where it is not told.
     pub interface: Option<DeviceName>,
     /// `XT_CONNTRACK_STATE_*` bit of its tracking.
     pub state: u32,
+}
+
+/// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`).
+pub const NEW: u32 = 1 << 3;
+
+impl Question {
+    /// The first packet of a TCP connection that a process of the namespace, nobody knows whose, opens to there.
+    #[must_use]
+    pub fn to(destination: Endpoint) -> Self {
+        Self {
+            incoming: false,
+            protocol: Protocol::Tcp,
+            source: None,
+            source_port: None,
+            destination,
+            uid: None,
+            gid: None,
+            groups: None,
+            mark: 0,
+            interface: None,
+            state: NEW,
+        }
+    }
 }
 
 /// What becomes of a packet.

@@ -18,9 +18,6 @@ use crate::packet::DeviceName;
 use crate::report::trace::{self as report, Form, Story};
 use crate::report::{document, who};
 
-/// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`).
-const NEW: u32 = 1 << 3;
-
 /// Show where a packet goes and why, without sending one.
 ///
 /// The rules that were read are asked, hook by hook, as the kernel would ask them; nothing is sent and no counter moves. What is
@@ -86,6 +83,7 @@ enum Output {
 pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Failure> {
     let question = question(arguments)?;
     let mut source = source(&arguments.place, screen);
+    source.parts.routes = true;
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_rules(&snapshot)?;
@@ -134,12 +132,11 @@ fn question(arguments: &Trace) -> Result<Question, Failure> {
         protocol: arguments.protocol,
         source: from.map(|(address, _)| address),
         source_port: from.and_then(|(_, port)| port),
-        destination: Endpoint::new(address, port.unwrap_or_default()),
         uid: arguments.uid,
         gid: arguments.gid,
         mark: arguments.mark,
         interface: arguments.interface,
-        state: NEW,
+        ..Question::to(Endpoint::new(address, port.unwrap_or_default()))
     })
 }
 
