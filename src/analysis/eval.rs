@@ -19,11 +19,11 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use index::Branches;
-use order::orders;
 pub use ground::Ground;
+use index::Branches;
 pub use journey::Routed;
 use journey::Way;
+use order::orders;
 pub use path::{Met, Place};
 pub use traveller::Belongs;
 use traveller::Traveller;
@@ -135,6 +135,8 @@ pub struct Start {
     pub bound: Option<DeviceName>,
     /// Whether it belongs to a connection that is tracked already.
     pub belongs: Belongs,
+    /// Nothing is known but rules: a pod with one address is supposed.
+    pub bare: bool,
 }
 
 #[derive(Debug)]
@@ -290,7 +292,7 @@ impl<'a> Rulebase<'a> {
             if ground.is_some() && !start.incoming {
                 traveller.way = Way::Unsent;
             }
-            (traveller.bound, traveller.belongs) = (start.bound, start.belongs);
+            (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
             traveller.tracked = self.tracks(start.ipv6) != Some(false);
             traveller
         };
@@ -344,7 +346,10 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(asked, None).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
+            Evaluator::new(asked, None)
+                .run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
+                .one_end()
+                .0
         };
         let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());

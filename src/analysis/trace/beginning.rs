@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Question, Tracer};
-use crate::analysis::eval::{Belongs, Start};
+use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
 use crate::model::{Interface, Protocol, Subject};
 use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
@@ -23,10 +23,13 @@ impl Tracer<'_> {
         let ipv6 = destination.is_ipv6();
         let mut assumed = Vec::new();
         // Rules alone, without a pod around them.
-        let bare = self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
+        let bare =
+            self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
         if bare {
             let local = if incoming || destination.is_loopback() { "is" } else { "is not" };
-            assumed.push(format!("{destination} {local} an address of the pod: there are rules, and no addresses or routes"));
+            assumed.push(format!(
+                "{destination} {local} an address of the pod: there are rules, and no addresses or routes"
+            ));
         }
         let own = self.own(destination, incoming, bare);
         let source = question.source.or_else(|| {
@@ -41,6 +44,11 @@ impl Tracer<'_> {
             false if self.ground.is_some() => (Known::Absent, Known::from_option(question.interface)),
             false => (Known::Absent, device(self.leaves_by(&own, bare))),
         };
+        // The group of the same number, as most systems have it.
+        let gid = question.gid.or(question.uid);
+        if let (Some(uid), None, Some(gid), false) = (question.uid, question.gid, gid, incoming) {
+            assumed.push(format!("its group is {gid}, as is usual for user {uid}"));
+        }
         let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
         let (state, belongs) = match question.state {
             None => (state::NEW, Belongs::Perhaps),
@@ -54,14 +62,15 @@ impl Tracer<'_> {
             protocol: Known::Is(question.protocol.number()),
             source: Known::from_option(source),
             destination: Known::Is(destination),
-            source_local: source.map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
+            source_local: source
+                .map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
             destination_local: own,
             source_port: Known::from_option(question.source_port),
             destination_port: Known::Is(question.destination.port),
             input,
             output,
             uid: owner(question.uid),
-            gid: owner(question.gid),
+            gid: owner(gid),
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),
@@ -72,7 +81,7 @@ impl Tracer<'_> {
             ..Packet::default()
         };
         let bound = question.interface.filter(|_| !incoming);
-        (Start { packet, ipv6, incoming, bound, belongs }, assumed)
+        (Start { packet, ipv6, incoming, bound, belongs, bare }, assumed)
     }
 
     /// Whether an address is one of the namespace.
@@ -141,23 +150,43 @@ impl Tracer<'_> {
             self.rules.each(ipv6, |_, condition| {
                 condition.visit(&mut |part| match part {
                     Condition::Range(Field::Source, from, to) => named.push((*from, *to, None)),
-                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => named.push((*value, *mask, Some(()))),
+                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => {
+                        named.push((*value, *mask, Some(())))
+                    }
                     _ => {}
                 });
             });
-            let gateways: Vec<IpAddr> = self.snapshot.routes.iter().flat_map(|routes| routes.routes.iter().flatten())
-                .flat_map(|route| &route.hops).filter_map(|hop| hop.gateway).collect();
+            let gateways: Vec<IpAddr> = self
+                .snapshot
+                .routes
+                .iter()
+                .flat_map(|routes| routes.routes.iter().flatten())
+                .flat_map(|route| &route.hops)
+                .filter_map(|hop| hop.gateway)
+                .collect();
             let free = |address: &IpAddr| {
                 let value = number(*address);
                 let is_named = named.iter().any(|(one, two, masked)| match masked {
                     Some(()) => value & two == *one,
                     None => (*one..=*two).contains(&value),
                 });
-                !is_named && self.own(*address, false, true) != Known::Is(true) && !gateways.contains(address)
+                !is_named
+                    && self.own(*address, false, true) != Known::Is(true)
+                    && !gateways.contains(address)
                     && !self.snapshot.node_addresses.contains(address)
             };
             beside.chain((77..=99).map(kept)).find(free)
         })
+    }
+}
+
+/// The source that the first route gives to a packet, whichever way it takes then.
+pub(super) fn source(start: &Start, every: &Every) -> Known<IpAddr> {
+    let mut given =
+        every.ways.iter().map(|way| way.routed.first().filter(|_| !start.incoming).map(|first| first.source));
+    match given.next().flatten() {
+        Some(first) if given.all(|other| other == Some(first)) => first,
+        _ => start.packet.source,
     }
 }
 
