@@ -3,6 +3,7 @@
 //! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
+mod blind;
 mod ground;
 mod headers;
 mod index;
