@@ -11,7 +11,7 @@ use receiver::{Receivers, Waiting};
 
 use super::eval::{Doubt, End, Met, Rulebase};
 use crate::model::{Body, Endpoint, Hook, Interface, Protocol, RuleRef, Snapshot, Socket};
-use crate::packet::{DeviceName, Known, Packet};
+use crate::packet::{DeviceName, Groups, Known, Packet};
 use crate::xt::{Action, Target};
 
 /// What is asked about: the first packet of a connection, unless its state says otherwise.
@@ -268,6 +268,10 @@ impl<'a> Tracer<'a> {
             },
             uid: owner(question.uid),
             gid: owner(question.gid),
+            groups: match &question.groups {
+                _ if question.incoming => Known::Absent,
+                groups => Known::from_option(groups.as_ref().and_then(|groups| Groups::new(groups))),
+            },
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(question.state),
