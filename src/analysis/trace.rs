@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use receiver::{Receivers, Waiting};
 
-use super::eval::{Doubt, End, Met, Rulebase};
+use super::eval::{Doubt, End, Met, Rulebase, Sockets};
 use crate::model::{Body, Endpoint, Hook, Interface, Protocol, RuleRef, Snapshot, Socket};
 use crate::packet::{DeviceName, Groups, Known, Packet};
 use crate::xt::{Action, Target};
@@ -199,10 +199,12 @@ impl<'a> Tracer<'a> {
         if !comes_in {
             return (Verdict::Sent, rule, Vec::new(), None);
         }
+        let taken = taken.map(|port| self.receivers.taking(packet, None, port.unwrap_or_default()));
         match self.receivers.of_packet(packet, taken) {
             Waiting::These(sockets) => (Verdict::Delivered, rule, sockets, None),
-            Waiting::Nobody if taken.is_some() => (Verdict::Dropped, rule, Vec::new(), None),
+            Waiting::Kernel => (Verdict::Delivered, rule, Vec::new(), None),
             Waiting::Nobody => (Verdict::Refused, rule, Vec::new(), None),
+            Waiting::Silent => (Verdict::Dropped, rule, Vec::new(), None),
             Waiting::Unknown(why) => (Verdict::Undecided, rule, Vec::new(), Some(why.to_owned())),
         }
     }
