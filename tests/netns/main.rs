@@ -30,6 +30,7 @@ mod owners;
 mod owners_elsewhere;
 mod permission;
 mod questions;
+mod received;
 mod restored;
 mod routes;
 mod routes_asked;

@@ -64,6 +64,8 @@ struct Wanted<'p> {
     protocol: Protocol,
     to: Endpoint,
     packet: &'p Packet,
+    /// A rule looks for it, and no packet is to be handed over yet.
+    by_rule: bool,
 }
 
 impl Wanted<'_> {
@@ -124,7 +126,7 @@ impl<'a> Receivers<'a> {
         if !self.known {
             return Waiting::Unknown("which sockets wait");
         }
-        let wanted = |to| Wanted { protocol, to, packet };
+        let wanted = |to| Wanted { protocol, to, packet, by_rule: taken.is_some() };
         match (taken, packet.destination_port) {
             (Some(Taken::Connected { socket, .. }), _) => self.told(Ok(vec![socket])),
             (Some(Taken::Waits { at, .. }), _) => match self.at_place(&wanted(at)) {
@@ -203,7 +205,7 @@ impl<'a> Receivers<'a> {
                 _ => true,
             };
             let own = socket.protocol == wanted.protocol && socket.local == wanted.to && socket.peer.is_some_and(other);
-            if own { self.devices.passes(socket, wanted.packet) } else { Answer::No }
+            if own { self.devices.passes(socket, wanted.packet, wanted.by_rule) } else { Answer::No }
         };
         let sure = |found: Vec<&usize>| match found.iter().any(|at| fits(at) == Answer::CannotKnow) {
             true => Err(DEVICE),
@@ -256,7 +258,7 @@ impl<'a> Receivers<'a> {
         let mut found = Vec::new();
         for at in all {
             let Some(socket) = self.sockets.get(*at) else { continue };
-            match (fit(socket), self.devices.passes(socket, wanted.packet)) {
+            match (fit(socket), self.devices.passes(socket, wanted.packet, wanted.by_rule)) {
                 (Answer::No, _) | (_, Answer::No) => {}
                 (Answer::Yes, Answer::Yes) => found.push(*at),
                 (Answer::CannotKnow, _) => return Err(ONLY_V6),

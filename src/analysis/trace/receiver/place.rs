@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Interface, OwnAddress, Snapshot, Socket};
+use crate::model::{Interface, OwnAddress, Route, RouteKind, Snapshot, Socket};
 use crate::packet::{Answer, Known, Packet};
 
 /// `IFA_F_SECONDARY`, `IFA_F_DEPRECATED` and `IFA_F_TENTATIVE` (`include/uapi/linux/if_addr.h`).
@@ -15,6 +15,7 @@ const TENTATIVE: u32 = 0x40;
 pub(super) struct Devices<'a> {
     interfaces: &'a [Interface],
     addresses: Option<&'a [OwnAddress]>,
+    routes: &'a [Route],
     /// There are VRFs: what comes in by a device of one is for the sockets of that one, and which it is of is not known.
     vrf: bool,
 }
@@ -25,19 +26,48 @@ impl<'a> Devices<'a> {
         Self {
             interfaces: snapshot.interfaces.as_deref().unwrap_or_default(),
             addresses: routing.and_then(|routing| routing.addresses.as_deref()),
+            routes: routing.and_then(|routing| routing.routes.as_deref()).unwrap_or_default(),
             vrf: routing.and_then(|routing| routing.rules.as_ref()).is_some_and(|rules| rules.iter().any(|rule| rule.vrf)),
         }
     }
 
+    /// The device by which rules see the packet come in.
     fn index(&self, packet: &Packet) -> Option<u32> {
-        let Known::Is(name) = packet.input else { return None };
-        let named = self.interfaces.iter().find(|interface| interface.name == name.as_str());
-        named.map(|interface| interface.index)
+        let here = |interface: &&Interface| match packet.input {
+            Known::Is(name) => interface.name == name.as_str(),
+            // What the namespace sends to itself.
+            Known::Absent => interface.loopback,
+            Known::Unknown => false,
+        };
+        self.interfaces.iter().find(here).map(|interface| interface.index)
     }
 
-    /// Whether a socket takes what comes in by the packet's device (`inet_sk_bound_dev_eq`).
-    pub(super) fn passes(&self, socket: &Socket, packet: &Packet) -> Answer {
-        match (socket.interface, self.index(packet)) {
+    /// The device by which sockets see it come: what the namespace sends to itself comes by the one that has the address
+    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c; `ip6_rcv_core`, net/ipv6/ip6_input.c).
+    fn seen_by_sockets(&self, packet: &Packet) -> Option<u32> {
+        let index = self.index(packet)?;
+        let loops = self.interfaces.iter().any(|interface| interface.index == index && interface.loopback);
+        let Known::Is(destination) = packet.destination else { return Some(index) };
+        let has = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| *own == destination);
+        let mut holders = self.interfaces.iter().filter(has).map(|interface| interface.index);
+        // One that no device has may be local by a route.
+        let led = |route: &Route| {
+            let elsewhere = route.hops.iter().any(|hop| hop.interface != index);
+            route.kind == RouteKind::Local && elsewhere && route.destination.holds(destination)
+        };
+        match (loops, holders.next(), holders.next()) {
+            (false, ..) => Some(index),
+            (true, Some(holder), None) => Some(holder),
+            (true, Some(_), Some(_)) => None,
+            (true, None, _) => Some(index).filter(|_| !self.routes.iter().any(led)),
+        }
+    }
+
+    /// Whether a socket takes what comes in by the packet's device (`inet_sk_bound_dev_eq`), as a rule that looks for one has it
+    /// (`by_rule`) or behind all hooks.
+    pub(super) fn passes(&self, socket: &Socket, packet: &Packet, by_rule: bool) -> Answer {
+        let index = if by_rule { self.index(packet) } else { self.seen_by_sockets(packet) };
+        match (socket.interface, index) {
             _ if self.vrf => Answer::CannotKnow,
             (0, _) => Answer::Yes,
             (bound, Some(index)) => Answer::from(bound == index),

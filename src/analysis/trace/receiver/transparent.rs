@@ -24,7 +24,7 @@ impl Sockets for Receivers<'_> {
         if !self.known {
             return Taken::Unknown("which sockets wait");
         }
-        let own = Wanted { protocol, to: Endpoint::new(own_address, own_port), packet };
+        let own = Wanted { protocol, to: Endpoint::new(own_address, own_port), packet, by_rule: true };
         if let Some(found) = self.taken_by_connection(&own) {
             return found;
         }
