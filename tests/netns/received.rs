@@ -224,6 +224,8 @@ fn compare(labs: (&Lab, &Lab), dice: &mut Dice, port: &mut u16) -> (usize, usize
         let right = match (found, outcome.verdict) {
             (Some(inode), Verdict::Delivered) => said.contains(&inode),
             (None, Verdict::Refused) => true,
+            // An IPv6 socket may get it, as newer kernels have it.
+            (_, Verdict::Undecided) => !sent.tcp && sent.to.ip() == IpAddr::from([127, 0, 0, 6]),
             _ => false,
         };
         let all = || sockets.iter().map(|one| format!("\n{} {:?}", one.inode, one.wish)).collect::<String>();

@@ -36,3 +36,13 @@ pub enum Taken {
     /// It cannot be told, for this reason.
     Unknown(&'static str),
 }
+
+impl Taken {
+    /// Whose socket it is.
+    pub(super) fn uid(self) -> Known<u32> {
+        match self {
+            Self::Waits { uid, .. } | Self::Connected { uid, .. } => uid,
+            Self::Nobody | Self::Unknown(_) => Known::Unknown,
+        }
+    }
+}

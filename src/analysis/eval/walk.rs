@@ -1,16 +1,19 @@
 //! The walk of one packet through chains: jumps, verdicts, and both ways where a match cannot be known.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
+use super::ground::Ground;
 use super::index::Branches;
+use super::journey::Advance;
 use super::path::{Met, Place};
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
-use super::{End, Prepared};
+use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::{Branch, NotFollowed};
-use crate::model::{Chain, Policy, RuleRef};
+use crate::model::{Body, Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known, Packet};
-use crate::xt::Action;
+use crate::xt::{Action, Effect};
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
 const BUDGET: u32 = 100_000;
@@ -40,10 +43,12 @@ pub(super) enum Asked {
     EveryEnd,
 }
 
-pub(super) struct Evaluator {
+pub(super) struct Evaluator<'e> {
     budget: Cell<u32>,
     forks: Cell<u32>,
     asked: Asked,
+    ground: Option<&'e Ground<'e>>,
+    sockets: Option<&'e dyn Sockets>,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
@@ -62,9 +67,14 @@ pub(super) struct Reached<'r> {
     pub(super) at: usize,
 }
 
-impl Evaluator {
-    pub(super) fn new(asked: Asked) -> Self {
-        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked }
+impl<'e> Evaluator<'e> {
+    pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>) -> Self {
+        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked, ground, sockets: None }
+    }
+
+    /// The same, with sockets to which rules may give packets.
+    pub(super) fn asking(self, sockets: Option<&'e dyn Sockets>) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Runs a packet through base chains that stand in the order of its way.
@@ -72,12 +82,13 @@ impl Evaluator {
         let stops = self.asked == Asked::FirstRedirect && traveller.redirected.is_some();
         for (at, base) in bases.iter().enumerate().filter(|_| !stops) {
             let later = bases.get(at + 1..).unwrap_or_default();
-            if let Some([here, elsewhere]) = traveller.here_and_elsewhere(base.chain) {
-                let rest = bases.get(at..).unwrap_or_default();
-                let doubt = || Doubt { rule: None, why: traveller.why_unknown().to_owned() };
-                return self.either(self.run(rest, elsewhere), || self.run(rest, here), doubt);
+            match traveller.advance(Some(base), self.ground) {
+                Advance::On => {}
+                Advance::Past => continue,
+                Advance::Ends(end) => return Ways::one(end, traveller),
+                Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
-            let meets = traveller.meets(base);
+            let meets = traveller.meets(base, self.ground);
             let into =
                 |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], branch: 0, traveller });
             match meets {
@@ -90,15 +101,33 @@ impl Evaluator {
                 }
             }
         }
-        if self.asked == Asked::EveryEnd && traveller.comes_in() == Known::Unknown {
-            let because = traveller.why_unknown().to_owned();
-            return Ways::one(End::Undecided { because }, traveller);
+        if self.asked == Asked::EveryEnd {
+            match traveller.advance(None, self.ground) {
+                Advance::On | Advance::Past => {}
+                Advance::Ends(end) => return Ways::one(end, traveller),
+                Advance::Forks(ways, why) => return self.apart(&[], ways, why),
+            }
+            if traveller.comes_in() == Known::Unknown {
+                let because = traveller.why_unknown().to_owned();
+                return Ways::one(End::Undecided { because }, traveller);
+            }
         }
         let end = match traveller.redirected.clone() {
             Some((by, to)) => End::Redirected { by, to },
             None => End::Untouched { by: traveller.left_by.clone() },
         };
         Ways::one(end, traveller)
+    }
+
+    /// The ends of a packet that may be one of several, for what is not known.
+    fn apart(&self, bases: &[Base<'_>], ways: Vec<Traveller>, why: &'static str) -> Ways {
+        let mut ways = ways.into_iter();
+        let Some(first) = ways.next() else {
+            let nowhere = Traveller::new(crate::packet::Packet::default(), true);
+            return Ways::one(End::Undecided { because: why.to_owned() }, nowhere);
+        };
+        let doubt = || Doubt { rule: None, why: why.to_owned() };
+        ways.fold(self.run(bases, first), |ends, other| self.either(ends, || self.run(bases, other), doubt))
     }
 
     /// Goes on where the walk stands, within bounds.
@@ -246,6 +275,32 @@ impl Evaluator {
         }
     }
 
+    /// Looks for the transparent socket to which an action gives the packet, where sockets are asked; goes on where one takes it, and
+    /// where the action does something else.
+    fn give(
+        &self,
+        (reached, supposed): (Reached<'_>, bool),
+        walk: &mut Walk,
+        action: &Action,
+    ) -> ControlFlow<Option<Ways>> {
+        let (Action::Target(target), Some(sockets)) = (action, self.sockets) else { return ControlFlow::Continue(()) };
+        let Effect::Transparent { port, address, .. } = target.effect() else { return ControlFlow::Continue(()) };
+        let end = |end, walk: &Walk| ControlFlow::Break(Some(Ways::one(end, walk.traveller.clone())));
+        // iptables' target drops what nobody takes; nft goes on with the next rule (xt_TPROXY.c, nft_tproxy.c).
+        let drops = !reached.is_native();
+        match sockets.taking(&walk.traveller.packet, Some(address), port) {
+            Taken::Unknown(why) => end(End::Undecided { because: why.to_owned() }, walk),
+            Taken::Nobody => {
+                self.note(reached.base, reached.place(), (drops, supposed), None, &mut walk.traveller);
+                if drops { end(End::Dropped { by: Some(reached.name()) }, walk) } else { ControlFlow::Break(None) }
+            }
+            taken => {
+                walk.traveller.taken = Some(taken);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
     fn act(
         &self,
         (reached, supposed): (Reached<'_>, bool),
@@ -255,8 +310,13 @@ impl Evaluator {
     ) -> Option<Ways> {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
         let before = walk.traveller.packet;
+        if let ControlFlow::Break(ways) = self.give((reached, supposed), walk, action) {
+            return ways;
+        }
         let got = match action {
-            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, || reached.name())),
+            Action::Target(target) => {
+                Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name()))
+            }
             _ => None,
         };
         self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);
@@ -337,6 +397,12 @@ impl<'r> Reached<'r> {
     /// The branches of the rule, if there is one.
     pub(super) fn asking(self) -> Option<&'r Branches<'r>> {
         self.base.table.rules.get(self.chain)?.get(self.at)
+    }
+
+    /// It is written in nf_tables' own expressions.
+    fn is_native(self) -> bool {
+        let chain = self.base.table.table.chains.get(self.chain);
+        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.

@@ -13,10 +13,11 @@ use place::Devices;
 
 use crate::analysis::eval::Taken;
 use crate::model::{Endpoint, Family, IdMaps, Protocol, Snapshot, Socket, SocketState, Subject};
-use crate::packet::{Answer, Known, Packet};
+use crate::packet::{Answer, Known, Packet, state};
 
-/// `XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED)`
-const ESTABLISHED: u32 = 1 << 1;
+/// Flags of TCP.
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 /// SCTP and UDP-Lite.
 const SCTP: Protocol = Protocol::Other(132);
 const UDP_LITE: Protocol = Protocol::Other(136);
@@ -79,7 +80,11 @@ impl Wanted<'_> {
 
     /// It belongs to a connection that goes on.
     fn goes_on(&self) -> bool {
-        matches!(self.packet.state, Known::Is(state) if state & ESTABLISHED != 0)
+        match (self.packet.tcp_flags, self.packet.state) {
+            (Known::Is(flags), _) => flags & (SYN | ACK) != SYN,
+            (_, Known::Is(state)) => state & state::ESTABLISHED != 0,
+            _ => false,
+        }
     }
 
     fn is_datagram(&self) -> bool {
@@ -174,7 +179,12 @@ impl<'a> Receivers<'a> {
                 Ok(found) if found.len() == 1 && !wanted.to.address.is_multicast() => self.told(Ok(found)),
                 _ => Waiting::Unknown("which of the sockets get what is sent to several"),
             },
-            _ => self.told(self.datagram(wanted)),
+            _ => match self.datagram(wanted) {
+                Ok(found) if found.is_empty() && self.may_be_mistaken(wanted) => Waiting::Unknown(
+                    "whether this kernel takes an IPv6 socket for one at 127.0.0.6 (Linux 6.14 and later do)",
+                ),
+                found => self.told(found),
+            },
         }
     }
 
@@ -239,6 +249,17 @@ impl<'a> Receivers<'a> {
         let others = self.level(wanted, |socket| fits_exactly(socket, wanted.to.address))?;
         found.extend(others.into_iter().filter(|at| bound(at).is_some_and(|other| !alike.contains(&other))));
         Ok(found)
+    }
+
+    /// Whether an IPv6 socket may get what comes to 127.0.0.6. That is the IPv4 address which the kernel writes into IPv6 sockets that
+    /// are bound to an address (`LOOPBACK4_IPV6`), and since Linux 6.14 it finds them by that when it finds nobody else
+    /// (`udp4_lib_lookup1`).
+    fn may_be_mistaken(&self, wanted: &Wanted<'_>) -> bool {
+        let mistaken = |socket: &Socket| {
+            let bound = socket.local.address.is_ipv6() && !socket.local.address.is_unspecified();
+            socket.protocol == wanted.protocol && socket.local.port == wanted.to.port && bound
+        };
+        wanted.to.address == IpAddr::from([127, 0, 0, 6]) && self.sockets.iter().any(mistaken)
     }
 
     /// Who waits at a place: bound to the very address, else to any.

@@ -27,7 +27,9 @@ impl<'a> Devices<'a> {
             interfaces: snapshot.interfaces.as_deref().unwrap_or_default(),
             addresses: routing.and_then(|routing| routing.addresses.as_deref()),
             routes: routing.and_then(|routing| routing.routes.as_deref()).unwrap_or_default(),
-            vrf: routing.and_then(|routing| routing.rules.as_ref()).is_some_and(|rules| rules.iter().any(|rule| rule.vrf)),
+            vrf: routing
+                .and_then(|routing| routing.rules.as_ref())
+                .is_some_and(|rules| rules.iter().any(|rule| rule.vrf)),
         }
     }
 
