@@ -235,15 +235,12 @@ impl<'a> Receivers<'a> {
 
     /// Who gets a datagram: a connected socket, else one that waits at the very address, else one that waits at any.
     fn datagram(&self, wanted: &Wanted<'_>) -> Found {
-        let connected = self.connected_to(wanted)?;
-        if connected.is_empty() {
+        // Of several with the same ends nobody can tell: newer kernels take any (`udp4_lib_lookup4`), older ones that bound to the device.
+        let mut found = self.connected_to(wanted)?;
+        if found.is_empty() {
             return self.at_place(wanted);
         }
         let bound = |at: &usize| self.sockets.get(*at).map(|socket| (socket.interface != 0, socket.family));
-        // One bound to a device comes before one that is not.
-        let best = connected.iter().filter_map(bound).map(|(device, _)| device).max();
-        let mut found: Vec<usize> =
-            connected.into_iter().filter(|at| bound(at).map(|(device, _)| device) == best).collect();
         // A group with SO_REUSEPORT none of which is connected takes all that reaches it first; groups are of one device and family.
         let alike: Vec<_> = found.iter().filter_map(bound).collect();
         let others = self.level(wanted, |socket| fits_exactly(socket, wanted.to.address))?;
