@@ -4,11 +4,15 @@
 //! of the packet is worked out from the snapshot, or stays unknown: then every answer is followed.
 
 mod beginning;
+mod follow;
+mod identity;
 mod receiver;
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+pub use follow::{Followed, Step, Stop};
+pub use identity::{Candidate, Identity, IdentityError};
 use receiver::{Receivers, Waiting};
 
 use super::eval::{Doubt, End, Gone, Ground, Met, Routed, Rulebase, Taken};
