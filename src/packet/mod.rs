@@ -2,12 +2,14 @@
 //!
 //! A match is described once, as a [`Condition`] over fields. Evaluating, explaining and comparing all read that one form.
 
+mod compiled;
 mod condition;
 mod device;
 mod field;
 pub(crate) mod hexadecimal;
 mod name;
 
+pub use compiled::Compiled;
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use device::DeviceName;
