@@ -31,7 +31,13 @@ enum Sense {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
     /// The field's bits under the mask lie between both; `whole`: bits from the 32nd on count too, and have to be zero.
-    Bits { field: Field, whole: bool, mask: u32, from: u32, to: u32 },
+    Bits {
+        field: Field,
+        whole: bool,
+        mask: u32,
+        from: u32,
+        to: u32,
+    },
     /// The same, wider.
     Wide(Field, Box<Wide>),
     Has(Field),
@@ -42,7 +48,9 @@ enum Asked {
     /// A device that cannot be: of a name too long for any.
     NoDevice(Device),
     Owned,
-    Local { destination: bool },
+    Local {
+        destination: bool,
+    },
     Ipv6(bool),
     Unknown,
     All(Box<[Test]>),

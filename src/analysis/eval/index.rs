@@ -45,9 +45,10 @@ impl Index {
         let conditions: Vec<Option<&Compiled>> = conditions.collect();
         let mut kinds: Vec<((Field, u128), Vec<u128>)> = Vec::new();
         for (field, mask, value) in conditions.iter().copied().flatten().flat_map(Compiled::required) {
+            let known = kinds.len();
             match kinds.iter_mut().find(|(kind, _)| *kind == (field, mask)) {
                 Some((_, values)) => values.push(value),
-                None if kinds.len() < KINDS => kinds.push(((field, mask), vec![value])),
+                None if known < KINDS => kinds.push(((field, mask), vec![value])),
                 None => {}
             }
         }
@@ -82,7 +83,8 @@ impl Index {
         let groups = self.groups.iter().map(|group| group.places(packet));
         for places in groups.chain([self.rest.as_slice()]) {
             let after = places.partition_point(|place| (*place as usize) < from);
-            if let (Some(head @ [_, ..]), Some(free)) = (places.get(after..), candidates.heads.get_mut(candidates.count))
+            if let (Some(head @ [_, ..]), Some(free)) =
+                (places.get(after..), candidates.heads.get_mut(candidates.count))
             {
                 *free = head;
                 candidates.count += 1;
