@@ -155,6 +155,8 @@ pub struct Start {
     pub bound: Option<DeviceName>,
     /// Whether it belongs to a connection that is tracked already.
     pub belongs: Belongs,
+    /// Nothing is known but rules: a pod with one address is supposed.
+    pub bare: bool,
 }
 
 #[derive(Debug)]
@@ -303,7 +305,7 @@ impl<'a> Rulebase<'a> {
             if ground.is_some() && !start.incoming {
                 traveller.way = Way::Unsent;
             }
-            (traveller.bound, traveller.belongs) = (start.bound, start.belongs);
+            (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
             traveller.tracked = self.tracks(start.ipv6) != Some(false);
             traveller
         };

@@ -9,7 +9,7 @@ use super::{End, Target, headers};
 use crate::analysis::routes::Kind;
 use crate::model::{Chain, Hook, Syntax};
 use crate::packet::{Answer, DeviceName, Known, Packet, state};
-use crate::xt::targets::Shift;
+use crate::xt::targets::{Direction, Shift, Zone};
 use crate::xt::{self, Effect};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
@@ -57,8 +57,12 @@ pub(super) struct Traveller {
     pub(super) entry: Option<Adopted>,
     /// Whether it may belong to one.
     pub(super) belongs: Belongs,
-    /// Its zone of tracking.
-    zone: Known<u16>,
+    /// A rule has said how its tracking begins.
+    template: bool,
+    /// Its zones of tracking, among first packets and among replies.
+    zones: (Known<u16>, Known<u16>),
+    /// Nothing is known but rules: what comes in is for the only address.
+    pub(super) bare: bool,
     /// The kernel tracks connections here (K22).
     pub(super) tracked: bool,
 }
@@ -126,7 +130,9 @@ impl Traveller {
             bound: None,
             entry: None,
             belongs: Belongs::No,
-            zone: Known::Is(0),
+            template: false,
+            zones: (Known::Is(0), Known::Is(0)),
+            bare: false,
             tracked: true,
         }
     }
@@ -210,7 +216,7 @@ impl Traveller {
         match (self.comes_in, &self.packet.destination_local) {
             (Some(known), _) => Known::Is(known),
             (None, Known::Is(false)) if self.rerouted => Known::Unknown,
-            (None, local) => local.clone(),
+            (None, local) => *local,
         }
     }
 
@@ -224,7 +230,7 @@ impl Traveller {
         if self.belongs == Belongs::No {
             return;
         }
-        match (ground.entry(&self.packet, self.zone), self.belongs) {
+        match (ground.entry(&self.packet, self.zones), self.belongs) {
             (Ok(Some(entry)), _) => self.adopt(entry),
             (Err(why), Belongs::Yes) => self.open = Some(why),
             _ => {}
@@ -372,11 +378,8 @@ impl Traveller {
                 self.packet.mark = Known::Unknown;
                 Outcome::Stays
             }
-            Effect::Template => {
-                // A template is what rules before the tracking take for the tracking itself.
-                if matches!(self.tracking, Tracking::Later(..)) {
-                    (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
-                }
+            Effect::Template { zone } => {
+                self.begin_with(zone);
                 Outcome::Stays
             }
             effect @ (Effect::Hops(_)
@@ -398,9 +401,30 @@ impl Traveller {
         }
     }
 
+    /// The first template counts; rules before the tracking take it for the tracking itself (`xt_ct_target`, `nft_ct_set_zone_eval`).
+    fn begin_with(&mut self, zone: Option<Zone>) {
+        if self.template || !matches!(self.tracking, Tracking::Later(..)) {
+            return;
+        }
+        (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+        self.template = true;
+        let Some(zone) = zone else { return };
+        let marked = match self.packet.mark {
+            Known::Is(mark) => Known::from_option(u16::try_from(mark & 0xffff).ok()),
+            _ => Known::Unknown,
+        };
+        let number = zone.number.map_or(marked, Known::Is);
+        self.zones = match zone.direction {
+            Direction::Both => (number, number),
+            Direction::Original => (number, Known::Is(0)),
+            Direction::Reply => (Known::Is(0), number),
+        };
+    }
+
     /// Before its tracking a packet can be kept from it, later no more; it goes on in its chain.
     fn lose_tracking(&mut self, by: Reached<'_>) -> Outcome {
         match (&self.tracking, &self.packet.state) {
+            (Tracking::Later(..), _) if self.template => Outcome::Stays,
             (Tracking::Later(..), Known::Is(_)) => {
                 self.tracking = Tracking::Never;
                 self.packet.state = Known::Is(state::UNTRACKED);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Question, Tracer};
-use crate::analysis::eval::{Belongs, Start};
+use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
 use crate::model::{Interface, Protocol, Subject};
 use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
@@ -44,6 +44,11 @@ impl Tracer<'_> {
             false if self.ground.is_some() => (Known::Absent, Known::from_option(question.interface)),
             false => (Known::Absent, device(self.leaves_by(&own, bare))),
         };
+        // The group of the same number, as most systems have it.
+        let gid = question.gid.or(question.uid);
+        if let (Some(uid), None, Some(gid), false) = (question.uid, question.gid, gid, incoming) {
+            assumed.push(format!("its group is {gid}, as is usual for user {uid}"));
+        }
         let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
         let (state, belongs) = match question.state {
             None => (state::NEW, Belongs::Perhaps),
@@ -65,7 +70,7 @@ impl Tracer<'_> {
             input,
             output,
             uid: owner(question.uid),
-            gid: owner(question.gid),
+            gid: owner(gid),
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),
@@ -76,7 +81,7 @@ impl Tracer<'_> {
             ..Packet::default()
         };
         let bound = question.interface.filter(|_| !incoming);
-        (Start { packet, ipv6, incoming, bound, belongs }, assumed)
+        (Start { packet, ipv6, incoming, bound, belongs, bare }, assumed)
     }
 
     /// Whether an address is one of the namespace.
@@ -172,6 +177,16 @@ impl Tracer<'_> {
             };
             beside.chain((77..=99).map(kept)).find(free)
         })
+    }
+}
+
+/// The source that the first route gives to a packet, whichever way it takes then.
+pub(super) fn source(start: &Start, every: &Every) -> Known<IpAddr> {
+    let mut given =
+        every.ways.iter().map(|way| way.routed.first().filter(|_| !start.incoming).map(|first| first.source));
+    match given.next().flatten() {
+        Some(first) if given.all(|other| other == Some(first)) => first,
+        _ => start.packet.source,
     }
 }
 
