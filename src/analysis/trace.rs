@@ -3,7 +3,9 @@
 //! It asks the evaluator for every way that the packet may take, and the sockets of the snapshot who receives it. What is not told
 //! of the packet is worked out from the snapshot, or stays unknown: then every answer is followed.
 
+pub mod asked;
 mod receiver;
+pub mod why;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

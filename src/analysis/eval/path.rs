@@ -7,7 +7,7 @@ use crate::model::Hook;
 use crate::packet::Packet;
 
 /// A rule, or a base chain's policy, by its place among the prepared tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     pub(super) table: usize,
     pub(super) chain: usize,

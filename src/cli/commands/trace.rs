@@ -1,22 +1,26 @@
 //! `nslens trace`: where one packet goes, and why.
 
-use std::net::IpAddr;
+mod batch;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::conns::{SUBJECTS, source};
 use super::rules::has_rules;
 use super::unread_exit;
+use crate::analysis::trace::asked::{Described, Wrong, device, mark, protocol, state};
 use crate::analysis::trace::{Question, Tracer, Verdict};
 use crate::capture::{rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Looks, Where};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
-use crate::model::{Endpoint, Protocol, Snapshot};
+use crate::model::{Protocol, Snapshot};
 use crate::packet::DeviceName;
-use crate::report::trace::{self as report, Form, Story};
-use crate::report::{document, who};
+use crate::report::trace::{self as report, Form, Story, Teller, Writer};
+use crate::report::{document, who, yaml};
 
 /// Show where a packet goes and why, without sending one.
 ///
@@ -27,45 +31,47 @@ use crate::report::{document, who};
     before_long_help = "Examples:\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --uid 1000\n  sudo nslens trace pod/productpage --in --to 10.244.1.12:9080\n"
 )]
 pub struct Trace {
-    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a snapshot, rules, -
+    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a file, -
     pub target: Option<String>,
-    /// Where it is sent: ADDRESS or ADDRESS:PORT, such as 10.0.0.5:443 or [fd00::5]:https
-    #[arg(long, value_name = "ADDRESS")]
-    to: String,
-    /// Where it comes from
+    /// Where it is sent: 10.0.0.5:443, [fd00::5]:https
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "batch")]
+    to: Option<String>,
+    /// Where it comes from (default: worked out)
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
     /// It comes in from outside
     #[arg(long = "in")]
     incoming: bool,
-    /// A process of the workload sends it (this is the default)
-    #[arg(long = "out", conflicts_with = "incoming")]
+    /// A process of the workload sends it: the default
+    #[arg(long = "out", conflicts_with = "incoming", hide_short_help = true)]
     outgoing: bool,
-    /// tcp, udp, icmp, icmpv6, or a number
-    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
-    protocol: Protocol,
-    /// User of the process that sends it
-    #[arg(long, value_name = "UID", conflicts_with = "incoming")]
+    /// tcp (the default), udp, icmp, icmpv6, sctp, or a number
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+    protocol: Option<Protocol>,
+    /// User of the process that sends it, by number
+    #[arg(long, value_name = "UID", value_parser = owner)]
     uid: Option<u32>,
-    /// Group of the process that sends it
-    #[arg(long, value_name = "GID", conflicts_with = "incoming")]
+    /// Group of the process that sends it, by number
+    #[arg(long, value_name = "GID", value_parser = owner)]
     gid: Option<u32>,
+    /// Its further groups: 1000,1337
+    #[arg(long, value_name = "GIDS", value_delimiter = ',', value_parser = owner)]
+    groups: Option<Vec<u32>>,
     /// Mark of the socket, or of the packet: 1337 or 0x539
-    #[arg(long, value_name = "MARK", default_value = "0", hide_default_value = true, value_parser = number)]
-    mark: u32,
+    #[arg(long, value_name = "MARK", value_parser = mark)]
+    mark: Option<u32>,
     /// Device by which it comes in or leaves
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     interface: Option<DeviceName>,
-    /// table, json
-    #[arg(
-        short,
-        long,
-        value_name = "FORM",
-        default_value = "table",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    output: Output,
+    /// new, established, related, invalid, untracked
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<u32>,
+    /// One packet a line, as JSON, from a file or -; one answer a line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from", "incoming", "outgoing", "protocol", "uid", "gid", "groups", "mark", "interface", "state"])]
+    batch: Option<PathBuf>,
+    /// table, json, jsonl, yaml, mermaid, dot, svg
+    #[arg(short, long, value_name = "FORM", hide_possible_values = true)]
+    output: Option<Output>,
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
@@ -77,100 +83,112 @@ pub struct Trace {
 enum Output {
     Table,
     Json,
+    Jsonl,
+    Yaml,
 }
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Failure> {
-    let question = question(arguments)?;
+    arguments.check()?;
+    let question = arguments.question()?;
+    let snapshot = taken(arguments, screen)?;
+    if let (Some(question), Some(known)) = (&question, &snapshot.interfaces)
+        && let Some(device) = question.interface
+        && !known.iter().any(|interface| interface.name == device.as_str())
+    {
+        let names: Vec<&str> = known.iter().map(|interface| interface.name.as_str()).collect();
+        return Err(Failure::new(Exit::NotFound, format!("no device is called {}", device.as_str()))
+            .hint(format!("there is: {}", names.join(", "))));
+    }
+    let tracer = Tracer::of(&snapshot);
+    let teller = Teller::of(&snapshot, tracer.rules());
+    let mut writer = Writer::new(&teller, arguments.looks.verbose);
+    let unread = unread_exit(&snapshot, &SUBJECTS);
+    let Some(question) = question else {
+        let answered = batch::run(arguments, &tracer, &mut writer, screen)?;
+        return Ok(Exit::of([answered, unread]));
+    };
+    let trace = tracer.trace(&question);
+    let story = Story { question: &question, trace: &trace };
+    match arguments.output.unwrap_or(Output::Table) {
+        Output::Json => screen.print(&document::print(report::document(&mut writer, story)))?,
+        Output::Yaml => screen.print(&yaml::print(&report::document(&mut writer, story)))?,
+        Output::Jsonl => {
+            let mut line = String::new();
+            writer.write(story, &mut line);
+            line.push('\n');
+            screen.print(&line)?;
+        }
+        Output::Table => {
+            let Screen { paint, width, .. } = *screen;
+            let mut out = who::heading(&snapshot, paint, width);
+            out.push('\n');
+            let told = report::text(&teller, story, Form { paint, width, all: arguments.looks.verbose });
+            // The answer is the last line: what could not be read stands above it.
+            out.push_str(&who::unread(&snapshot, &SUBJECTS, paint, width));
+            out.push_str(&told);
+            screen.print(&out)?;
+        }
+    }
+    let undecided = if trace.verdict() == Verdict::Undecided { Exit::CannotTell } else { Exit::Done };
+    Ok(Exit::of([undecided, unread]))
+}
+
+/// All that a packet's way is worked out from.
+fn taken(arguments: &Trace, screen: &Screen) -> Result<Snapshot, Failure> {
     let mut source = source(&arguments.place, screen);
     source.parts.routes = true;
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_rules(&snapshot)?;
-    let tracer = Tracer::of(&snapshot);
-    let trace = tracer.trace(&question);
-    let story = Story { snapshot: &snapshot, rules: tracer.rules(), question: &question, trace: &trace };
-    let undecided = if trace.verdict() == Verdict::Undecided { Exit::CannotTell } else { Exit::Done };
-    if arguments.output == Output::Json {
-        screen.print(&document::print(report::json(&story)))?;
-        return Ok(Exit::of([undecided, exit(&snapshot)]));
-    }
-    let Screen { paint, width, .. } = *screen;
-    let mut out = report::text(&story, Form { paint, width, all: arguments.looks.verbose });
-    out.push_str(&who::unread(&snapshot, &SUBJECTS, paint, width));
-    screen.print(&out)?;
-    Ok(Exit::of([undecided, exit(&snapshot)]))
+    Ok(snapshot)
 }
 
-fn exit(snapshot: &Snapshot) -> Exit {
-    unread_exit(snapshot, &SUBJECTS)
+impl Trace {
+    /// Options that do not go together.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(batch) = &self.batch else { return Ok(()) };
+        if !matches!(self.output, None | Some(Output::Json | Output::Jsonl)) {
+            return Err(Failure::new(Exit::Usage, "--batch answers in lines of JSON, and in no other form"));
+        }
+        if batch.as_os_str() == "-" && self.target.as_deref() == Some("-") {
+            return Err(Failure::new(Exit::Usage, "standard input can be the target or the packets, not both"));
+        }
+        Ok(())
+    }
+
+    /// The packet that is asked about; none where they come by `--batch`.
+    fn question(&self) -> Result<Option<Question>, Failure> {
+        let Some(to) = &self.to else { return Ok(None) };
+        let described = Described {
+            to: Cow::Borrowed(to),
+            from: self.from.as_deref().map(Cow::Borrowed),
+            incoming: self.incoming,
+            protocol: self.protocol,
+            uid: self.uid,
+            gid: self.gid,
+            groups: self.groups.clone(),
+            mark: self.mark.unwrap_or_default(),
+            interface: self.interface,
+            state: self.state,
+        };
+        described.question().map(Some).map_err(wrong)
+    }
 }
 
-/// The packet that is asked about.
-fn question(arguments: &Trace) -> Result<Question, Failure> {
-    let wrong = |text: &str| {
-        Failure::new(Exit::Usage, format!("{text:?} is no address"))
-            .hint("an address, or an address and a port, such as 10.0.0.5:443 or [fd00::5]:443")
-    };
-    let (address, port) = end(&arguments.to).ok_or_else(|| wrong(&arguments.to))?;
-    let from = match &arguments.from {
-        Some(text) => Some(end(text).ok_or_else(|| wrong(text))?),
-        None => None,
-    };
-    if port.is_none() && report::has_ports(arguments.protocol) {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} packets have a port, and --to names none", arguments.protocol),
-        )
-        .hint(format!("--to {}", Endpoint::new(address, 443))));
+fn wrong(Wrong { text, hint }: Wrong) -> Failure {
+    let failure = Failure::new(Exit::Usage, text);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
-    if from.is_some_and(|(from, _)| from.is_ipv6() != address.is_ipv6()) {
-        return Err(Failure::new(Exit::Usage, "--from and --to are of two families"));
-    }
-    Ok(Question {
-        incoming: arguments.incoming,
-        protocol: arguments.protocol,
-        source: from.map(|(address, _)| address),
-        source_port: from.and_then(|(_, port)| port),
-        uid: arguments.uid,
-        gid: arguments.gid,
-        mark: arguments.mark,
-        interface: arguments.interface,
-        ..Question::to(Endpoint::new(address, port.unwrap_or_default()))
+}
+
+/// The number of a user or group.
+fn owner(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    number.ok_or_else(|| {
+        "a number: rules and sockets know users and groups by number only, and each container has names of its own (`id -u NAME` there)"
+            .to_owned()
     })
-}
-
-/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`; a port may be a service's name.
-fn end(text: &str) -> Option<(IpAddr, Option<u16>)> {
-    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Some((address, None));
-    }
-    let (address, port) = text.rsplit_once(':')?;
-    let address = address.strip_prefix('[').map_or(Some(address), |inner| inner.strip_suffix(']'))?;
-    Some((address.parse().ok()?, Some(crate::analysis::trace::port(port)?)))
-}
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
-        "icmp" => Ok(Protocol::Other(1)),
-        "icmpv6" | "ipv6-icmp" => Ok(Protocol::Other(58)),
-        other => match other.parse::<u8>() {
-            Ok(number) => Ok(Protocol::from_number(number)),
-            Err(_) => Err("there are: tcp, udp, icmp, icmpv6, or a number up to 255".to_owned()),
-        },
-    }
-}
-
-fn number(text: &str) -> Result<u32, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| "a number of 32 bits, such as 1337 or 0x539".to_owned())
-}
-
-fn device(text: &str) -> Result<DeviceName, String> {
-    DeviceName::new(text).filter(|_| !text.is_empty()).ok_or_else(|| "a device's name has 1 to 15 bytes".to_owned())
 }
