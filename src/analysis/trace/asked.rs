@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Question;
 use crate::model::{Endpoint, Protocol};
-use crate::packet::DeviceName;
+use crate::packet::{DeviceName, state};
 
 /// What is wrong with a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,13 @@ impl fmt::Display for Wrong {
 }
 
 /// The states that can be asked for: their words and bits (`XT_CONNTRACK_STATE_*`, `xt_conntrack_common.h`).
-pub const STATES: [(&str, u32); 5] =
-    [("new", 1 << 3), ("established", 1 << 1), ("related", 1 << 2), ("invalid", 1), ("untracked", 1 << 8)];
+pub const STATES: [(&str, u32); 5] = [
+    ("new", state::NEW),
+    ("established", state::ESTABLISHED),
+    ("related", state::RELATED),
+    ("invalid", state::INVALID),
+    ("untracked", state::UNTRACKED),
+];
 
 /// The bit of a state by its word.
 ///
@@ -199,7 +204,7 @@ impl Described<'_> {
             groups: self.groups,
             mark: self.mark,
             interface: self.interface,
-            state: self.state.unwrap_or(super::NEW),
+            state: self.state,
             ..Question::to(Endpoint::new(address, port.unwrap_or_default()))
         })
     }

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::sentence::{doubted, sentence, supposed};
 use super::steps::{Step, action, merged, name, steps};
-use super::{Story, Teller, change, end};
-use crate::analysis::eval::Place;
-use crate::analysis::trace::asked::{self, state_word};
+use super::{Story, Teller, change, end, kind_word, state_word};
+use crate::analysis::eval::{Place, Routed};
+use crate::analysis::trace::asked;
 use crate::analysis::trace::{Outcome, Question};
-use crate::model::{RuleRef, Socket};
+use crate::model::{Hook, RuleRef, Socket};
 use crate::packet::{Known, Packet};
 use crate::report::document as documents;
 
@@ -96,7 +96,12 @@ impl<'t> Writer<'t> {
                 Some(rule) => self::rule(rule, out),
                 None => out.push_str("null"),
             }
-            out.push('}');
+            out.push_str(",\"routes\":[");
+            for (at, routed) in outcome.routed.iter().enumerate() {
+                comma(at, out);
+                route(routed, out);
+            }
+            out.push_str("]}");
         }
         out.push_str("],\"uncertain\":[");
         for (number, doubt) in trace.doubts.iter().enumerate() {
@@ -109,6 +114,11 @@ impl<'t> Writer<'t> {
             out.push_str(",\"why\":");
             text(&doubted(self.teller, trace, doubt), out);
             out.push('}');
+        }
+        out.push_str("],\"assumed\":[");
+        for (number, assumed) in trace.assumed.iter().enumerate() {
+            comma(number, out);
+            text(assumed, out);
         }
         out.push(']');
     }
@@ -211,7 +221,7 @@ fn packet(question: &Question, packet: &Packet, out: &mut String) {
     out.push_str(",\"interface\":");
     interface(packet, out);
     out.push_str(",\"state\":");
-    optional(state_word(question.state), out);
+    optional(state_word(packet), out);
     out.push('}');
 }
 
@@ -262,6 +272,28 @@ fn interface(packet: &Packet, out: &mut String) {
         (Known::Is(device), _) | (_, Known::Is(device)) => text(device.as_str(), out),
         _ => out.push_str("null"),
     }
+}
+
+/// A choice of route.
+fn route(routed: &Routed, out: &mut String) {
+    out.push_str("{\"behind\":");
+    optional(routed.behind.map(Hook::word), out);
+    out.push_str(",\"kind\":\"");
+    out.push_str(kind_word(routed.kind));
+    out.push_str("\",\"interface\":");
+    match &routed.device {
+        Known::Is(device) => text(device.as_str(), out),
+        _ => out.push_str("null"),
+    }
+    out.push_str(",\"gateway\":");
+    endpoint(Known::from_option(routed.gateway), Known::Absent, out);
+    out.push_str(",\"source\":");
+    endpoint(routed.source, Known::Absent, out);
+    out.push_str(",\"table\":");
+    number(routed.table, out);
+    out.push_str(",\"priority\":");
+    number(routed.rule, out);
+    out.push('}');
 }
 
 fn rule(rule: &RuleRef, out: &mut String) {

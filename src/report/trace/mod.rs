@@ -11,8 +11,9 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::analysis::eval::Rulebase;
+use crate::analysis::routes::Kind;
 use crate::analysis::trace::why::Reasons;
-use crate::analysis::trace::{Question, Trace};
+use crate::analysis::trace::{Question, Trace, asked};
 use crate::model::{Process, RuleRef, Snapshot, Socket};
 use crate::packet::{Known, Packet};
 use crate::report::escape::escape;
@@ -119,5 +120,29 @@ fn rule_words(rule: &RuleRef) -> String {
     match rule.number {
         0 => format!("the policy of {chain} ({table})"),
         number => format!("rule {number} of {chain} ({table})"),
+    }
+}
+
+/// The state in which the packet begins.
+fn state_word(packet: &Packet) -> Option<&'static str> {
+    let Known::Is(bits) = packet.state else { return None };
+    asked::STATES.iter().find(|(_, bit)| bits & bit != 0).map(|(word, _)| *word)
+}
+
+/// What a route does, in one word: those of ip-route(8), and some for what it has no word for.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Local => "local",
+        Kind::Unicast => "unicast",
+        Kind::Broadcast => "broadcast",
+        Kind::Anycast => "anycast",
+        Kind::Multicast => "multicast",
+        Kind::Blackhole => "blackhole",
+        Kind::Unreachable => "unreachable",
+        Kind::Prohibit => "prohibit",
+        Kind::NoRoute => "none",
+        Kind::NotForwarded => "not-forwarded",
+        Kind::Invalid => "invalid",
+        Kind::ReversePath => "reverse-path",
     }
 }

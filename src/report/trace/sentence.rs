@@ -1,7 +1,8 @@
 //! The answer in one sentence.
 
 use super::{Story, Teller, destination, rule_words, source, steps};
-use crate::analysis::eval::Doubt;
+use crate::analysis::eval::{Doubt, Routed};
+use crate::analysis::routes::Kind;
 use crate::analysis::trace::{Outcome, Trace, Verdict};
 use crate::model::Socket;
 use crate::packet::Known;
@@ -112,6 +113,9 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
         Some(rule) => format!(": {rule} leaves it alone"),
         None => ": no rule sends it elsewhere".to_owned(),
     };
+    if let Some(kind) = outcome.lost {
+        return lost(kind, &to, trace.packet.input != Known::Absent);
+    }
     match outcome.verdict {
         Verdict::Delivered => {
             let who = who(teller, &outcome.receivers);
@@ -177,4 +181,64 @@ fn receiver(teller: &Teller<'_>, socket: &Socket) -> String {
         process.container.as_deref().map(|name| escape(name).into_owned()).into_iter().collect();
     about.push(format!("UID {}", process.uid));
     format!("{}/{} ({}) at {}", escape(&process.name), process.pid, about.join(", "), socket.local)
+}
+
+/// `route: by eth0, via 10.0.0.1, from 10.0.0.2`
+pub(super) fn route(routed: &Routed) -> String {
+    let lost = |why: &str| format!("route: {why}");
+    let device = match routed.device {
+        Known::Is(device) => format!("by {}", escape(device.as_str())),
+        _ => "by a device that is not known".to_owned(),
+    };
+    let via = routed.gateway.map(|gateway| format!(", via {gateway}")).unwrap_or_default();
+    let from = match routed.source {
+        Known::Is(source) => format!(", from {source}"),
+        _ => String::new(),
+    };
+    // Those of the main table go without saying.
+    const COMMON: [u32; 3] = [253, 254, 255];
+    let table = routed.table.filter(|table| !COMMON.contains(table)).map(|table| format!(", by table {table}"));
+    let table = table.unwrap_or_default();
+    match routed.kind {
+        Kind::Local | Kind::Anycast => format!("route: the workload takes it in{table}"),
+        Kind::Unicast => format!("route: {device}{via}{from}{table}"),
+        Kind::Broadcast => format!("route: a broadcast, {device}{from}{table}"),
+        Kind::Multicast => format!("route: to a group, {device}{via}{from}{table}"),
+        other => lost(nowhere(other)),
+    }
+}
+
+/// Why a route leads nowhere.
+fn nowhere(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Blackhole => "a route drops it without a word (blackhole)",
+        Kind::Unreachable => "a route says that it cannot be reached (unreachable)",
+        Kind::Prohibit => "a route forbids it (prohibit)",
+        Kind::NoRoute => "none leads there",
+        Kind::NotForwarded => "it would have to be forwarded, and the device does not forward",
+        Kind::Invalid => "its addresses cannot be what they are, there",
+        Kind::ReversePath => "the way back to its source leads elsewhere (rp_filter)",
+        _ => "it leads on",
+    }
+}
+
+/// The same as an answer; `unsent` where the packet is an own one, whose program is told.
+fn lost(kind: Kind, to: &str, incoming: bool) -> String {
+    let error = match kind {
+        _ if incoming => None,
+        Kind::NoRoute => Some("ENETUNREACH"),
+        Kind::Unreachable => Some("EHOSTUNREACH"),
+        Kind::Prohibit => Some("EACCES"),
+        Kind::Blackhole | Kind::Invalid => Some("EINVAL"),
+        _ => None,
+    };
+    let verdict = match (kind, error) {
+        (_, Some(_)) | (Kind::NoRoute | Kind::Unreachable | Kind::Prohibit, None) => "Rejected",
+        _ => "Dropped",
+    };
+    let told = error.map(|error| format!(": its program gets {error}")).unwrap_or_default();
+    match kind {
+        Kind::NoRoute => format!("{verdict}, since no route leads to {to}{told}."),
+        other => format!("{verdict} on the way to {to}, since {}{told}.", nowhere(other)),
+    }
 }

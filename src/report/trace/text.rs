@@ -1,12 +1,11 @@
 //! The story for people: hook by hook what the packet met, and the answer in the last line.
 
 use super::steps::{Step, name, shown};
-use super::{Story, Teller, answer, change, destination, sentence, source};
+use super::{Story, Teller, answer, change, destination, sentence, source, state_word};
 use crate::analysis::describe::{self, Outcome as Fate};
 use crate::analysis::eval::{At, Met};
 use crate::analysis::paths::Paths;
-use crate::analysis::trace::asked::{self, state_word};
-use crate::analysis::trace::{NEW, Outcome, Verdict};
+use crate::analysis::trace::{Outcome, Verdict, asked};
 use crate::model::Hook;
 use crate::packet::Known;
 use crate::report::escape::escape;
@@ -40,6 +39,9 @@ struct Page<'p, 't> {
 pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
     let mut page = Page { teller, form, out: String::new() };
     page.line(Label::Name, "", &asked(story));
+    for assumed in &story.trace.assumed {
+        page.line(Label::Dim, "", &format!("taken for granted: {}", escape(assumed)));
+    }
     let outcomes = &story.trace.outcomes;
     let mut before: Option<&Outcome<'_>> = None;
     for (number, outcome) in outcomes.iter().enumerate() {
@@ -90,7 +92,7 @@ fn asked(story: Story<'_, '_>) -> String {
     }));
     parts.extend((question.mark != 0).then(|| format!("mark {:#x}", question.mark)));
     parts.extend(question.interface.map(|device| format!("device {}", escape(device.as_str()))));
-    parts.extend(Some(question.state).filter(|state| *state != NEW).and_then(state_word).map(str::to_owned));
+    parts.extend(state_word(&trace.packet).filter(|state| *state != "new").map(str::to_owned));
     parts.join(" · ")
 }
 
@@ -112,7 +114,23 @@ impl Page<'_, '_> {
         if shared > 0 {
             self.line(Label::Dim, "", "up to here as before, then:");
         }
-        let met = outcome.met.get(shared..).unwrap_or_default();
+        let mut at = shared;
+        let mut said: Option<String> = None;
+        for routed in outcome.routed.iter().filter(|routed| routed.at > shared || shared == 0) {
+            self.passes(outcome.met.get(at..routed.at).unwrap_or_default());
+            at = at.max(routed.at);
+            let words = sentence::route(routed);
+            // Looked up again and found the same.
+            if said.as_ref() != Some(&words) {
+                self.out.push('\n');
+                self.line(Label::Dim, "", &words);
+                said = Some(words);
+            }
+        }
+        self.passes(outcome.met.get(at..).unwrap_or_default());
+    }
+
+    fn passes(&mut self, met: &[Met]) {
         for pass in met.chunk_by(|one, other| one.hook == other.hook) {
             self.pass(pass);
         }
