@@ -19,11 +19,11 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use index::Branches;
-use order::orders;
 pub use ground::Ground;
+use index::Branches;
 pub use journey::Routed;
 use journey::Way;
+use order::orders;
 pub use path::{Met, Place};
 pub use traveller::Belongs;
 use traveller::Traveller;
@@ -344,7 +344,10 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(asked, None).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
+            Evaluator::new(asked, None)
+                .run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
+                .one_end()
+                .0
         };
         let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());

@@ -150,7 +150,8 @@ impl Tracked {
     /// Source and destination of the first packet.
     pub(crate) fn set_original(&mut self, source: (IpAddr, u16), destination: (IpAddr, u16)) {
         (self.original_source, self.original_source_port) = (Known::Is(source.0), Known::Is(source.1));
-        (self.original_destination, self.original_destination_port) = (Known::Is(destination.0), Known::Is(destination.1));
+        (self.original_destination, self.original_destination_port) =
+            (Known::Is(destination.0), Known::Is(destination.1));
     }
 
     /// Source and destination of the replies.

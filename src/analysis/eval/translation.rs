@@ -163,7 +163,8 @@ impl Traveller {
         }
         let connection = &mut packet.connection;
         (connection.reply_source, connection.reply_destination) = (packet.destination, packet.source);
-        (connection.reply_source_port, connection.reply_destination_port) = (packet.destination_port, packet.source_port);
+        (connection.reply_source_port, connection.reply_destination_port) =
+            (packet.destination_port, packet.source_port);
         // Bits of the status are two below those of the state.
         connection.status = match (connection.status, other) {
             (Known::Is(status), Answer::Yes) => Known::Is(status | bit >> 2),

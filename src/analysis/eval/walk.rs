@@ -278,7 +278,9 @@ impl<'e> Evaluator<'e> {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
         let before = walk.traveller.packet;
         let got = match action {
-            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name())),
+            Action::Target(target) => {
+                Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name()))
+            }
             _ => None,
         };
         self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);

@@ -23,10 +23,13 @@ impl Tracer<'_> {
         let ipv6 = destination.is_ipv6();
         let mut assumed = Vec::new();
         // Rules alone, without a pod around them.
-        let bare = self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
+        let bare =
+            self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
         if bare {
             let local = if incoming || destination.is_loopback() { "is" } else { "is not" };
-            assumed.push(format!("{destination} {local} an address of the pod: there are rules, and no addresses or routes"));
+            assumed.push(format!(
+                "{destination} {local} an address of the pod: there are rules, and no addresses or routes"
+            ));
         }
         let own = self.own(destination, incoming, bare);
         let source = question.source.or_else(|| {
@@ -54,7 +57,8 @@ impl Tracer<'_> {
             protocol: Known::Is(question.protocol.number()),
             source: Known::from_option(source),
             destination: Known::Is(destination),
-            source_local: source.map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
+            source_local: source
+                .map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
             destination_local: own,
             source_port: Known::from_option(question.source_port),
             destination_port: Known::Is(question.destination.port),
@@ -141,19 +145,29 @@ impl Tracer<'_> {
             self.rules.each(ipv6, |_, condition| {
                 condition.visit(&mut |part| match part {
                     Condition::Range(Field::Source, from, to) => named.push((*from, *to, None)),
-                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => named.push((*value, *mask, Some(()))),
+                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => {
+                        named.push((*value, *mask, Some(())))
+                    }
                     _ => {}
                 });
             });
-            let gateways: Vec<IpAddr> = self.snapshot.routes.iter().flat_map(|routes| routes.routes.iter().flatten())
-                .flat_map(|route| &route.hops).filter_map(|hop| hop.gateway).collect();
+            let gateways: Vec<IpAddr> = self
+                .snapshot
+                .routes
+                .iter()
+                .flat_map(|routes| routes.routes.iter().flatten())
+                .flat_map(|route| &route.hops)
+                .filter_map(|hop| hop.gateway)
+                .collect();
             let free = |address: &IpAddr| {
                 let value = number(*address);
                 let is_named = named.iter().any(|(one, two, masked)| match masked {
                     Some(()) => value & two == *one,
                     None => (*one..=*two).contains(&value),
                 });
-                !is_named && self.own(*address, false, true) != Known::Is(true) && !gateways.contains(address)
+                !is_named
+                    && self.own(*address, false, true) != Known::Is(true)
+                    && !gateways.contains(address)
                     && !self.snapshot.node_addresses.contains(address)
             };
             beside.chain((77..=99).map(kept)).find(free)

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::sentence::{doubted, sentence, supposed};
 use super::steps::{Step, action, merged, name, steps};
-use super::{Story, Teller, change, end, kind_word, state_word};
+use super::{Story, Teller, begun, change, end, kind_word, state_word};
 use crate::analysis::eval::{Place, Routed};
 use crate::analysis::trace::asked;
 use crate::analysis::trace::{Outcome, Question};
@@ -57,7 +57,7 @@ impl<'t> Writer<'t> {
 
     fn members(&mut self, story: Story<'_, '_>, out: &mut String) {
         let Story { question, trace } = story;
-        packet(question, &trace.packet, out);
+        packet(question, &begun(trace), out);
         out.push_str(",\"verdict\":\"");
         out.push_str(trace.verdict().word());
         out.push('"');

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use crate::analysis::eval::Rulebase;
 use crate::analysis::routes::Kind;
 use crate::analysis::trace::why::Reasons;
-use crate::analysis::trace::{Question, Trace, asked};
+use crate::analysis::trace::{Outcome, Question, Trace, asked};
 use crate::model::{Process, RuleRef, Snapshot, Socket};
 use crate::packet::{Known, Packet};
 use crate::report::escape::escape;
@@ -121,6 +121,17 @@ fn rule_words(rule: &RuleRef) -> String {
         0 => format!("the policy of {chain} ({table})"),
         number => format!("rule {number} of {chain} ({table})"),
     }
+}
+
+/// The packet that was asked about, with the source that its first route chose.
+fn begun(trace: &Trace<'_>) -> Packet {
+    let mut packet = trace.packet;
+    let chosen = |outcome: &Outcome<'_>| outcome.routed.first().map_or(Known::Unknown, |routed| routed.source);
+    let first = trace.outcomes.first().map_or(Known::Unknown, chosen);
+    if packet.source == Known::Unknown && trace.outcomes.iter().all(|outcome| chosen(outcome) == first) {
+        packet.source = first;
+    }
+    packet
 }
 
 /// The state in which the packet begins.

@@ -1,6 +1,6 @@
 //! The answer in one sentence.
 
-use super::{Story, Teller, destination, rule_words, source, steps};
+use super::{Story, Teller, begun, destination, rule_words, source, steps};
 use crate::analysis::eval::{Doubt, Routed};
 use crate::analysis::routes::Kind;
 use crate::analysis::trace::{Outcome, Trace, Verdict};
@@ -104,7 +104,7 @@ pub(super) fn supposed(trace: &Trace<'_>, outcome: &Outcome<'_>) -> String {
 
 /// What becomes of it on one way.
 pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome<'_>) -> String {
-    let (before, after) = (&trace.packet, &outcome.packet);
+    let (before, after) = (begun(trace), &outcome.packet);
     let to = destination(after);
     let moved = (before.destination, before.destination_port) != (after.destination, after.destination_port);
     let rule = outcome.rule.as_ref().map(rule_words);
