@@ -20,7 +20,7 @@ use crate::cli::screen::Screen;
 use crate::model::{Protocol, Snapshot};
 use crate::packet::DeviceName;
 use crate::report::trace::{self as report, Form, Story, Teller, Writer};
-use crate::report::{document, who, yaml};
+use crate::report::{document, graph, who, yaml};
 
 /// Show where a packet goes and why, without sending one.
 ///
@@ -85,6 +85,9 @@ enum Output {
     Json,
     Jsonl,
     Yaml,
+    Mermaid,
+    Dot,
+    Svg,
 }
 
 /// Runs the command.
@@ -119,6 +122,9 @@ pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Fa
             line.push('\n');
             screen.print(&line)?;
         }
+        Output::Mermaid => screen.print(&graph::mermaid(&report::picture(&teller, story)))?,
+        Output::Dot => screen.print(&graph::dot(&report::picture(&teller, story)))?,
+        Output::Svg => screen.print(&graph::svg(&report::picture(&teller, story), env!("CARGO_PKG_VERSION")))?,
         Output::Table => {
             let Screen { paint, width, .. } = *screen;
             let mut out = who::heading(&snapshot, paint, width);

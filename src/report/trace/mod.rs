@@ -1,6 +1,7 @@
 //! Where a packet goes, told: the story for people, the document for programs, the picture.
 
 mod json;
+mod picture;
 mod sentence;
 mod steps;
 mod text;
@@ -19,6 +20,7 @@ use crate::packet::{Known, Packet};
 use crate::report::escape::escape;
 
 pub use json::{Writer, document};
+pub use picture::picture;
 pub use sentence::answer;
 pub use text::{Form, text};
 

@@ -50,7 +50,9 @@ pub(super) fn merged<'m>(teller: &Teller<'_>, trace: &'m Trace<'_>, all: bool) -
         }
         let here: HashMap<Key, Option<bool>> = own.iter().map(|(key, step)| (*key, step.matched)).collect();
         for (key, step) in &mut merged {
-            if here.get(key).copied().flatten() != step.matched {
+            // What does not match where it is met does not match, met or not.
+            let missed = step.matched == Some(false) && !here.contains_key(key);
+            if here.get(key).copied().flatten() != step.matched && !missed {
                 step.matched = None;
             }
         }
@@ -59,7 +61,8 @@ pub(super) fn merged<'m>(teller: &Teller<'_>, trace: &'m Trace<'_>, all: bool) -
         let mut at = 0;
         for (key, step) in own {
             if seen.insert(key) {
-                merged.insert(at, (key, Step { matched: None, ..step }));
+                let matched = step.matched.filter(|matched| !matched);
+                merged.insert(at, (key, Step { matched, ..step }));
                 at += 1;
             } else if let Some(found) = merged.iter().skip(at).position(|(known, _)| *known == key) {
                 at += found + 1;
