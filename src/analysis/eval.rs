@@ -3,6 +3,7 @@
 //! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
+mod blind;
 mod ground;
 mod headers;
 mod index;
@@ -135,6 +136,8 @@ pub struct Start {
     pub bound: Option<DeviceName>,
     /// Whether it belongs to a connection that is tracked already.
     pub belongs: Belongs,
+    /// Nothing is known but rules: a pod with one address is supposed.
+    pub bare: bool,
 }
 
 #[derive(Debug)]
@@ -290,7 +293,7 @@ impl<'a> Rulebase<'a> {
             if ground.is_some() && !start.incoming {
                 traveller.way = Way::Unsent;
             }
-            (traveller.bound, traveller.belongs) = (start.bound, start.belongs);
+            (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
             traveller.tracked = self.tracks(start.ipv6) != Some(false);
             traveller
         };

@@ -181,6 +181,7 @@ impl<'a> Tracer<'a> {
     pub fn trace(&self, question: &Question) -> Trace<'a> {
         let (start, assumed) = self.start(question);
         let every = self.rules.every_way(&start, self.ground.as_ref());
+        let packet = Packet { source: beginning::source(&start, &every), ..start.packet };
         let outcomes = every.ways.into_iter().map(|gone| {
             let (verdict, rule, receivers, why) = match (&gone.end, gone.lost) {
                 (_, Some(kind)) => (refusal(kind, gone.unsent), None, Vec::new(), None),
@@ -195,7 +196,7 @@ impl<'a> Tracer<'a> {
             let Gone { packet, met, routed, lost, hangs_on, .. } = gone;
             Outcome { verdict, packet, rule, receivers, met, routed, lost, hangs_on, why }
         });
-        Trace { packet: start.packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
+        Trace { packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
     }
 
     /// What a packet is that passed all its hooks.

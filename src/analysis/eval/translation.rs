@@ -54,6 +54,7 @@ impl Traveller {
                 Some(address) => Known::Is(address),
                 None => return false,
             },
+            (dialled, None, _) if self.bare => dialled,
             _ => Known::Unknown,
         };
         let differs = differs(&self.packet.destination, &address);
