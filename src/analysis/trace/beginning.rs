@@ -6,7 +6,7 @@ use super::{Question, Tracer};
 use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
 use crate::model::{Interface, Protocol, Subject};
-use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
+use crate::packet::{Condition, DeviceName, Field, Groups, Known, Packet, number, state};
 
 /// What a pod's device is called where the snapshot does not tell.
 const DEVICE: &str = "eth0";
@@ -85,6 +85,10 @@ impl Tracer<'_> {
             output,
             uid: owner(question.uid),
             gid: owner(gid),
+            groups: match &question.groups {
+                _ if incoming => Known::Absent,
+                groups => Known::from_option(groups.as_ref().and_then(|groups| Groups::new(groups))),
+            },
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),

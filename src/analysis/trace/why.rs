@@ -88,6 +88,7 @@ fn why_yes(condition: &Condition, packet: &Packet) -> String {
         Condition::Has(field) => format!("it has a {}", name(*field)),
         Condition::Device { device, .. } => by_device(*device, packet),
         Condition::Owned => "a process of the workload sends it".to_owned(),
+        Condition::InGroup(from, to) => format!("one of its groups is {}", span(*from, *to)),
         Condition::Local { destination } => format!("its {} is an address of the workload", end(*destination)),
         Condition::Ipv6(ipv6) => format!("it is a packet of {}", family(*ipv6)),
         Condition::Always | Condition::Opaque(_) => "every packet is meant".to_owned(),
@@ -111,6 +112,7 @@ fn says_no(condition: &Condition, packet: &Packet) -> String {
             format!("{}, not {name}{plus}", by_device(*device, packet))
         }
         Condition::Owned => "no process of the workload sends it".to_owned(),
+        Condition::InGroup(from, to) => format!("none of its groups is {}", span(*from, *to)),
         Condition::Local { destination } => format!("its {} is no address of the workload", end(*destination)),
         Condition::Ipv6(ipv6) => format!("it is a packet of {}", family(!*ipv6)),
         _ => "it asks for something else".to_owned(),
@@ -160,11 +162,16 @@ pub fn why_unknown(condition: &Condition, packet: &Packet) -> Option<String> {
         | Condition::Has(field) => format!("its {} is not known", name(*field)),
         Condition::Device { .. } => "its device is not known".to_owned(),
         Condition::Owned => "its owner is not known".to_owned(),
+        Condition::InGroup(..) => "its groups are not known".to_owned(),
         Condition::Local { destination } => format!("whose address its {} is is not known", end(*destination)),
         Condition::Ipv6(_) => "its family is not known".to_owned(),
         Condition::Always => return None,
         Condition::Opaque(what) => format!("it hangs on {what}"),
     })
+}
+
+fn span(from: u32, to: u32) -> String {
+    if from == to { from.to_string() } else { format!("{from} to {to}") }
 }
 
 fn end(destination: bool) -> &'static str {
