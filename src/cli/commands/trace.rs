@@ -11,14 +11,14 @@ use super::conns::{SUBJECTS, source};
 use super::rules::has_rules;
 use super::unread_exit;
 use crate::analysis::trace::asked::{Described, Wrong, device, mark, protocol, state};
-use crate::analysis::trace::{Question, Tracer, Verdict};
+use crate::analysis::trace::{Followed, Identity, IdentityError, Question, Stop, Trace as Answer, Tracer, Verdict};
 use crate::capture::{rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Looks, Where};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::model::{Protocol, Snapshot};
-use crate::packet::DeviceName;
+use crate::packet::{DeviceName, Known};
 use crate::report::trace::{self as report, Form, Story, Teller, Writer};
 use crate::report::{document, graph, who, yaml};
 
@@ -66,8 +66,14 @@ pub struct Trace {
     /// new, established, related, invalid, untracked
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<u32>,
+    /// Sent by a process as it runs: a container's name, or pid/N
+    #[arg(long = "as", value_name = "WHO", conflicts_with_all = ["uid", "gid", "groups", "incoming"])]
+    who: Option<String>,
+    /// Go on where a proxy takes it, with what that dials
+    #[arg(long)]
+    follow: bool,
     /// One packet a line, as JSON, from a file or -; one answer a line
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from", "incoming", "outgoing", "protocol", "uid", "gid", "groups", "mark", "interface", "state"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from", "incoming", "outgoing", "protocol", "uid", "gid", "groups", "mark", "interface", "state", "who"])]
     batch: Option<PathBuf>,
     /// table, json, jsonl, yaml, mermaid, dot, svg
     #[arg(short, long, value_name = "FORM", hide_possible_values = true)]
@@ -111,33 +117,99 @@ pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Fa
         let answered = batch::run(arguments, &tracer, &mut writer, screen)?;
         return Ok(Exit::of([answered, unread]));
     };
-    let trace = tracer.trace(&question);
-    let story = Story { question: &question, trace: &trace };
-    match arguments.output.unwrap_or(Output::Table) {
-        Output::Json => screen.print(&document::print(report::document(&mut writer, story)))?,
-        Output::Yaml => screen.print(&yaml::print(&report::document(&mut writer, story)))?,
-        Output::Jsonl => {
-            let mut line = String::new();
-            writer.write(story, &mut line);
-            line.push('\n');
-            screen.print(&line)?;
+    let question = arguments.known(question, &tracer)?;
+    let asked = Asked { arguments, snapshot: &snapshot, teller: &teller, screen };
+    let decided = match arguments.follow {
+        true => asked.followed(&tracer.follow(&question), &mut writer)?,
+        false => {
+            let trace = tracer.trace(&question);
+            let story = Story { question: &question, trace: &trace };
+            asked.told(story, &mut writer)?;
+            asked.advise(&question, &trace);
+            trace.verdict() != Verdict::Undecided
         }
-        Output::Mermaid => screen.print(&graph::mermaid(&report::picture(&teller, story)))?,
-        Output::Dot => screen.print(&graph::dot(&report::picture(&teller, story)))?,
-        Output::Svg => screen.print(&graph::svg(&report::picture(&teller, story), env!("CARGO_PKG_VERSION")))?,
-        Output::Table => {
-            let Screen { paint, width, .. } = *screen;
-            let mut out = who::heading(&snapshot, paint, width);
-            out.push('\n');
-            let told = report::text(&teller, story, Form { paint, width, all: arguments.looks.verbose });
-            // The answer is the last line: what could not be read stands above it.
-            out.push_str(&who::unread(&snapshot, &SUBJECTS, paint, width));
-            out.push_str(&told);
-            screen.print(&out)?;
+    };
+    Ok(Exit::of([if decided { Exit::Done } else { Exit::CannotTell }, unread]))
+}
+
+/// One packet that was asked about.
+struct Asked<'q, 't> {
+    arguments: &'q Trace,
+    snapshot: &'q Snapshot,
+    teller: &'q Teller<'t>,
+    screen: &'q Screen,
+}
+
+impl Asked<'_, '_> {
+    fn told(&self, story: Story<'_, '_>, writer: &mut Writer<'_>) -> Result<(), Failure> {
+        let Self { teller, screen, .. } = self;
+        let drawn = || report::picture(teller, story);
+        match self.arguments.output.unwrap_or(Output::Table) {
+            Output::Json => screen.print(&document::print(report::document(writer, story))),
+            Output::Yaml => screen.print(&yaml::print(&report::document(writer, story))),
+            Output::Jsonl => {
+                let mut line = String::new();
+                writer.write(story, &mut line);
+                line.push('\n');
+                screen.print(&line)
+            }
+            Output::Mermaid => screen.print(&graph::mermaid(&drawn())),
+            Output::Dot => screen.print(&graph::dot(&drawn())),
+            Output::Svg => screen.print(&graph::svg(&drawn(), env!("CARGO_PKG_VERSION"))),
+            Output::Table => self.page(&report::text(teller, story, self.form())),
         }
     }
-    let undecided = if trace.verdict() == Verdict::Undecided { Exit::CannotTell } else { Exit::Done };
-    Ok(Exit::of([undecided, unread]))
+
+    /// Whether the end is known.
+    fn followed(&self, followed: &Followed<'_>, writer: &mut Writer<'_>) -> Result<bool, Failure> {
+        let Self { teller, screen, .. } = self;
+        match self.arguments.output.unwrap_or(Output::Table) {
+            Output::Json => screen.print(&document::print(report::followed_document(writer, followed)))?,
+            Output::Yaml => screen.print(&yaml::print(&report::followed_document(writer, followed)))?,
+            Output::Jsonl => {
+                let mut line = String::new();
+                writer.write_followed(followed, &mut line);
+                line.push('\n');
+                screen.print(&line)?;
+            }
+            // Only the forms above come here: see `check`.
+            _ => self.page(&report::followed(teller, followed, self.form()))?,
+        }
+        Ok(ends(followed))
+    }
+
+    fn form(&self) -> Form {
+        let Screen { paint, width, .. } = *self.screen;
+        Form { paint, width, all: self.arguments.looks.verbose }
+    }
+
+    /// The answer is the last line: what could not be read stands above it.
+    fn page(&self, told: &str) -> Result<(), Failure> {
+        let Screen { paint, width, .. } = *self.screen;
+        let mut out = who::heading(self.snapshot, paint, width);
+        out.push_str(&who::unread(self.snapshot, &SUBJECTS, paint, width));
+        out.push('\n');
+        out.push_str(told);
+        self.screen.print(&out)
+    }
+
+    /// What would have told more.
+    fn advise(&self, question: &Question, trace: &Answer<'_>) {
+        let unknown = trace.packet.uid == Known::Unknown || trace.packet.gid == Known::Unknown;
+        if trace.verdict() == Verdict::Undecided && !question.incoming && question.uid.is_none() && unknown {
+            self.screen.note("who sends it makes the difference, and was not told: --uid, --gid, or --as CONTAINER");
+        }
+    }
+}
+
+/// Whether the end of a packet that was followed is known.
+fn ends(followed: &Followed<'_>) -> bool {
+    let undecided = || followed.steps.last().is_some_and(|last| last.trace.verdict() == Verdict::Undecided);
+    match followed.stop {
+        Stop::Arrived => !undecided(),
+        Stop::Loop { .. } => true,
+        Stop::Unclear(_) | Stop::TooLong => false,
+    }
 }
 
 /// All that a packet's way is worked out from.
@@ -153,6 +225,9 @@ fn taken(arguments: &Trace, screen: &Screen) -> Result<Snapshot, Failure> {
 impl Trace {
     /// Options that do not go together.
     fn check(&self) -> Result<(), Failure> {
+        if self.follow && matches!(self.output, Some(Output::Mermaid | Output::Dot | Output::Svg)) {
+            return Err(Failure::new(Exit::Usage, "--follow has no picture: it goes with table, json, jsonl and yaml"));
+        }
         let Some(batch) = &self.batch else { return Ok(()) };
         if !matches!(self.output, None | Some(Output::Json | Output::Jsonl)) {
             return Err(Failure::new(Exit::Usage, "--batch answers in lines of JSON, and in no other form"));
@@ -179,6 +254,29 @@ impl Trace {
             state: self.state,
         };
         described.question().map(Some).map_err(wrong)
+    }
+}
+
+impl Trace {
+    /// The question, with who sends the packet.
+    fn known(&self, question: Question, tracer: &Tracer<'_>) -> Result<Question, Failure> {
+        let Some(who) = &self.who else { return Ok(question) };
+        let Identity { uid, gid, groups } = tracer.identity(who).map_err(|error| {
+            let exit = match &error {
+                IdentityError::Unread | IdentityError::Several { .. } => Exit::Usage,
+                IdentityError::Nobody { .. } => Exit::NotFound,
+                IdentityError::Uncounted { .. } => Exit::CannotTell,
+            };
+            let failure = Failure::of(exit, &error);
+            match error {
+                IdentityError::Several { .. } => failure.hint("one of them: --as pid/NUMBER"),
+                IdentityError::Unread | IdentityError::Uncounted { .. } => {
+                    failure.hint("say it by number: --uid, --gid, --groups")
+                }
+                IdentityError::Nobody { .. } => failure,
+            }
+        })?;
+        Ok(Question { uid: Some(uid), gid: Some(gid), groups: Some(groups), ..question })
     }
 }
 

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::sentence::{doubted, sentence, supposed};
 use super::steps::{Step, action, merged, name, steps};
-use super::{Story, Teller, begun, change, end, kind_word, state_word};
+use super::{Story, Teller, change, end, kind_word, state_word};
 use crate::analysis::eval::{Place, Routed};
 use crate::analysis::trace::asked;
-use crate::analysis::trace::{Outcome, Question};
-use crate::model::{Hook, RuleRef, Socket};
+use crate::analysis::trace::{Followed, Outcome, Question, Stop};
+use crate::model::{Hook, Process, RuleRef, Socket};
 use crate::packet::{Known, Packet};
 use crate::report::document as documents;
 
@@ -37,6 +37,15 @@ pub fn document(writer: &mut Writer<'_>, story: Story<'_, '_>) -> Map<String, Va
     serde_json::from_str(&line).unwrap_or_default()
 }
 
+/// The same of a packet that was followed through proxies.
+#[must_use]
+pub fn followed_document(writer: &mut Writer<'_>, followed: &Followed<'_>) -> Map<String, Value> {
+    let mut line = String::new();
+    writer.write_followed(followed, &mut line);
+    // It was written as JSON.
+    serde_json::from_str(&line).unwrap_or_default()
+}
+
 impl<'t> Writer<'t> {
     /// For this teller's packets; with `all`, rules that did not match too.
     #[must_use]
@@ -55,9 +64,55 @@ impl<'t> Writer<'t> {
         out.push_str(",\"then\":null}");
     }
 
+    /// The same of a packet that was followed through proxies.
+    pub fn write_followed(&mut self, followed: &Followed<'_>, out: &mut String) {
+        out.push_str(&self.head);
+        out.push(',');
+        let mut steps = followed.steps.iter();
+        if let Some(first) = steps.next() {
+            self.members(Story { question: &first.question, trace: &first.trace }, out);
+            out.push(',');
+        }
+        out.push_str("\"then\":{\"steps\":[");
+        for (number, step) in steps.enumerate() {
+            comma(number, out);
+            out.push_str("{\"sender\":");
+            self.sender(step.sender, out);
+            out.push(',');
+            self.members(Story { question: &step.question, trace: &step.trace }, out);
+            out.push('}');
+        }
+        let (end, again, why) = match &followed.stop {
+            Stop::Arrived => ("arrived", None, None),
+            Stop::Loop { from } => ("loop", u32::try_from(*from).ok(), None),
+            Stop::Unclear(why) => ("unclear", None, Some(why.as_str())),
+            Stop::TooLong => ("too-long", None, None),
+        };
+        out.push_str("],\"end\":\"");
+        out.push_str(end);
+        out.push_str("\",\"again\":");
+        self::number(again, out);
+        out.push_str(",\"why\":");
+        optional(why, out);
+        out.push_str("}}");
+    }
+
+    fn sender(&self, sender: Option<&Process>, out: &mut String) {
+        let Some(process) = sender else { return out.push_str("null") };
+        out.push_str("{\"pid\":");
+        number(Some(process.pid), out);
+        out.push_str(",\"name\":");
+        text(&process.name, out);
+        out.push_str(",\"uid\":");
+        number(Some(process.uid), out);
+        out.push_str(",\"container\":");
+        optional(process.container.as_deref(), out);
+        out.push('}');
+    }
+
     fn members(&mut self, story: Story<'_, '_>, out: &mut String) {
         let Story { question, trace } = story;
-        packet(question, &begun(trace), out);
+        packet(question, &trace.packet, out);
         out.push_str(",\"verdict\":\"");
         out.push_str(trace.verdict().word());
         out.push('"');
@@ -200,10 +255,11 @@ fn packet(question: &Question, packet: &Packet, out: &mut String) {
         if asked::has_ports(question.protocol) { packet.destination_port } else { Known::Absent },
         out,
     );
+    let known = |id: Known<u32>| if let Known::Is(id) = id { Some(id) } else { None };
     out.push_str(",\"uid\":");
-    number(question.uid, out);
+    number(known(packet.uid), out);
     out.push_str(",\"gid\":");
-    number(question.gid, out);
+    number(known(packet.gid), out);
     out.push_str(",\"groups\":");
     match &question.groups {
         None => out.push_str("null"),

@@ -1,5 +1,6 @@
 //! Where a packet goes, told: the story for people, the document for programs, the picture.
 
+mod follow;
 mod json;
 mod picture;
 mod sentence;
@@ -14,12 +15,13 @@ use std::net::IpAddr;
 use crate::analysis::eval::Rulebase;
 use crate::analysis::routes::Kind;
 use crate::analysis::trace::why::Reasons;
-use crate::analysis::trace::{Outcome, Question, Trace, asked};
+use crate::analysis::trace::{Question, Trace, asked};
 use crate::model::{Process, RuleRef, Snapshot, Socket};
 use crate::packet::{Known, Packet};
 use crate::report::escape::escape;
 
-pub use json::{Writer, document};
+pub use follow::{conclusion, followed};
+pub use json::{Writer, document, followed_document};
 pub use picture::picture;
 pub use sentence::answer;
 pub use text::{Form, text};
@@ -123,17 +125,6 @@ fn rule_words(rule: &RuleRef) -> String {
         0 => format!("the policy of {chain} ({table})"),
         number => format!("rule {number} of {chain} ({table})"),
     }
-}
-
-/// The packet that was asked about, with the source that its first route chose.
-fn begun(trace: &Trace<'_>) -> Packet {
-    let mut packet = trace.packet;
-    let chosen = |outcome: &Outcome<'_>| outcome.routed.first().map_or(Known::Unknown, |routed| routed.source);
-    let first = trace.outcomes.first().map_or(Known::Unknown, chosen);
-    if packet.source == Known::Unknown && trace.outcomes.iter().all(|outcome| chosen(outcome) == first) {
-        packet.source = first;
-    }
-    packet
 }
 
 /// The state in which the packet begins.

@@ -1,6 +1,6 @@
 //! The answer in one sentence.
 
-use super::{Story, Teller, begun, destination, rule_words, source, steps};
+use super::{Story, Teller, destination, rule_words, source, steps};
 use crate::analysis::eval::{Doubt, Routed};
 use crate::analysis::routes::Kind;
 use crate::analysis::trace::{Outcome, Trace, Verdict};
@@ -31,7 +31,7 @@ pub fn answer(teller: &Teller<'_>, story: Story<'_, '_>) -> String {
 }
 
 /// What becomes of it on one way, in few words.
-fn brief(teller: &Teller<'_>, outcome: &Outcome<'_>) -> String {
+pub(super) fn brief(teller: &Teller<'_>, outcome: &Outcome<'_>) -> String {
     let to = destination(&outcome.packet);
     let by = outcome.rule.as_ref().map(|rule| format!(" by {}", rule_words(rule))).unwrap_or_default();
     match outcome.verdict {
@@ -104,7 +104,7 @@ pub(super) fn supposed(trace: &Trace<'_>, outcome: &Outcome<'_>) -> String {
 
 /// What becomes of it on one way.
 pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome<'_>) -> String {
-    let (before, after) = (begun(trace), &outcome.packet);
+    let (before, after) = (&trace.packet, &outcome.packet);
     let to = destination(after);
     let moved = (before.destination, before.destination_port) != (after.destination, after.destination_port);
     let rule = outcome.rule.as_ref().map(rule_words);

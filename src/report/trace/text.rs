@@ -1,7 +1,7 @@
 //! The story for people: hook by hook what the packet met, and the answer in the last line.
 
 use super::steps::{Step, name, shown};
-use super::{Story, Teller, answer, begun, change, destination, sentence, source, state_word};
+use super::{Story, Teller, answer, change, destination, sentence, source, state_word};
 use crate::analysis::describe::{self, Outcome as Fate};
 use crate::analysis::eval::{At, Met};
 use crate::analysis::paths::Paths;
@@ -63,6 +63,14 @@ pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
     page.out
 }
 
+/// A sentence in lines.
+pub(super) fn paragraph(out: &mut String, form: Form, label: Label, text: &str) {
+    for line in wrap(text, form.width) {
+        out.push_str(&form.paint.text(label, &line));
+        out.push('\n');
+    }
+}
+
 fn label(verdict: Verdict) -> Label {
     match verdict {
         Verdict::Delivered | Verdict::Sent => Label::Exempt,
@@ -74,13 +82,13 @@ fn label(verdict: Verdict) -> Label {
 /// `TCP from 10.0.0.2 to 10.0.0.5:80, sent from inside by UID 1000`
 fn asked(story: Story<'_, '_>) -> String {
     let Story { question, trace } = story;
-    let packet = begun(trace);
+    let packet = &trace.packet;
     let from = match packet.source {
-        Known::Is(_) => source(&packet),
+        Known::Is(_) => source(packet),
         _ => "?".to_owned(),
     };
     let protocol = asked::name(question.protocol).to_uppercase();
-    let mut parts = vec![format!("{protocol} {from} → {}", destination(&packet))];
+    let mut parts = vec![format!("{protocol} {from} → {}", destination(packet))];
     parts.push(if question.incoming { "comes in" } else { "sent by the workload" }.to_owned());
     if !question.incoming {
         parts.push(question.uid.map_or_else(|| "UID not told".to_owned(), |uid| format!("UID {uid}")));
@@ -93,7 +101,7 @@ fn asked(story: Story<'_, '_>) -> String {
     }));
     parts.extend((question.mark != 0).then(|| format!("mark {:#x}", question.mark)));
     parts.extend(question.interface.map(|device| format!("device {}", escape(device.as_str()))));
-    parts.extend(state_word(&packet).filter(|state| *state != "new").map(str::to_owned));
+    parts.extend(state_word(packet).filter(|state| *state != "new").map(str::to_owned));
     parts.join(" · ")
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::Trace;
+use super::{Trace, ends};
 use crate::analysis::trace::{Tracer, Verdict, asked};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -26,8 +26,14 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let Some(path) = &arguments.batch else { return Ok(Exit::Done) };
     let mut lines = Lines::of(open(path)?);
-    let mut batch =
-        Batch { tracer, writer, out: String::with_capacity(ENOUGH + LONGEST), wrong: false, undecided: false };
+    let mut batch = Batch {
+        tracer,
+        writer,
+        out: String::with_capacity(ENOUGH + LONGEST),
+        follow: arguments.follow,
+        wrong: false,
+        undecided: false,
+    };
     let failed = |error: &io::Error| Failure::of(Exit::Failed, error).about(format!("cannot read {}", path.display()));
     loop {
         // Whoever waits for an answer before the next question gets it.
@@ -72,6 +78,7 @@ struct Batch<'b, 't, 'a> {
     tracer: &'b Tracer<'a>,
     writer: &'b mut Writer<'t>,
     out: String,
+    follow: bool,
     wrong: bool,
     undecided: bool,
 }
@@ -79,6 +86,12 @@ struct Batch<'b, 't, 'a> {
 impl Batch<'_, '_, '_> {
     fn answer(&mut self, number: u64, line: &[u8]) {
         match asked::question(line) {
+            Ok(question) if self.follow => {
+                let followed = self.tracer.follow(&question);
+                self.undecided |= !ends(&followed);
+                self.writer.write_followed(&followed, &mut self.out);
+                self.out.push('\n');
+            }
             Ok(question) => {
                 let trace = self.tracer.trace(&question);
                 self.undecided |= trace.verdict() == Verdict::Undecided;
