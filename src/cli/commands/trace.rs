@@ -28,7 +28,7 @@ use crate::report::{document, graph, who, yaml};
 /// not told of the packet is worked out from the workload; what cannot be known is followed both ways.
 #[derive(Debug, Args)]
 #[command(
-    before_long_help = "Examples:\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --uid 1000\n  sudo nslens trace pod/productpage --in --to 10.244.1.12:9080\n"
+    before_long_help = "Examples:\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --as productpage --follow\n  sudo nslens trace pod/productpage --in --to 10.244.1.12:9080\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --uid 1000 -v\n"
 )]
 pub struct Trace {
     /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a file, -
@@ -45,37 +45,46 @@ pub struct Trace {
     /// A process of the workload sends it: the default
     #[arg(long = "out", conflicts_with = "incoming", hide_short_help = true)]
     outgoing: bool,
-    /// tcp (the default), udp, icmp, icmpv6, sctp, or a number
+    /// tcp (the default), udp, icmp, a number ...
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
-    /// User of the process that sends it, by number
+    /// User of the process that sends it
     #[arg(long, value_name = "UID", value_parser = owner)]
     uid: Option<u32>,
-    /// Group of the process that sends it, by number
+    /// Group of the process that sends it
     #[arg(long, value_name = "GID", value_parser = owner)]
     gid: Option<u32>,
     /// Its further groups: 1000,1337
-    #[arg(long, value_name = "GIDS", value_delimiter = ',', value_parser = owner)]
+    #[arg(long, hide_short_help = true, value_name = "GIDS", value_delimiter = ',', value_parser = owner)]
     groups: Option<Vec<u32>>,
     /// Mark of the socket, or of the packet: 1337 or 0x539
-    #[arg(long, value_name = "MARK", value_parser = mark)]
+    #[arg(long, hide_short_help = true, value_name = "MARK", value_parser = mark)]
     mark: Option<u32>,
     /// Device by which it comes in or leaves
-    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    #[arg(long, hide_short_help = true, value_name = "DEVICE", value_parser = device)]
     interface: Option<DeviceName>,
     /// new, established, related, invalid, untracked
-    #[arg(long, value_name = "STATE", value_parser = state)]
+    #[arg(long, hide_short_help = true, value_name = "STATE", value_parser = state)]
     state: Option<u32>,
-    /// Sent by a process as it runs: a container's name, or pid/N
+    /// Sent by a process as it runs: CONTAINER or pid/N
     #[arg(long = "as", value_name = "WHO", conflicts_with_all = ["uid", "gid", "groups", "incoming"])]
     who: Option<String>,
-    /// Go on where a proxy takes it, with what that dials
+    /// Go on where a proxy takes it
+    ///
+    /// The proxy dials the same destination anew, as its own user: on and on until the packet leaves, arrives, or goes round in a
+    /// loop.
     #[arg(long)]
     follow: bool,
-    /// One packet a line, as JSON, from a file or -; one answer a line
+    /// Packets as JSON, one a line, from a file or -
+    ///
+    /// Only `destination` is needed: {"direction":"out","protocol":"tcp","source":"10.0.0.2:40000",
+    /// "destination":"10.0.0.5:80","uid":1000,"gid":1000,"groups":[],"mark":0,"interface":null,"state":"new"}. Each is answered on
+    /// a line, in the same order.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from", "incoming", "outgoing", "protocol", "uid", "gid", "groups", "mark", "interface", "state", "who"])]
     batch: Option<PathBuf>,
     /// table, json, jsonl, yaml, mermaid, dot, svg
+    ///
+    /// mermaid, dot and svg draw the chains that the packet passes, with what it takes in them marked.
     #[arg(short, long, value_name = "FORM", hide_possible_values = true)]
     output: Option<Output>,
     #[command(flatten)]

@@ -94,7 +94,8 @@ fn asked(story: Story<'_, '_>) -> String {
         parts.push(question.uid.map_or_else(|| "UID not told".to_owned(), |uid| format!("UID {uid}")));
     }
     parts.extend(question.gid.map(|gid| format!("GID {gid}")));
-    let groups = question.groups.iter().filter(|groups| !groups.is_empty());
+    // That it is in its own group goes without saying.
+    let groups = question.groups.iter().filter(|groups| groups.iter().any(|group| Some(*group) != question.gid));
     parts.extend(groups.map(|groups| {
         let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
         format!("groups {}", groups.join(","))
