@@ -3,6 +3,8 @@
 
 #[path = "../support/netns.rs"]
 mod support;
+#[path = "../support/traffic.rs"]
+mod traffic;
 
 mod below;
 mod certain;
@@ -25,6 +27,7 @@ mod manual;
 mod maps;
 mod names;
 mod native;
+mod oracle;
 mod order;
 mod owners;
 mod owners_elsewhere;
