@@ -2,6 +2,8 @@
 
 #[path = "../support/parsers.rs"]
 mod parsers;
+#[path = "../support/grid.rs"]
+mod corpus_grid;
 
 mod corpus;
 mod cut;
@@ -12,6 +14,7 @@ mod entries;
 mod expressions;
 mod flows;
 mod graph;
+mod grid;
 mod hostile;
 mod house;
 mod kernel;

@@ -5,6 +5,8 @@
 mod support;
 #[path = "../support/traffic.rs"]
 mod traffic;
+#[path = "../support/grid.rs"]
+mod corpus_grid;
 
 mod below;
 mod certain;
@@ -20,6 +22,7 @@ mod families;
 mod flows;
 mod flows_made;
 mod foreign;
+mod grid;
 mod interfaces;
 mod joined;
 mod listed;
