@@ -26,6 +26,8 @@ struct Count {
     forms: usize,
     packets: usize,
     verdicts: BTreeMap<&'static str, usize>,
+    /// By case, how many are undecided.
+    undecided: BTreeMap<String, usize>,
 }
 
 fn folder() -> PathBuf {
@@ -92,6 +94,9 @@ fn page(case: &Case, count: &Mutex<Count>) -> String {
     let mut count = count.lock().expect("a count");
     (count.cases, count.forms, count.packets) = (count.cases + 1, count.forms + good.len(), count.packets + packets);
     for (verdict, number) in verdicts {
+        if verdict == Verdict::Undecided.word() {
+            count.undecided.insert(case.name.clone(), number);
+        }
         *count.verdicts.entry(verdict).or_default() += number;
     }
     out + &body
@@ -149,6 +154,7 @@ fn what_is_said_of_every_packet_is_checked_in() {
     }
     let count = count.into_inner().expect("a count");
     say(&format!("{} cases in {} forms, {} packets: {:?}", count.cases, count.forms, count.packets, count.verdicts));
+    say(&format!("undecided: {:?}", count.undecided));
     let write = std::env::var_os("NSLENS_WRITE_GRID").is_some();
     for (name, page) in &files {
         let path = folder().join(name);

@@ -328,9 +328,13 @@ pub(crate) fn told(trace: &Trace<'_>) -> Told {
         return Told { becomes: text, by: by(only) };
     }
     let ways: Vec<String> =
-        trace.outcomes.iter().map(|outcome| format!("{} ({})", becomes(trace, outcome), by(outcome))).collect();
+        trace.outcomes.iter().map(|outcome| [becomes(trace, outcome), ruled(outcome)].concat()).collect();
     let why = trace.doubts.last().map(|doubt| doubt.why.clone()).unwrap_or_default();
     Told { becomes: format!("undecided: {}", ways.join(" | ")), by: why }
+}
+
+fn ruled(outcome: &Outcome<'_>) -> String {
+    outcome.rule.as_ref().map(|_| format!(" ({})", by(outcome))).unwrap_or_default()
 }
 
 fn by(outcome: &Outcome<'_>) -> String {
@@ -353,7 +357,9 @@ fn becomes(trace: &Trace<'_>, outcome: &Outcome<'_>) -> String {
     let chosen = outcome.routed.first().map_or(asked.source, |routed| routed.source);
     let usual = matches!(chosen, Known::Is(address) if is_own(address)) || chosen == asked.source;
     if (chosen != packet.source || !usual) && !stopped {
-        text.push_str(&format!(" from {}", end(packet.source, Known::Absent)));
+        let same = packet.source == asked.destination && packet.source != Known::Unknown;
+        let from = if same { "itself".to_owned() } else { end(packet.source, Known::Absent) };
+        text.push_str(&format!(" from {from}"));
     }
     text
 }
