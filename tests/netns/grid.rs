@@ -37,7 +37,9 @@ fn stage(case: &Case) -> Stage {
     let callers: Vec<String> = CALLERS.iter().map(|own| format!("ip addr add {own} dev lo nodad")).collect();
     stage.ext.sh(&callers.join("\n"));
     let settings = ["all", "default", "lo", "eth0"].map(|device| format!("net.ipv4.conf.{device}.rp_filter=0"));
-    stage.pod.sh(&format!("sysctl -qw {}\nip addr add ::6/128 dev lo nodad", settings.join(" ")));
+    // Nobody is spared an answer for having got one a moment ago.
+    let talks = "net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0";
+    stage.pod.sh(&format!("sysctl -qw {talks} {}\nip addr add ::6/128 dev lo nodad", settings.join(" ")));
     // Nobody answers who is asked where these are.
     for own in case.named().addresses {
         let (family, neighbour) = if own.is_ipv6() { ("-6", "fd00::") } else { ("-4", "10.0.0.") };

@@ -28,6 +28,7 @@ mod groups;
 mod interfaces;
 mod joined;
 mod listed;
+mod looked_for;
 mod manual;
 mod maps;
 mod names;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::Endpoint;
 use crate::packet::{Known, Packet};
+use crate::xt::matches::Socket;
 
 /// The sockets of a namespace, as rules ask for them.
 pub trait Sockets {
@@ -14,7 +15,7 @@ pub trait Sockets {
     fn taking(&self, packet: &Packet, address: Option<IpAddr>, port: u16) -> Taken;
 
     /// Whether there surely is no socket for the packet that a match takes (net/netfilter/xt_socket.c).
-    fn lacks(&self, packet: &Packet, wanted: &xt::matches::Socket) -> bool;
+    fn lacks(&self, packet: &Packet, wanted: &Socket) -> bool;
 }
 
 /// What a rule that wants a transparent socket finds.

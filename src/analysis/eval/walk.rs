@@ -13,7 +13,7 @@ use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::{Branch, NotFollowed};
 use crate::model::{Body, Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known, Packet};
-use crate::xt::{Action, Effect};
+use crate::xt::{Action, Effect, Match};
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
 const BUDGET: u32 = 100_000;
@@ -172,7 +172,7 @@ impl<'e> Evaluator<'e> {
                 self.note(base, reached.place(), (false, false), None, &mut walk.traveller);
                 continue;
             };
-            if base.table.restores && branch.rule().restores_mark() {
+            if base.table.restores && branch.rule().restores_mark() && !self.lacks_socket(branch, &walk.traveller) {
                 // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                 walk.traveller.packet.mark = Known::Unknown;
             }
@@ -184,9 +184,17 @@ impl<'e> Evaluator<'e> {
                         return ways;
                     }
                 }
+                Answer::CannotKnow if self.lacks_socket(branch, &walk.traveller) => walk.branch += 1,
                 Answer::CannotKnow => return self.both(reached, later, walk, branch),
             }
         }
+    }
+
+    /// Whether a rule asks for a socket where there is none. A packet that was given to a transparent one has that.
+    fn lacks_socket(&self, branch: &Branch<'_>, traveller: &Traveller) -> bool {
+        let Some(sockets) = self.sockets.filter(|_| traveller.taken.is_none()) else { return false };
+        let lacks = |part: &Match| matches!(part, Match::Socket(wanted) if sockets.lacks(&traveller.packet, wanted));
+        branch.rule().matches.iter().any(lacks)
     }
 
     /// Follows the packet as if the rule matched by this branch, and as if it did not.
