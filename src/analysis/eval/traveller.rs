@@ -1,20 +1,19 @@
 //! A packet on its way: what becomes of it between the hooks and by the targets of rules, and what was decided about it so far.
 
 use super::super::paths::{is_nat, standing};
+use super::ground::Ground;
+use super::journey::{Adopted, Chosen, Routed, Way};
 use super::path::Path;
 use super::walk::Base;
 use super::{End, Target, headers};
+use crate::analysis::routes::Kind;
 use crate::model::{Chain, Hook, RuleRef, Syntax};
-use crate::packet::{Answer, DeviceName, Known, Packet};
-use crate::xt::targets::Shift;
+use crate::packet::{Answer, DeviceName, Known, Packet, state};
+use crate::xt::targets::{Direction, Shift, Zone};
 use crate::xt::{self, Effect};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
 const TRACKING: i32 = -200;
-/// `XT_CONNTRACK_STATE_INVALID`: what a packet without tracking has.
-const INVALID: u32 = 1;
-/// `XT_CONNTRACK_STATE_UNTRACKED`
-const UNTRACKED: u32 = 1 << 8;
 
 /// A packet on its way, and what was decided about it so far.
 #[derive(Clone, PartialEq)]
@@ -35,17 +34,53 @@ pub(super) struct Traveller {
     pub(super) destination_bound: bool,
     /// A nat chain has chosen its source, or left it as it is for good.
     pub(super) source_bound: bool,
-    way: Way,
+    pub(super) way: Way,
     /// By what its route was chosen, while it is in a chain behind which that is looked at again.
-    routed_by: Option<Routing>,
+    pub(super) routed_by: Option<Routing>,
     /// Its route was chosen anew, by something that no rule tells.
-    rerouted: bool,
+    pub(super) rerouted: bool,
     /// Where that cannot be known: whether it comes in again.
-    comes_in: Option<bool>,
+    pub(super) comes_in: Option<bool>,
+    /// Its route, where routes are known.
+    pub(super) route: Option<Chosen>,
+    /// All choices of route so far.
+    pub(super) routed: Vec<Routed>,
+    /// Its destination became another address, and its route was not yet chosen anew.
+    pub(super) moved: bool,
+    /// Its route leads nowhere.
+    pub(super) lost: Option<Kind>,
+    /// Something about it cannot be known, and decides.
+    pub(super) open: Option<&'static str>,
+    /// The device that its socket is bound to.
+    pub(super) bound: Option<DeviceName>,
+    /// The tracked connection that it belongs to.
+    pub(super) entry: Option<Adopted>,
+    /// Whether it may belong to one.
+    pub(super) belongs: Belongs,
+    /// A rule has said how its tracking begins.
+    template: bool,
+    /// Its zones of tracking, among first packets and among replies.
+    zones: (Known<u16>, Known<u16>),
+    /// Nothing is known but rules: what comes in is for the only address.
+    pub(super) bare: bool,
+    /// The kernel tracks connections here (K22).
+    pub(super) tracked: bool,
+}
+
+/// Whether a packet belongs to a connection that is tracked already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Belongs {
+    /// It begins one.
+    #[default]
+    No,
+    /// If there is one.
+    Perhaps,
+    /// It does, and where there is none it is taken to begin one.
+    Yes,
 }
 
 /// What of a packet its route hangs on, beside its ends.
-type Routing = (Known<u32>, Known<u8>);
+pub(super) type Routing = (Known<u32>, Known<u8>);
 
 /// How far the packet's tracking is.
 #[derive(Clone, PartialEq)]
@@ -56,19 +91,6 @@ enum Tracking {
     Done,
     /// It never will be, and so never translated (K9).
     Never,
-}
-
-/// Where the packet is between its hooks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// From outside.
-    In,
-    /// From a socket of the namespace.
-    Own,
-    /// The same, with its route chosen.
-    Leaving,
-    /// The same, come in again by loopback.
-    Again,
 }
 
 /// What a target leaves to be done.
@@ -84,7 +106,7 @@ pub(super) enum Outcome {
 impl Traveller {
     /// A packet that starts at its first hook, of a socket of the namespace (`own`) or from outside.
     pub(super) fn new(mut packet: Packet, own: bool) -> Self {
-        let state = std::mem::replace(&mut packet.state, Known::Is(INVALID));
+        let state = std::mem::replace(&mut packet.state, Known::Is(state::INVALID));
         let mark = std::mem::replace(&mut packet.connection_mark, Known::Absent);
         Self {
             packet,
@@ -100,6 +122,18 @@ impl Traveller {
             routed_by: None,
             rerouted: false,
             comes_in: None,
+            route: None,
+            routed: Vec::new(),
+            moved: false,
+            lost: None,
+            open: None,
+            bound: None,
+            entry: None,
+            belongs: Belongs::No,
+            template: false,
+            zones: (Known::Is(0), Known::Is(0)),
+            bare: false,
+            tracked: true,
         }
     }
 
@@ -108,25 +142,12 @@ impl Traveller {
         Self { traced: true, ..self }
     }
 
-    /// Brings the packet to a base chain, as it then is; no where it does not come there.
-    pub(super) fn meets(&mut self, base: &Base<'_>) -> Answer {
+    /// Whether the packet that is before it meets a base chain.
+    pub(super) fn meets(&mut self, base: &Base<'_>, ground: Option<&Ground<'_>>) -> Answer {
         let chain = base.chain;
         let Some(hook) = chain.hook else { return Answer::No };
-        self.be_routed();
-        match (hook, self.way) {
-            // Sent to another machine, it is forwarded.
-            (Hook::Input, Way::In) if self.packet.destination_local == Known::Is(false) => return Answer::No,
-            (Hook::Postrouting | Hook::Egress, Way::Own) => self.leave(),
-            (Hook::Ingress | Hook::Prerouting | Hook::Input, Way::Own | Way::Leaving) => {
-                if self.turns_in() != Known::Is(true) {
-                    return Answer::No;
-                }
-                self.come_again();
-            }
-            _ => {}
-        }
         let on_device = self.on_device(chain, hook);
-        if is_nat(chain) && !self.translates(hook) || on_device == Answer::No {
+        if on_device == Answer::No {
             return Answer::No;
         }
         let place = standing(chain).0.unwrap_or_default();
@@ -140,7 +161,10 @@ impl Traveller {
                 (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
             }
         } else if !early {
-            self.be_tracked();
+            self.be_tracked(ground);
+        }
+        if is_nat(chain) && !self.translates(hook) {
+            return Answer::No;
         }
         let reroutes = chain.kind.as_deref() == Some("route")
             || base.table.table.name == "mangle" && chain.syntax == Syntax::Iptables;
@@ -150,39 +174,39 @@ impl Traveller {
         on_device
     }
 
-    fn routing(&self) -> Routing {
+    pub(super) fn routing(&self) -> Routing {
         (self.packet.mark, self.packet.traffic_class)
     }
 
-    /// Behind iptables' mangle and nft's chains of type `route`, what they have changed may lead to another route (`ip_route_me_harder`).
-    fn be_routed(&mut self) {
-        self.rerouted |= self.routed_by.take().is_some_and(|before| before != self.routing());
-    }
-
-    /// Whether it comes in again: what goes to an address of the namespace itself does, and what a route by mark leads to loopback.
-    fn turns_in(&self) -> Known<bool> {
-        match (self.comes_in, &self.packet.destination_local) {
-            (Some(known), _) => Known::Is(known),
-            (None, Known::Is(false)) if self.rerouted => Known::Unknown,
-            (None, local) => local.clone(),
+    /// The packet comes to its tracking, where it was not there yet.
+    pub(super) fn be_tracked(&mut self, ground: Option<&Ground<'_>>) {
+        let Tracking::Later(state, mark) = &self.tracking else { return };
+        (self.packet.state, self.packet.connection_mark) = (*state, *mark);
+        self.tracking = Tracking::Done;
+        let Some(ground) = ground.filter(|_| self.tracked) else { return };
+        self.begin();
+        if self.belongs == Belongs::No {
+            return;
+        }
+        match (ground.entry(&self.packet, self.zones), self.belongs) {
+            (Ok(Some(entry)), _) => self.adopt(entry),
+            (Err(why), Belongs::Yes) => self.open = Some(why),
+            _ => {}
         }
     }
 
-    /// Whether it is for this namespace, behind its last hook.
-    pub(super) fn comes_in(&mut self) -> Known<bool> {
-        self.be_routed();
-        match self.way {
-            Way::In => self.packet.destination_local,
-            Way::Again => Known::Is(true),
-            Way::Own | Way::Leaving => self.turns_in(),
+    /// What conntrack holds of a connection that begins with this packet.
+    fn begin(&mut self) {
+        if self.packet.state != Known::Is(state::NEW) {
+            return;
         }
-    }
-
-    fn be_tracked(&mut self) {
-        if let Tracking::Later(state, mark) = &self.tracking {
-            (self.packet.state, self.packet.connection_mark) = (*state, *mark);
-            self.tracking = Tracking::Done;
-        }
+        let Packet { source, destination, source_port, destination_port, protocol, connection, .. } = &mut self.packet;
+        connection.protocol = *protocol;
+        (connection.original_source, connection.original_destination) = (*source, *destination);
+        (connection.original_source_port, connection.original_destination_port) = (*source_port, *destination_port);
+        (connection.reply_source, connection.reply_destination) = (*destination, *source);
+        (connection.reply_source_port, connection.reply_destination_port) = (*destination_port, *source_port);
+        (connection.status, connection.is_reply) = (Known::Is(0), Known::Is(false));
     }
 
     /// What is known of its tracking now.
@@ -190,7 +214,7 @@ impl Traveller {
         match &self.tracking {
             Tracking::Later(state, _) => state,
             Tracking::Done => &self.packet.state,
-            Tracking::Never => &Known::Is(UNTRACKED),
+            Tracking::Never => &Known::Is(state::UNTRACKED),
         }
     }
 
@@ -217,67 +241,22 @@ impl Traveller {
         }
     }
 
-    /// Only now a translated packet, or one with another route, has its new device (K21).
-    fn leave(&mut self) {
-        self.way = Way::Leaving;
-        if self.destination_bound || self.rerouted {
-            let local = self.packet.destination_local == Known::Is(true);
-            self.packet.output = if local { Known::Is(DeviceName::LOOPBACK) } else { Known::Unknown };
-        }
-    }
-
-    /// Mark and tracking stay with a packet on loopback; its socket does not.
-    fn come_again(&mut self) {
-        self.way = Way::Again;
-        self.packet.input = Known::Is(DeviceName::LOOPBACK);
-        self.packet.output = Known::Absent;
-        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
-        (self.packet.input_group, self.packet.output_group) = (Known::Unknown, Known::Absent);
-        self.be_tracked();
-    }
-
-    /// The two that it may be where nobody knows whether it comes in here.
-    pub(super) fn here_and_elsewhere(&mut self, chain: &Chain) -> Option<[Self; 2]> {
-        self.be_routed();
-        let unknown = match (chain.hook, self.way) {
-            (Some(Hook::Input), Way::In) => {
-                self.redirected.is_some() && self.packet.destination_local == Known::Unknown
-            }
-            (Some(Hook::Ingress | Hook::Prerouting | Hook::Input), Way::Own | Way::Leaving) => {
-                self.turns_in() == Known::Unknown
-            }
-            _ => false,
-        };
-        unknown.then(|| {
-            [true, false].map(|here| {
-                let mut one = self.clone();
-                one.comes_in = Some(here);
-                if one.packet.destination_local == Known::Unknown {
-                    one.packet.destination_local = Known::Is(here);
-                }
-                one
-            })
-        })
-    }
-
-    /// What hangs on that.
-    pub(super) fn why_unknown(&self) -> &'static str {
-        match self.packet.destination_local {
-            Known::Unknown => "whether it is sent to an address of its own",
-            _ => "where the route leads that its new mark or class of traffic gives it",
-        }
-    }
-
     /// What a target does to the packet in this base chain.
-    pub(super) fn gets(&mut self, target: &xt::Target, chain: &Chain, name: impl Fn() -> RuleRef) -> Outcome {
+    pub(super) fn gets(
+        &mut self,
+        target: &xt::Target,
+        chain: &Chain,
+        ground: Option<&Ground<'_>>,
+        name: impl Fn() -> RuleRef,
+    ) -> Outcome {
         let own = chain.hook == Some(Hook::Output);
         match target.effect() {
-            Effect::Redirect(ports) => {
-                self.redirect(own, name(), ports);
-                Outcome::Leaves
-            }
+            Effect::Redirect(ports) => match self.redirect(own, name(), ports, ground) {
+                true => Outcome::Leaves,
+                false => Outcome::Ends(End::Dropped { by: Some(name()) }),
+            },
             Effect::Destination(range) => {
-                self.send(name(), &range);
+                self.send(name(), &range, ground);
                 Outcome::Leaves
             }
             // The packet stays as it is, and is given to another socket.
@@ -288,19 +267,19 @@ impl Traveller {
             }
             // A source translation, too, is the last word of its table.
             Effect::Source(range) => {
-                self.come_from(range.addresses, &range, false);
+                self.come_from(range.addresses, &range, ground);
                 Outcome::Leaves
             }
             Effect::OutgoingSource(range) => {
-                self.come_from(None, &range, true);
+                self.come_from_device(&range, ground);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
-                self.move_to(name(), address, mask);
+                self.move_to(name(), address, mask, ground);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } => {
-                self.move_from(address, mask);
+                self.move_from(address, mask, ground);
                 Outcome::Leaves
             }
             Effect::Prefix { destination, .. } => {
@@ -321,11 +300,8 @@ impl Traveller {
                 self.packet.mark = Known::Unknown;
                 Outcome::Stays
             }
-            Effect::Template => {
-                // A template is what rules before the tracking take for the tracking itself.
-                if matches!(self.tracking, Tracking::Later(..)) {
-                    (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
-                }
+            Effect::Template { zone } => {
+                self.begin_with(zone);
                 Outcome::Stays
             }
             effect @ (Effect::Hops(_)
@@ -347,12 +323,33 @@ impl Traveller {
         }
     }
 
+    /// The first template counts; rules before the tracking take it for the tracking itself (`xt_ct_target`, `nft_ct_set_zone_eval`).
+    fn begin_with(&mut self, zone: Option<Zone>) {
+        if self.template || !matches!(self.tracking, Tracking::Later(..)) {
+            return;
+        }
+        (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+        self.template = true;
+        let Some(zone) = zone else { return };
+        let marked = match self.packet.mark {
+            Known::Is(mark) => Known::from_option(u16::try_from(mark & 0xffff).ok()),
+            _ => Known::Unknown,
+        };
+        let number = zone.number.map_or(marked, Known::Is);
+        self.zones = match zone.direction {
+            Direction::Both => (number, number),
+            Direction::Original => (number, Known::Is(0)),
+            Direction::Reply => (Known::Is(0), number),
+        };
+    }
+
     /// Before its tracking a packet can be kept from it, later no more; it goes on in its chain.
     fn lose_tracking(&mut self, by: RuleRef) -> Outcome {
         match (&self.tracking, &self.packet.state) {
+            (Tracking::Later(..), _) if self.template => Outcome::Stays,
             (Tracking::Later(..), Known::Is(_)) => {
                 self.tracking = Tracking::Never;
-                self.packet.state = Known::Is(UNTRACKED);
+                self.packet.state = Known::Is(state::UNTRACKED);
                 self.left_by = Some(by);
                 Outcome::Stays
             }
