@@ -13,13 +13,17 @@ const DEVICE: &str = "eth0";
 /// Flags of TCP: of a packet that begins a connection, and of one within it.
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// IANA protocol numbers.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 /// `PACKET_HOST`: for this machine.
 const FOR_HOST: u8 = 0;
 
 impl Tracer<'_> {
     /// The packet at its beginning, and what was taken.
     pub(super) fn start(&self, question: &Question) -> (Start, Vec<String>) {
-        let (incoming, destination) = (question.incoming, question.destination.address);
+        // A socket of IPv6 that speaks to `::ffff:10.0.0.5` sends packets of IPv4 (K3).
+        let (incoming, destination) = (question.incoming, question.destination.address.to_canonical());
         let ipv6 = destination.is_ipv6();
         let mut assumed = Vec::new();
         // Rules alone, without a pod around them.
@@ -32,7 +36,7 @@ impl Tracer<'_> {
             ));
         }
         let own = self.own(destination, incoming, bare);
-        let source = question.source.or_else(|| {
+        let source = question.source.map(|source| source.to_canonical()).or_else(|| {
             let stranger = if incoming { self.stranger(ipv6) } else { None };
             assumed.extend(stranger.map(|stranger| format!("it comes from {stranger}, an address that no rule names")));
             stranger
@@ -57,6 +61,16 @@ impl Tracer<'_> {
             Some(other) => (other, Belongs::No),
         };
         let tcp = question.protocol == Protocol::Tcp;
+        let port = |port| if question.protocol.has_ports() { Known::from_option(port) } else { Known::Absent };
+        let echo = match (question.protocol.number(), ipv6) {
+            (ICMP, false) => Some(8),
+            (ICMPV6, true) => Some(128),
+            _ => None,
+        };
+        if echo.is_some() {
+            assumed.push("it is an echo request (ping)".to_owned());
+        }
+        let icmp = |value: u8| if echo.is_some() { Known::Is(value) } else { Known::Absent };
         let flags = if belongs == Belongs::Yes { ACK } else { SYN };
         let packet = Packet {
             protocol: Known::Is(question.protocol.number()),
@@ -65,8 +79,8 @@ impl Tracer<'_> {
             source_local: source
                 .map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
             destination_local: own,
-            source_port: Known::from_option(question.source_port),
-            destination_port: Known::Is(question.destination.port),
+            source_port: port(question.source_port),
+            destination_port: port(Some(question.destination.port)),
             input,
             output,
             uid: owner(question.uid),
@@ -75,6 +89,8 @@ impl Tracer<'_> {
             connection_mark: Known::Is(0),
             state: Known::Is(state),
             tcp_flags: if tcp { Known::Is(flags) } else { Known::Absent },
+            icmp_type: icmp(echo.unwrap_or_default()),
+            icmp_code: icmp(0),
             packet_type: Known::Is(FOR_HOST),
             // Sockets send without a class unless they ask for one.
             traffic_class: if incoming { Known::Unknown } else { Known::Is(0) },
