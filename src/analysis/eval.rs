@@ -10,6 +10,7 @@ mod index;
 mod journey;
 mod order;
 mod path;
+mod sockets;
 mod translation;
 mod traveller;
 mod wakes;
@@ -26,6 +27,7 @@ pub use journey::Routed;
 use journey::Way;
 use order::orders;
 pub use path::{Met, Place};
+pub use sockets::{Sockets, Taken};
 pub use traveller::Belongs;
 use traveller::Traveller;
 use wakes::wakes;
@@ -282,7 +284,7 @@ impl<'a> Rulebase<'a> {
     /// All ways that a packet may take, in every order of chains that there may be: from the socket that sends it, or from the device by
     /// which it comes in, to where it ends.
     #[must_use]
-    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>) -> Every {
+    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>, sockets: Option<&dyn Sockets>) -> Every {
         const OUT: [Hook; 6] =
             [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
         const IN: [Hook; 6] =
@@ -298,7 +300,7 @@ impl<'a> Rulebase<'a> {
             traveller
         };
         let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).run(bases, traveller());
+        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).asking(sockets).run(bases, traveller());
         let first = run(&orders.next().unwrap_or_default());
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
         orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()

@@ -214,6 +214,10 @@ impl Traveller {
             Kind::Unicast => Way::Forwarded,
             _ => Way::Taken,
         };
+        // What a socket has is not forwarded (`ip_forward`, `ip6_forward`).
+        if self.way == Way::Forwarded && self.taken.is_some() {
+            self.lost = Some(Kind::NotForwarded);
+        }
         if let (Way::Forwarded, Some(route)) = (self.way, self.route) {
             self.packet.output = route.device;
         }

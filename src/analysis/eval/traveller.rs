@@ -5,7 +5,7 @@ use super::ground::Ground;
 use super::journey::{Adopted, Chosen, Routed, Way};
 use super::path::Path;
 use super::walk::Base;
-use super::{End, Target, headers};
+use super::{End, Taken, Target, headers};
 use crate::analysis::routes::Kind;
 use crate::model::{Chain, Hook, RuleRef, Syntax};
 use crate::packet::{Answer, DeviceName, Known, Packet, state};
@@ -24,7 +24,7 @@ pub(super) struct Traveller {
     /// The rule that sends it elsewhere, and where to.
     pub(super) redirected: Option<(RuleRef, Target)>,
     /// A transparent socket is to take it as it is: where that waits.
-    pub(super) taken: Option<Target>,
+    pub(super) taken: Option<Taken>,
     /// Its ends count, not only what becomes of it.
     pub(super) traced: bool,
     /// What it met, where that is asked for.
@@ -394,8 +394,9 @@ impl Traveller {
     /// A transparent socket takes the packet; what later rules see of an owner is that socket's (K27).
     fn be_taken(&mut self, by: RuleRef, port: u16) {
         let target = Target { port: Some(port).filter(|port| *port != 0), ..Target::default() };
-        (self.redirected, self.taken) = (Some((by, target)), Some(target));
-        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
+        let taken = *self.taken.get_or_insert(Taken::Unknown("which sockets wait"));
+        self.redirected = Some((by, target));
+        (self.packet.uid, self.packet.gid) = (taken.uid(), Known::Unknown);
         // Whether it comes in here hangs on the routes by its mark.
         if self.packet.destination_local == Known::Is(false) {
             self.packet.destination_local = Known::Unknown;

@@ -6,7 +6,7 @@ use super::{Question, Tracer};
 use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
 use crate::model::{Interface, Protocol, Subject};
-use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
+use crate::packet::{Condition, DeviceName, Field, Groups, Known, Packet, number, state};
 
 /// What a pod's device is called where the snapshot does not tell.
 const DEVICE: &str = "eth0";
@@ -60,41 +60,31 @@ impl Tracer<'_> {
             Some(state::ESTABLISHED) => (state::NEW, Belongs::Yes),
             Some(other) => (other, Belongs::No),
         };
-        let tcp = question.protocol == Protocol::Tcp;
-        let port = |port| if question.protocol.has_ports() { Known::from_option(port) } else { Known::Absent };
-        let echo = match (question.protocol.number(), ipv6) {
-            (ICMP, false) => Some(8),
-            (ICMPV6, true) => Some(128),
-            _ => None,
-        };
-        if echo.is_some() {
+        let header = header(question, ipv6, belongs);
+        if matches!(header.icmp_type, Known::Is(_)) {
             assumed.push("it is an echo request (ping)".to_owned());
         }
-        let icmp = |value: u8| if echo.is_some() { Known::Is(value) } else { Known::Absent };
-        let flags = if belongs == Belongs::Yes { ACK } else { SYN };
         let packet = Packet {
-            protocol: Known::Is(question.protocol.number()),
             source: Known::from_option(source),
             destination: Known::Is(destination),
-            source_local: source
-                .map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
+            source_local: match source {
+                Some(source) => self.own(source, false, bare),
+                None if incoming => Known::Unknown,
+                None => Known::Is(true),
+            },
             destination_local: own,
-            source_port: port(question.source_port),
-            destination_port: port(Some(question.destination.port)),
             input,
             output,
             uid: owner(question.uid),
             gid: owner(gid),
+            groups: match &question.groups {
+                _ if incoming => Known::Absent,
+                groups => Known::from_option(groups.as_ref().and_then(|groups| Groups::new(groups))),
+            },
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),
-            tcp_flags: if tcp { Known::Is(flags) } else { Known::Absent },
-            icmp_type: icmp(echo.unwrap_or_default()),
-            icmp_code: icmp(0),
-            packet_type: Known::Is(FOR_HOST),
-            // Sockets send without a class unless they ask for one.
-            traffic_class: if incoming { Known::Unknown } else { Known::Is(0) },
-            ..Packet::default()
+            ..header
         };
         let bound = question.interface.filter(|_| !incoming);
         (Start { packet, ipv6, incoming, bound, belongs, bare }, assumed)
@@ -193,6 +183,31 @@ impl Tracer<'_> {
             };
             beside.chain((77..=99).map(kept)).find(free)
         })
+    }
+}
+
+/// What the question tells of the packet's headers, its addresses left out.
+fn header(question: &Question, ipv6: bool, belongs: Belongs) -> Packet {
+    let port = |port| if question.protocol.has_ports() { Known::from_option(port) } else { Known::Absent };
+    let echo = match (question.protocol.number(), ipv6) {
+        (ICMP, false) => Known::Is(8),
+        (ICMPV6, true) => Known::Is(128),
+        _ => Known::Absent,
+    };
+    Packet {
+        protocol: Known::Is(question.protocol.number()),
+        source_port: port(question.source_port),
+        destination_port: port(Some(question.destination.port)),
+        tcp_flags: match question.protocol {
+            Protocol::Tcp => Known::Is(if belongs == Belongs::Yes { ACK } else { SYN }),
+            _ => Known::Absent,
+        },
+        icmp_type: echo,
+        icmp_code: if echo == Known::Absent { Known::Absent } else { Known::Is(0) },
+        packet_type: Known::Is(FOR_HOST),
+        // Sockets send without a class unless they ask for one.
+        traffic_class: if question.incoming { Known::Unknown } else { Known::Is(0) },
+        ..Packet::default()
     }
 }
 
