@@ -51,8 +51,14 @@ impl PartialEq for Path {
 }
 
 impl Path {
-    pub(super) fn push(&mut self, met: Met) {
-        let previous = std::mem::take(self);
+    /// Adds what was met; a rule that does several things, one after the other, is met once.
+    pub(super) fn push(&mut self, mut met: Met) {
+        let mut previous = std::mem::take(self);
+        let again = |last: &&Rc<Link>| last.met.matched && (last.met.place, last.met.hook) == (met.place, met.hook);
+        if let Some(last) = previous.0.as_ref().filter(again).filter(|_| met.matched).cloned() {
+            met.before = last.met.before;
+            previous = last.previous.clone();
+        }
         let count = previous.len() + 1;
         self.0 = Some(Rc::new(Link { met, previous, count }));
     }
