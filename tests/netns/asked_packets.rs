@@ -5,6 +5,7 @@
 //! about packets, and left to `check` too: who may set a mark (PQ18), and what `resolv.conf` says (PQ37).
 
 mod ask;
+mod facts;
 mod inbound;
 mod names;
 mod older;

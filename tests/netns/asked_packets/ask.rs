@@ -329,7 +329,8 @@ impl Pod {
             (None, Some(frame), _) => format!("leaves {} > {}", frame.source.ip(), frame.destination),
             (None, None, Told::Error(Errno::ECONNREFUSED)) => "refused".to_owned(),
             (None, None, Told::Nothing) => "dropped".to_owned(),
-            (None, None, told) => format!("{told:?}"),
+            (None, None, Told::Error(_)) => "rejected".to_owned(),
+            (None, None, Told::Connected) => "answered by nobody".to_owned(),
         }
     }
 }
