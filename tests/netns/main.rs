@@ -8,6 +8,7 @@ mod support;
 #[path = "../support/traffic.rs"]
 mod traffic;
 
+mod asked_packets;
 mod below;
 mod certain;
 mod changing;
