@@ -176,7 +176,7 @@ impl<'t> Writer<'t> {
         out.push_str("],\"assumed\":[");
         for (number, assumed) in trace.assumed.iter().enumerate() {
             comma(number, out);
-            text(assumed, out);
+            text(&assumed.to_string(), out);
         }
         out.push(']');
     }

@@ -40,7 +40,7 @@ pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
     let mut page = Page { teller, form, out: String::new() };
     page.line(Label::Name, "", &asked(story));
     for assumed in &story.trace.assumed {
-        page.line(Label::Dim, "", &format!("taken for granted: {}", escape(assumed)));
+        page.line(Label::Dim, "", &format!("taken for granted: {}", escape(&assumed.to_string())));
     }
     let outcomes = &story.trace.outcomes;
     let mut before: Option<&Outcome<'_>> = None;
