@@ -226,13 +226,13 @@ impl<'t> Writer<'t> {
         });
         out.push_str(action);
         out.push_str(",\"change\":");
-        optional(change(&step.met.before, &step.met.after).as_deref(), out);
+        optional(change(step.met.before, step.met.after).as_deref(), out);
         if self.all {
             let reasons = self.teller.reasons();
             let why = match step.matched {
                 Some(true) => None,
-                Some(false) => reasons.why_not(&at, &step.met.before),
-                None => reasons.why_unknown(&at, &step.met.before),
+                Some(false) => reasons.why_not(&at, step.met.before),
+                None => reasons.why_unknown(&at, step.met.before),
             };
             out.push_str(",\"why\":");
             optional(why.as_deref(), out);

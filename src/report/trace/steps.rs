@@ -11,25 +11,32 @@ use crate::model::{Hook, Policy, RuleRef, Syntax};
 /// A rule that a packet met, or a policy that ended it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'m> {
-    pub(super) met: &'m Met,
+    pub(super) met: Met<'m>,
     /// It matched, it did not, or that cannot be known.
     pub(super) matched: Option<bool>,
 }
 
-/// What was met on one way, in order. Rules that did not match are left out unless `all`; so are policies that let the packet pass.
+/// What was met on one way, in order; with `all`, rules that did not match too.
+pub(super) fn met<'m>(teller: &Teller<'_>, outcome: &'m Outcome<'_>, all: bool) -> Vec<Met<'m>> {
+    if all { teller.rules.whole(&outcome.met) } else { outcome.met.iter().collect() }
+}
+
+/// The same as it is told: policies that let the packet pass are left out.
 pub(super) fn steps<'m>(teller: &Teller<'_>, outcome: &'m Outcome<'_>, all: bool) -> Vec<Step<'m>> {
-    shown(teller, &outcome.met, all)
+    if all { shown(teller, &met(teller, outcome, all)) } else { told(teller, outcome.met.iter()).collect() }
 }
 
 /// The same of a part of the way.
-pub(super) fn shown<'m>(teller: &Teller<'_>, met: &'m [Met], all: bool) -> Vec<Step<'m>> {
-    let told = |met: &&Met| match teller.rules.at(met.place) {
-        Some(At { rule: Some(_), .. }) => met.matched || met.supposed || all,
+pub(super) fn shown<'m>(teller: &Teller<'_>, met: &[Met<'m>]) -> Vec<Step<'m>> {
+    told(teller, met.iter().copied()).collect()
+}
+
+fn told<'m>(teller: &Teller<'_>, met: impl Iterator<Item = Met<'m>>) -> impl Iterator<Item = Step<'m>> {
+    let told = |met: &Met<'_>| match teller.rules.at(met.place) {
         Some(At { rule: None, chain, .. }) => chain.policy == Some(Policy::Drop),
-        None => false,
+        found => found.is_some(),
     };
-    let matched = |met: &Met| if met.supposed { None } else { Some(met.matched) };
-    met.iter().filter(told).map(|met| Step { met, matched: matched(met) }).collect()
+    met.filter(told).map(|met| Step { met, matched: if met.supposed { None } else { Some(met.matched) } })
 }
 
 /// What was met on any way: what is not alike on all of them cannot be known.

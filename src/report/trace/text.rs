@@ -1,9 +1,9 @@
 //! The story for people: hook by hook what the packet met, and the answer in the last line.
 
-use super::steps::{Step, name, shown};
+use super::steps::{Step, met, name, shown};
 use super::{Story, Teller, answer, change, destination, sentence, source, state_word};
 use crate::analysis::describe::{self, Outcome as Fate};
-use crate::analysis::eval::{At, Met};
+use crate::analysis::eval::{At, Met, Routed};
 use crate::analysis::paths::Paths;
 use crate::analysis::trace::{Outcome, Verdict, asked};
 use crate::model::Hook;
@@ -119,16 +119,22 @@ impl Page<'_, '_> {
 
     /// The hooks of one way, from where it parts with the one before.
     fn way(&mut self, outcome: &Outcome<'_>, before: Option<&Outcome<'_>>) {
-        let alike = |before: &Outcome<'_>| outcome.met.iter().zip(&before.met).take_while(|(a, b)| a == b).count();
+        let (teller, all) = (self.teller, self.form.all);
+        let whole = met(teller, outcome, all);
+        let alike = |before: &Outcome<'_>| {
+            let other = met(teller, before, all);
+            whole.iter().zip(&other).take_while(|(one, other)| one == other).count()
+        };
         let shared = before.map_or(0, alike);
         if shared > 0 {
             self.line(Label::Dim, "", "up to here as before, then:");
         }
         let mut at = shared;
         let mut said: Option<String> = None;
-        for routed in outcome.routed.iter().filter(|routed| routed.at > shared || shared == 0) {
-            self.passes(outcome.met.get(at..routed.at).unwrap_or_default());
-            at = at.max(routed.at);
+        let before = |routed: &Routed| whole.partition_point(|met| met.at < routed.at);
+        for routed in outcome.routed.iter().filter(|routed| shared == 0 || before(routed) > shared) {
+            self.passes(whole.get(at..before(routed)).unwrap_or_default());
+            at = at.max(before(routed));
             let words = sentence::route(routed);
             // Looked up again and found the same.
             if said.as_ref() != Some(&words) {
@@ -137,19 +143,19 @@ impl Page<'_, '_> {
                 said = Some(words);
             }
         }
-        self.passes(outcome.met.get(at..).unwrap_or_default());
+        self.passes(whole.get(at..).unwrap_or_default());
     }
 
-    fn passes(&mut self, met: &[Met]) {
+    fn passes(&mut self, met: &[Met<'_>]) {
         for pass in met.chunk_by(|one, other| one.hook == other.hook) {
             self.pass(pass);
         }
     }
 
     /// One hook.
-    fn pass(&mut self, pass: &[Met]) {
+    fn pass(&mut self, pass: &[Met<'_>]) {
         let teller = self.teller;
-        let same = |one: &Met, other: &Met| match (teller.rules.at(one.place), teller.rules.at(other.place)) {
+        let same = |one: &Met<'_>, other: &Met<'_>| match (teller.rules.at(one.place), teller.rules.at(other.place)) {
             (Some(one), Some(other)) => std::ptr::eq(one.table, other.table),
             _ => false,
         };
@@ -158,7 +164,7 @@ impl Page<'_, '_> {
             let Some((first, at)) = group.first().and_then(|met| Some((met, teller.rules.at(met.place)?))) else {
                 continue;
             };
-            let steps = shown(teller, group, self.form.all);
+            let steps = shown(teller, group);
             if steps.is_empty() {
                 quiet.push(at);
                 continue;
@@ -222,7 +228,7 @@ impl Page<'_, '_> {
         let told = describe::told(at.ruleset.family, at.table, &paths, at.chain, number - 1);
         match (step.matched, told) {
             (Some(false), _) => {
-                let why = self.teller.reasons().why_not(at, &step.met.before);
+                let why = self.teller.reasons().why_not(at, step.met.before);
                 let why = why.map_or_else(|| "no".to_owned(), |why| format!("no: {why}"));
                 self.line(Label::Dim, &margin, &escape(&why));
             }
@@ -231,7 +237,7 @@ impl Page<'_, '_> {
                 self.line(fate(told.outcome), &margin, &escape(&format!("{} → {}", told.who, told.what)));
             }
             (None, told) => {
-                let why = self.teller.reasons().why_unknown(at, &step.met.before);
+                let why = self.teller.reasons().why_unknown(at, step.met.before);
                 let supposed = if step.met.matched { "supposed to match" } else { "supposed not to match" };
                 let why = why.map_or_else(|| supposed.to_owned(), |why| format!("{supposed}: {why}"));
                 self.line(Label::Warning, &margin, &escape(&why));
@@ -241,7 +247,7 @@ impl Page<'_, '_> {
             }
             _ => {}
         }
-        if let Some(change) = change(&step.met.before, &step.met.after) {
+        if let Some(change) = change(step.met.before, step.met.after) {
             self.line(Label::Redirect, &margin, &change);
         }
     }
