@@ -30,5 +30,6 @@ mod streams;
 mod targets;
 mod texts;
 mod told;
+mod trace;
 mod usage;
 mod words;
