@@ -111,6 +111,7 @@ fn the_document_has_the_keys_that_are_promised() {
         "uncertain",
         "assumed",
         "then",
+        "followed",
     ];
     assert_eq!(keys(&told), all);
     assert_eq!(told["schema"], "nslens.trace/v1");
@@ -134,9 +135,10 @@ fn the_document_has_the_keys_that_are_promised() {
     assert!(fourth.is_some_and(|step| step["matched"].is_null()), "{told}");
     assert_eq!(told["outcomes"].as_array().map(Vec::len), Some(2));
     let told = trace(BROKEN, &["--to", "10.0.0.5:80", "--as", "productpage", "--follow", "-o", "json"]).json();
-    assert_eq!((&told["then"]["end"], &told["then"]["again"]), (&"loop".into(), &1.into()));
-    assert_eq!(told["then"]["steps"][0]["sender"]["name"], "proxy");
-    assert_eq!(keys(&told["then"]["steps"][0])[1..], all[4..14]);
+    assert_eq!((&told["followed"]["end"], &told["followed"]["again"]), (&"loop".into(), &1.into()));
+    assert_eq!(told["then"]["sender"]["name"], "proxy");
+    assert_eq!(keys(&told["then"])[1..], all[4..15]);
+    assert!(told["then"]["then"].is_null() && told["then"]["sender"].is_object(), "{told}");
 }
 
 /// Packets with the options that ask the same.

@@ -61,7 +61,7 @@ impl<'t> Writer<'t> {
         out.push_str(&self.head);
         out.push(',');
         self.members(story, out);
-        out.push_str(",\"then\":null}");
+        out.push_str(",\"then\":null,\"followed\":null}");
     }
 
     /// The same of a packet that was followed through proxies.
@@ -73,22 +73,25 @@ impl<'t> Writer<'t> {
             self.members(Story { question: &first.question, trace: &first.trace }, out);
             out.push(',');
         }
-        out.push_str("\"then\":{\"steps\":[");
-        for (number, step) in steps.enumerate() {
-            comma(number, out);
-            out.push_str("{\"sender\":");
+        // Each stands within the one before.
+        let mut depth = 0;
+        for step in steps {
+            out.push_str("\"then\":{\"sender\":");
             self.sender(step.sender, out);
             out.push(',');
             self.members(Story { question: &step.question, trace: &step.trace }, out);
-            out.push('}');
+            out.push(',');
+            depth += 1;
         }
+        out.push_str("\"then\":null");
+        out.extend(std::iter::repeat_n('}', depth));
         let (end, again, why) = match &followed.stop {
             Stop::Arrived => ("arrived", None, None),
             Stop::Loop { from } => ("loop", u32::try_from(*from).ok(), None),
             Stop::Unclear(why) => ("unclear", None, Some(why.as_str())),
             Stop::TooLong => ("too-long", None, None),
         };
-        out.push_str("],\"end\":\"");
+        out.push_str(",\"followed\":{\"end\":\"");
         out.push_str(end);
         out.push_str("\",\"again\":");
         self::number(again, out);
