@@ -61,7 +61,7 @@ impl<'t> Writer<'t> {
         out.push_str(&self.head);
         out.push(',');
         self.members(story, out);
-        out.push_str(",\"then\":null}");
+        out.push_str(",\"then\":null,\"followed\":null}");
     }
 
     /// The same of a packet that was followed through proxies.
