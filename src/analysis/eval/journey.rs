@@ -100,8 +100,7 @@ impl Traveller {
     fn go(&mut self, to: Option<&Base<'_>>, ground: &Ground<'_>) -> Result<Advance, Advance> {
         if self.way == Way::Unsent {
             self.way = Way::Own;
-            let connects = self.packet.protocol == Known::Is(6);
-            self.take(ground.first_route(&self.packet, self.bound, connects), ground, Self::set_out)?;
+            self.take(ground.first_route(&self.packet, self.bound), ground, Self::set_out)?;
         }
         // Behind iptables' mangle and nft's chains of type `route`.
         if self.routed_by.take().is_some_and(|before| before != self.routing()) {
