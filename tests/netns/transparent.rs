@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use nslens::analysis::trace::{Tracer, Verdict};
+use nslens::analysis::trace::{Outcome, Tracer, Verdict};
 use nslens::capture::rules::{Wanted, read as read_rules};
 
-use crate::received::{Got, PEER, PORT, Sent, Socket, at, gets, look, opened, question, talking, wish};
+use crate::received::{Got, PEER, PORT, Sent, Socket, Wish, at, gets, look, opened, question, talking, wish};
 use crate::routes_asked::Dice;
 use crate::support::{Lab, require_root};
 
@@ -22,7 +22,18 @@ fn rule(dice: &mut Dice, ipv6: bool) -> String {
         false => ["", "", "10.0.0.2", "127.0.0.1"],
     };
     let (address, port) = (dice.one_of(&addresses), if dice.once_in(5) { 0 } else { PORT });
-    match dice.below(3) {
+    match dice.below(4) {
+        3 => {
+            let program = if ipv6 { "ip6tables" } else { "iptables" };
+            let backend = dice.one_of(&["legacy", "nft"]);
+            let begins = if protocol == "tcp" { "--syn" } else { "" };
+            let asks = [dice.one_of(&["", "--transparent"]), dice.one_of(&["", "--nowildcard"])].join(" ");
+            let hook = dice.one_of(&["PREROUTING", "INPUT"]);
+            format!(
+                "{program}-{backend} -w -t mangle -A {hook} -p {protocol} --dport 7000:8000 {begins} \
+                 -m socket {asks} -j DROP"
+            )
+        }
         0 => {
             let place = match (address, port) {
                 ("", 0) => format!(":{PORT}"),
@@ -76,6 +87,24 @@ fn packet(dice: &mut Dice, ipv6: bool, tcp: bool, port: u16) -> Sent {
     Sent { incoming, tcp, from: at(from, port), to }
 }
 
+/// Whether the kernel does what is said.
+fn is_right(sent: Sent, got: Got, outcome: &Outcome<'_>, sockets: &[Socket]) -> bool {
+    let said: Vec<u32> = outcome.receivers.iter().map(|socket| socket.inode).collect();
+    match (got, outcome.verdict) {
+        (Got::By(inode), Verdict::Delivered) => said.contains(&inode),
+        (Got::Refused, Verdict::Refused) | (Got::Silent, Verdict::Dropped) => true,
+        // What is for elsewhere has no route from here; of that a caller is told nothing that ends its call.
+        (Got::Silent, Verdict::Rejected) => outcome.lost.is_some(),
+        // A listener on loopback's device answers, and takes the caller's next packet, by another device, for somebody else's.
+        (Got::Silent, Verdict::Delivered) => {
+            let bound = |one: &Socket| said.contains(&one.inode) && one.wish.device == Some("lo");
+            sent.tcp && !sent.incoming && !sent.to.ip().is_loopback() && sockets.iter().any(bound)
+        }
+        (_, Verdict::Undecided) => outcome.why.as_deref().is_some_and(|why| why.contains("some of which")),
+        _ => false,
+    }
+}
+
 /// Compares one rule and one set of sockets with packets: how many, and how many got by a socket.
 fn compare(labs: (&Lab, &Lab), dice: &mut Dice, port: &mut u16) -> (usize, usize) {
     const EMPTY: &str = "nft flush ruleset; iptables-legacy -w -t mangle -F; ip6tables-legacy -w -t mangle -F";
@@ -98,25 +127,16 @@ fn compare(labs: (&Lab, &Lab), dice: &mut Dice, port: &mut u16) -> (usize, usize
         let got = gets(labs, sent, &sockets);
         let trace = tracer.trace(&question(sent));
         let shown = || sockets.iter().map(|one: &Socket| format!("\n{} {:?}", one.inode, one.wish)).collect::<String>();
-        let [outcome] = trace.outcomes.as_slice() else { panic!("{sent:?} {got:?} {trace:#?} {rule}{}", shown()) };
-        let said: Vec<u32> = outcome.receivers.iter().map(|socket| socket.inode).collect();
-        let right = match (got, outcome.verdict) {
-            (Got::By(inode), Verdict::Delivered) => said.contains(&inode),
-            (Got::Refused, Verdict::Refused) | (Got::Silent, Verdict::Dropped) => true,
-            // What is for elsewhere has no route from here; of that a caller is told nothing that ends its call.
-            (Got::Silent, Verdict::Rejected) => outcome.lost.is_some(),
-            // A listener on loopback's device answers, and takes the caller's next packet, by another device, for somebody else's.
-            (Got::Silent, Verdict::Delivered) => {
-                let bound = |one: &Socket| said.contains(&one.inode) && one.wish.device == Some("lo");
-                tcp && !sent.incoming && !sent.to.ip().is_loopback() && sockets.iter().any(bound)
-            }
-            // Which of several it is, one of them transparent, hangs on what nobody can tell.
-            (_, Verdict::Undecided) => outcome.why.as_deref().is_some_and(|why| why.contains("some of which")),
-            _ => false,
+        // Which of several sockets it is that share a port, one of them transparent, hangs on what nobody can tell.
+        let differ = |wish: &Wish| {
+            sockets.iter().any(|one| one.wish.tcp == wish.tcp && one.wish.transparent != wish.transparent)
         };
-        let why = &outcome.why;
-        assert!(right, "{sent:?} is {got:?}, {:?} {said:?} {why:?}\n{rule}{}", outcome.verdict, shown());
-        taken += usize::from(outcome.taken);
+        let mixed = sockets.iter().any(|one| one.wish.tcp == tcp && differ(&one.wish));
+        assert!(trace.outcomes.len() == 1 || mixed, "{sent:?} {got:?} {trace:#?} {rule}{}", shown());
+        let right = trace.outcomes.iter().any(|outcome| is_right(sent, got, outcome, &sockets));
+        let said: Vec<_> = trace.outcomes.iter().map(|one| (one.verdict, &one.receivers, &one.why)).collect();
+        assert!(right, "{sent:?} is {got:?}, {said:#?}\n{rule}{}", shown());
+        taken += usize::from(trace.outcomes.iter().any(|outcome| outcome.taken));
     }
     (packets, taken)
 }

@@ -92,6 +92,7 @@ impl<'e> Evaluator<'e> {
                 Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
             let meets = traveller.meets(base, self.ground);
+            traveller.be_looked_up(base, self.sockets);
             let into = |traveller| self.enter(*base, later, traveller);
             match meets {
                 Answer::No => {}
