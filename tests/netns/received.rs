@@ -1,8 +1,8 @@
 //! Which socket gets a packet, against the kernel: random sockets of every kind at one port, and real packets to them.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,8 +13,7 @@ use nix::sys::socket::{
 use nslens::analysis::trace::{Question, Tracer, Verdict};
 use nslens::capture::connections::Channels;
 use nslens::model::{Endpoint, Protocol, Snapshot};
-use std::os::fd::AsFd;
-use std::os::fd::FromRawFd;
+use nslens::packet::state;
 
 use crate::routes::read;
 use crate::routes_asked::Dice;
@@ -286,4 +285,46 @@ fn packets_go_to_the_socket_that_the_kernel_picks() {
     }
     println!("seed {seed}: {all} packets, one of several sockets said of {several}");
     assert!(several * 3 < all, "one of several sockets is said of {several} of {all}");
+}
+
+/// What is said of a packet to the pod's port from this one of the world.
+fn said(snapshot: &Snapshot, port: u16, state: Option<u32>) -> (Verdict, Vec<u32>) {
+    let sent = Sent { incoming: true, tcp: true, from: at("10.0.0.5", port), to: at("10.0.0.2", PORT) };
+    let trace = Tracer::of(snapshot).trace(&Question { state, ..question(sent) });
+    let inodes = trace.outcomes[0].receivers.iter().map(|socket| socket.inode).collect();
+    (trace.verdict(), inodes)
+}
+
+#[test]
+fn what_goes_on_is_for_its_connection_alone() {
+    if !require_root() {
+        return;
+    }
+    let (pod, world) = talking();
+    let listener = pod.netns().enter(|| TcpListener::bind("0.0.0.0:7000").expect("a listener")).expect("inside");
+    let caller = world.netns().enter(|| TcpStream::connect("10.0.0.2:7000").expect("a connection")).expect("inside");
+    let (held, peer) = listener.accept().expect("a call");
+    let inode = |fd: &dyn AsFd| {
+        let found = nix::sys::stat::fstat(fd.as_fd()).expect("it is open").st_ino;
+        u32::try_from(found).expect("an inode of a socket")
+    };
+    let snapshot = look(&pod);
+    assert_eq!(said(&snapshot, peer.port(), Some(state::ESTABLISHED)), (Verdict::Delivered, vec![inode(&held)]));
+    // Another one has no connection, and is answered with a reset: by the kernel, whoever listens.
+    assert_eq!(said(&snapshot, 9, Some(state::ESTABLISHED)), (Verdict::Refused, Vec::new()));
+    assert_eq!(said(&snapshot, 9, None), (Verdict::Delivered, vec![inode(&listener)]));
+    let resets = || pod.sh("awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp").trim().parse::<u64>().expect("a number");
+    let before = resets();
+    // The pod's end is gone: what comes then is for nobody.
+    setsockopt(&held, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).expect("an option");
+    pod.sh(&format!("iptables-legacy -A OUTPUT -p tcp --dport {} --tcp-flags RST RST -j DROP", peer.port()));
+    drop(held);
+    let snapshot = look(&pod);
+    assert_eq!(said(&snapshot, peer.port(), Some(state::ESTABLISHED)).0, Verdict::Refused);
+    send(caller.as_raw_fd(), b"?", MsgFlags::empty()).expect("it knows of nothing");
+    assert!(resets() > before, "what comes is answered with a reset");
+    // A message is for the kernel itself.
+    let ping = Question { incoming: true, protocol: Protocol::Other(1), ..Question::to(end(at("10.0.0.2", 0))) };
+    let trace = Tracer::of(&snapshot).trace(&ping);
+    assert_eq!((trace.verdict(), trace.outcomes[0].receivers.len()), (Verdict::Delivered, 0));
 }

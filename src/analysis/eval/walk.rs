@@ -13,7 +13,7 @@ use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
 use crate::model::{Body, Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known};
-use crate::xt::{Action, Effect};
+use crate::xt::{Action, Effect, Match, Rule};
 
 /// Rules asked about one packet before the answer is given up, beside all that there are: a bound against rule sets that fork without
 /// end.
@@ -194,7 +194,8 @@ impl<'e> Evaluator<'e> {
                     continue;
                 }
                 What::Special => {
-                    if line.does(rules, found, 0).is_some_and(|does| does.rule.restores_mark()) {
+                    let first = line.does(rules, found, 0);
+                    if first.is_some_and(|does| restores(does.rule, &walk.traveller)) {
                         // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                         walk.traveller.packet.mark = Known::Unknown;
                         self.see(&mut walk.traveller);
@@ -217,7 +218,10 @@ impl<'e> Evaluator<'e> {
                         return ways;
                     }
                 }
-                Answer::CannotKnow => return self.both(reached, later, walk, (does, line.count(rules, found) > 1)),
+                Answer::CannotKnow => {
+                    let map = line.count(rules, found) > 1;
+                    return self.both(reached, later, walk, (does, map));
+                }
             }
         }
     }
@@ -228,11 +232,7 @@ impl<'e> Evaluator<'e> {
         matching.pass_rule();
         let yes = self.matched((reached, true), later, &mut matching, does);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
-        if map {
-            walk.branch += 1;
-        } else {
-            walk.pass_rule();
-        }
+        walk.pass(map);
         let doubt = || {
             let name = reached.name();
             let why = match map {
@@ -437,11 +437,26 @@ fn either_way(
     }
 }
 
+/// Whether a match of the rule gives the packet the mark of a socket, or may (net/netfilter/xt_socket.c).
+fn restores(rule: &Rule, traveller: &Traveller) -> bool {
+    let may = |part: &Match| part.condition().ask(&traveller.packet) != Answer::No;
+    rule.matches.iter().any(|part| matches!(part, Match::Socket(socket) if socket.restore_mark) && may(part))
+}
+
 fn too_much(traveller: Traveller) -> Ways {
     Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, traveller)
 }
 
 impl Walk {
+    /// Behind one element of a map, or behind the rule at which it stands.
+    fn pass(&mut self, map: bool) {
+        if map {
+            self.branch += 1;
+        } else {
+            self.pass_rule();
+        }
+    }
+
     /// Behind the rule at which it stands.
     fn pass_rule(&mut self) {
         self.branch = 0;
