@@ -56,8 +56,7 @@ fn pod(rules: &str) -> Snapshot {
         details: SocketDetails::default(),
     };
     let any = Ipv4Addr::UNSPECIFIED;
-    snapshot.sockets =
-        Some([15001, 15006, 15008, 15020, 15021, 15090, 8080].map(|port| socket(port, any)).to_vec());
+    snapshot.sockets = Some([15001, 15006, 15008, 15020, 15021, 15090, 8080].map(|port| socket(port, any)).to_vec());
     snapshot
 }
 
@@ -169,7 +168,11 @@ fn many() -> String {
             0 => writeln!(rules, "-A OUTPUT -p tcp -m tcp --dport {} -j RETURN", 20_000 + rule / 5),
             1 => writeln!(rules, "-A OUTPUT -d 172.16.{high}.{low}/32 -p tcp -m tcp --dport 80 -j ISTIO_REDIRECT"),
             2 => writeln!(rules, "-A OUTPUT -o lo -s 172.17.{high}.{low}/32 -m owner --uid-owner 1337 -j ACCEPT"),
-            3 => writeln!(rules, "-A OUTPUT -p udp -m mark --mark 0x{:x}/0xffff -j DNAT --to-destination 10.2.{high}.{low}:8080", rule + 1),
+            3 => writeln!(
+                rules,
+                "-A OUTPUT -p udp -m mark --mark 0x{:x}/0xffff -j DNAT --to-destination 10.2.{high}.{low}:8080",
+                rule + 1
+            ),
             _ => writeln!(rules, "-A OUTPUT -d 172.18.{high}.0/24 -m owner ! --uid-owner {rule} -j RETURN"),
         }
         .ok();
@@ -198,7 +201,8 @@ fn leave(folder: &Path, name: &str, snapshot: &Snapshot, questions: &[Question])
         }
         line + "}\n"
     };
-    std::fs::write(folder.join(format!("{name}.jsonl")), questions.iter().map(line).collect::<String>()).expect("a file");
+    std::fs::write(folder.join(format!("{name}.jsonl")), questions.iter().map(line).collect::<String>())
+        .expect("a file");
     println!("{name}.json, {name}.jsonl: {} questions", questions.len());
 }
 

@@ -3,6 +3,7 @@
 //! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
+mod blind;
 mod ground;
 mod headers;
 mod index;
@@ -10,6 +11,7 @@ mod journey;
 mod line;
 mod order;
 mod path;
+mod sockets;
 mod translation;
 mod traveller;
 mod unmatched;
@@ -28,6 +30,7 @@ use journey::Way;
 use line::{Does, Line, Making};
 use order::orders;
 pub use path::{Met, Path, Place};
+pub use sockets::{Sockets, Taken};
 pub use traveller::Belongs;
 use traveller::Traveller;
 use wakes::wakes;
@@ -294,7 +297,7 @@ impl<'a> Rulebase<'a> {
     /// All ways that a packet may take, in every order of chains that there may be: from the socket that sends it, or from the device by
     /// which it comes in, to where it ends.
     #[must_use]
-    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>) -> Every {
+    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>, sockets: Option<&dyn Sockets>) -> Every {
         const OUT: [Hook; 6] =
             [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
         const IN: [Hook; 6] =
@@ -310,7 +313,9 @@ impl<'a> Rulebase<'a> {
             traveller
         };
         let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground, self.size).run(bases, traveller());
+        let run = |bases: &[Base<'_>]| {
+            Evaluator::new(Asked::EveryEnd, ground, self.size).asking(sockets).run(bases, traveller())
+        };
         let first = run(&orders.next().unwrap_or_default());
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
         orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()

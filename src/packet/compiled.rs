@@ -48,6 +48,7 @@ enum Asked {
     /// A device that cannot be: of a name too long for any.
     NoDevice(Device),
     Owned,
+    InGroup(u32, u32),
     Local {
         destination: bool,
     },
@@ -120,6 +121,7 @@ fn test(condition: &Condition) -> Test {
             (None, _) => Asked::NoDevice(*device),
         },
         Condition::Owned => Asked::Owned,
+        Condition::InGroup(from, to) => Asked::InGroup(*from, *to),
         Condition::Local { destination } => Asked::Local { destination: *destination },
         Condition::Ipv6(wanted) => Asked::Ipv6(*wanted),
         Condition::All(_) => {
@@ -219,6 +221,11 @@ impl Asked {
             }
             Self::NoDevice(device) => answer(packet.device(*device), |_| false),
             Self::Owned => answer(packet.uid, |_| true),
+            // Where nobody owns it, it has no groups either.
+            Self::InGroup(..) if packet.uid == Known::Absent => Answer::No,
+            Self::InGroup(from, to) => {
+                answer(packet.groups, |groups| groups.all().iter().any(|group| (*from..=*to).contains(group)))
+            }
             Self::Local { destination: true } => answer(packet.destination_local, |local| local),
             Self::Local { destination: false } => answer(packet.source_local, |local| local),
             Self::Ipv6(wanted) => match (&packet.source, &packet.destination) {
@@ -259,6 +266,7 @@ impl Packet {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+    use super::super::Groups;
     use super::*;
 
     const CASES: usize = 100_000;
@@ -335,6 +343,7 @@ mod tests {
                 output: self.known(|of| DeviceName::new(of.device()).expect("short")),
                 bridge_input: self.known(|of| DeviceName::new(of.device()).expect("short")),
                 uid: self.known(Self::number),
+                groups: self.known(|of| Groups::new(&[of.number(), of.number()]).expect("few")),
                 mark: self.known(Self::number),
                 connection_mark: self.known(Self::number),
                 state: self.known(|of| 1 << of.below(9)),
@@ -367,7 +376,8 @@ mod tests {
                     name: self.one(&["", "lo", "eth", "eth1", "eth10", "veth0123456789ab"]).to_owned(),
                     prefix: self.below(2) == 0,
                 },
-                8 => match self.below(3) {
+                8 => match self.below(4) {
+                    3 => Condition::InGroup(self.number(), self.number()),
                     0 => Condition::Owned,
                     1 => Condition::Ipv6(self.below(2) == 0),
                     _ => Condition::Local { destination: self.below(2) == 0 },

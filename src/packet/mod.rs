@@ -6,6 +6,7 @@ mod compiled;
 mod condition;
 mod device;
 mod field;
+mod groups;
 pub(crate) mod hexadecimal;
 mod name;
 pub mod state;
@@ -15,6 +16,7 @@ pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use device::DeviceName;
 pub use field::Field;
+pub use groups::Groups;
 pub(crate) use hexadecimal::{hex, unhex};
 pub use name::{exact_bytes, exact_text, name_order, stray_byte};
 
@@ -65,6 +67,8 @@ pub struct Packet {
     pub uid: Known<u32>,
     /// GID of the owning socket's file.
     pub gid: Known<u32>,
+    /// Further groups of the process that opened the socket.
+    pub groups: Known<Groups>,
     /// Packet mark.
     pub mark: Known<u32>,
     /// Connection mark.

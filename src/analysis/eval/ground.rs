@@ -11,6 +11,8 @@ use crate::packet::{DeviceName, Known, Packet};
 const TENTATIVE: u32 = 0x40;
 const OPTIMISTIC: u32 = 0x04;
 
+const TCP: u8 = 6;
+
 /// The surroundings of a snapshot's rules.
 #[derive(Debug)]
 pub struct Ground<'a> {
@@ -109,8 +111,8 @@ impl<'a> Ground<'a> {
         Ok(found)
     }
 
-    /// Where an own packet goes that is about to be sent by a socket: as `connect` asks, and a socket without a connection.
-    pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>, connects: bool) -> Looked {
+    /// Where an own packet goes that is about to be sent by a socket: one of TCP is connected, one of UDP may be or not.
+    pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>) -> Looked {
         let given = match packet.source {
             Known::Is(source) => Some(source),
             _ => None,
@@ -132,13 +134,18 @@ impl<'a> Ground<'a> {
                 found.push(decision);
                 continue;
             };
-            if given.is_some() || !decision.kind.leads() || !connects || packet.is_ipv6() {
+            if given.is_some() || !decision.kind.leads() || packet.is_ipv6() {
                 found.push(decision);
                 continue;
             }
             let (again, more) = self.routes.ask(&Query { source: Some(source), ..first.clone() })?;
-            found.extend(again);
             why = why.or(more);
+            let same = |other: &Decision| (other.kind, &other.device) == (decision.kind, &decision.device);
+            if packet.protocol != Known::Is(TCP) && !again.iter().all(same) {
+                why = why.or(Some(Why::Socket));
+                found.push(decision);
+            }
+            found.extend(again);
         }
         Ok((found, why))
     }

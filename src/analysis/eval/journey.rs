@@ -101,8 +101,7 @@ impl Traveller {
     fn go(&mut self, to: Option<&Base<'_>>, ground: &Ground<'_>) -> Result<Advance, Advance> {
         if self.way == Way::Unsent {
             self.way = Way::Own;
-            let connects = self.packet.protocol == Known::Is(6);
-            self.take(ground.first_route(&self.packet, self.bound, connects), ground, Self::set_out)?;
+            self.take(ground.first_route(&self.packet, self.bound), ground, Self::set_out)?;
         }
         // Behind iptables' mangle and nft's chains of type `route`.
         if self.routed_by.take().is_some_and(|before| before != self.routing()) {
@@ -216,6 +215,10 @@ impl Traveller {
             Kind::Unicast => Way::Forwarded,
             _ => Way::Taken,
         };
+        // What a socket has is not forwarded (`ip_forward`, `ip6_forward`).
+        if self.way == Way::Forwarded && self.taken.is_some() {
+            self.lost = Some(Kind::NotForwarded);
+        }
         if let (Way::Forwarded, Some(route)) = (self.way, self.route) {
             self.packet.output = route.device;
         }

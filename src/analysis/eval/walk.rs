@@ -1,6 +1,7 @@
 //! The walk of one packet through chains: jumps, verdicts, and both ways where a match cannot be known.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use super::ground::Ground;
 use super::journey::Advance;
@@ -8,11 +9,11 @@ use super::line::{Does, Next, What};
 use super::path::{Place, Then, small};
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
-use super::{End, Prepared};
+use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
-use crate::model::{Chain, Policy, RuleRef};
+use crate::model::{Body, Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known};
-use crate::xt::Action;
+use crate::xt::{Action, Effect};
 
 /// Rules asked about one packet before the answer is given up, beside all that there are: a bound against rule sets that fork without
 /// end.
@@ -48,6 +49,7 @@ pub(super) struct Evaluator<'e> {
     forks: Cell<u32>,
     asked: Asked,
     ground: Option<&'e Ground<'e>>,
+    sockets: Option<&'e dyn Sockets>,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
@@ -70,7 +72,12 @@ impl<'e> Evaluator<'e> {
     /// For rule sets of so many rules.
     pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>, size: u32) -> Self {
         let budget = size.saturating_mul(4).saturating_add(BUDGET);
-        Self { budget: Cell::new(budget), forks: Cell::new(0), asked, ground }
+        Self { budget: Cell::new(budget), forks: Cell::new(0), asked, ground, sockets: None }
+    }
+
+    /// The same, with sockets to which rules may give packets.
+    pub(super) fn asking(self, sockets: Option<&'e dyn Sockets>) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Runs a packet through base chains that stand in the order of its way.
@@ -313,6 +320,32 @@ impl<'e> Evaluator<'e> {
         }
     }
 
+    /// Looks for the transparent socket to which an action gives the packet, where sockets are asked; goes on where one takes it, and
+    /// where the action does something else.
+    fn give(
+        &self,
+        (reached, supposed): (Reached<'_>, bool),
+        walk: &mut Walk,
+        action: &Action,
+    ) -> ControlFlow<Option<Ways>> {
+        let (Action::Target(target), Some(sockets)) = (action, self.sockets) else { return ControlFlow::Continue(()) };
+        let Effect::Transparent { port, address, .. } = target.effect() else { return ControlFlow::Continue(()) };
+        let end = |end, walk: &Walk| ControlFlow::Break(Some(Ways::one(end, walk.traveller.clone())));
+        // iptables' target drops what nobody takes; nft goes on with the next rule (xt_TPROXY.c, nft_tproxy.c).
+        let drops = !reached.is_native();
+        match sockets.taking(&walk.traveller.packet, Some(address), port) {
+            Taken::Unknown(why) => end(End::Undecided { because: why.to_owned() }, walk),
+            Taken::Nobody => {
+                self.note(reached.base, reached.place(), (drops, supposed), &mut walk.traveller);
+                if drops { end(End::Dropped { by: Some(reached.place()) }, walk) } else { ControlFlow::Break(None) }
+            }
+            taken => {
+                walk.traveller.taken = Some(taken);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
     fn act(
         &self,
         (reached, supposed): (Reached<'_>, bool),
@@ -321,6 +354,9 @@ impl<'e> Evaluator<'e> {
         action: &Action,
     ) -> Option<Ways> {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
+        if let ControlFlow::Break(ways) = self.give((reached, supposed), walk, action) {
+            return ways;
+        }
         let traveller = &mut walk.traveller;
         let got = match action {
             Action::Target(target) => {
@@ -420,6 +456,12 @@ impl<'r> Reached<'r> {
         let table = self.base.table;
         let (_, line) = table.line(self.chain)?;
         line.jump(self.at).or_else(|| table.by_name.get(name).copied())
+    }
+
+    /// It is written in nf_tables' own expressions.
+    fn is_native(self) -> bool {
+        let chain = self.base.table.table.chains.get(self.chain);
+        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
