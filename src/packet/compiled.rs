@@ -221,7 +221,6 @@ impl Asked {
             }
             Self::NoDevice(device) => answer(packet.device(*device), |_| false),
             Self::Owned => answer(packet.uid, |_| true),
-            // Where nobody owns it, it has no groups either.
             Self::InGroup(..) if packet.uid == Known::Absent => Answer::No,
             Self::InGroup(from, to) => {
                 answer(packet.groups, |groups| groups.all().iter().any(|group| (*from..=*to).contains(group)))
@@ -266,8 +265,8 @@ impl Packet {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    use super::super::Groups;
     use super::*;
+    use crate::packet::Groups;
 
     const CASES: usize = 100_000;
 
@@ -343,8 +342,8 @@ mod tests {
                 output: self.known(|of| DeviceName::new(of.device()).expect("short")),
                 bridge_input: self.known(|of| DeviceName::new(of.device()).expect("short")),
                 uid: self.known(Self::number),
-                groups: self.known(|of| Groups::new(&[of.number(), of.number()]).expect("few")),
                 mark: self.known(Self::number),
+                groups: self.known(|of| Groups::new(&[of.one(&[9, 10, 19]), of.one(&[20, 25])]).expect("few")),
                 connection_mark: self.known(Self::number),
                 state: self.known(|of| 1 << of.below(9)),
                 doubtful_states: self.one(&[0, 0, 0x40, 0xc0, 0xffff_ffff]),
@@ -377,8 +376,8 @@ mod tests {
                     prefix: self.below(2) == 0,
                 },
                 8 => match self.below(4) {
-                    3 => Condition::InGroup(self.number(), self.number()),
                     0 => Condition::Owned,
+                    3 => Condition::InGroup(10, 19),
                     1 => Condition::Ipv6(self.below(2) == 0),
                     _ => Condition::Local { destination: self.below(2) == 0 },
                 },
