@@ -7,11 +7,12 @@ use super::ground::Ground;
 use super::journey::Advance;
 use super::line::{Does, Next, What};
 use super::path::{Place, Then, small};
+use super::reached::Reached;
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
 use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
-use crate::model::{Body, Chain, Policy, RuleRef};
+use crate::model::{Chain, Policy};
 use crate::packet::{Answer, Known};
 use crate::xt::{Action, Effect, Match, Rule};
 
@@ -58,14 +59,6 @@ struct Walk {
     stack: Vec<(usize, usize)>,
     branch: usize,
     traveller: Traveller,
-}
-
-/// A rule that a packet has reached.
-#[derive(Clone, Copy)]
-pub(super) struct Reached<'r> {
-    pub(super) base: Base<'r>,
-    pub(super) chain: usize,
-    pub(super) at: usize,
 }
 
 impl<'e> Evaluator<'e> {
@@ -470,39 +463,6 @@ impl Walk {
         self.branch = 0;
         if let Some((_, at)) = self.stack.last_mut() {
             *at += 1;
-        }
-    }
-}
-
-impl<'r> Reached<'r> {
-    /// The chain of this name, to which the rule leads.
-    fn leads_to(self, name: &str) -> Option<usize> {
-        let table = self.base.table;
-        let (_, line) = table.line(self.chain)?;
-        line.jump(self.at).or_else(|| table.by_name.get(name).copied())
-    }
-
-    /// It is written in nf_tables' own expressions.
-    fn is_native(self) -> bool {
-        let chain = self.base.table.table.chains.get(self.chain);
-        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
-    }
-
-    /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
-    fn leaves(self, traveller: &mut Traveller) {
-        if self.base.table.redirects(self.base.index) {
-            traveller.left_by = Some(self.place());
-        }
-    }
-
-    pub(super) fn name(self) -> RuleRef {
-        let Prepared { ruleset, table, .. } = self.base.table;
-        RuleRef {
-            backend: ruleset.backend,
-            family: ruleset.family,
-            table: table.name.clone(),
-            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
-            number: self.at + 1,
         }
     }
 }

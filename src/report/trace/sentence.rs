@@ -82,7 +82,7 @@ pub(super) fn doubted(teller: &Teller<'_>, trace: &Trace<'_>, doubt: &Doubt) -> 
     let mut met = trace.outcomes.iter().flat_map(|outcome| &outcome.met).filter(|met| met.supposed);
     let reason = met.find_map(|met| {
         let at = teller.rules.at(met.place).filter(|at| at.name().as_ref() == Some(rule))?;
-        teller.reasons().why_unknown(&at, &met.before)
+        teller.reasons().why_unknown(&at, met.before)
     });
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     escape(&format!("{words}{reason}")).into_owned()

@@ -17,7 +17,7 @@ use nslens::model::{Body, Endpoint, Kind, Protocol, Rule, RuleRef, Snapshot, Wor
 use nslens::nft::Expression;
 use nslens::packet::{DeviceName, Known};
 use nslens::report::paint::Paint;
-use nslens::report::trace::{Form, Story};
+use nslens::report::trace::{Form, Story, Teller};
 use nslens::sys::netns::Netns;
 
 use super::profiles::Rules;
@@ -328,7 +328,8 @@ impl Pod {
             }
             (None, Some(frame), _) => format!("leaves {} > {}", frame.source.ip(), frame.destination),
             (None, None, Told::Error(Errno::ECONNREFUSED)) => "refused".to_owned(),
-            (None, None, Told::Nothing) => "dropped".to_owned(),
+            // Who sends a datagram that is dropped on its way out is told so.
+            (None, None, Told::Nothing | Told::Error(Errno::EPERM)) => "dropped".to_owned(),
             (None, None, Told::Error(_)) => "rejected".to_owned(),
             (None, None, Told::Connected) => "answered by nobody".to_owned(),
         }
@@ -337,8 +338,12 @@ impl Pod {
 
 /// What people would read.
 fn story_of(snapshot: &Snapshot, tracer: &Tracer<'_>, question: &Question, trace: &Trace<'_>) -> String {
-    let story = Story { snapshot, rules: tracer.rules(), question, trace };
-    nslens::report::trace::text(&story, Form { paint: Paint::new(false), width: 100, all: true })
+    let teller = Teller::of(snapshot, tracer.rules());
+    nslens::report::trace::text(
+        &teller,
+        Story { question, trace },
+        Form { paint: Paint::new(false), width: 100, all: true },
+    )
 }
 
 /// An address of IPv4 that an IPv6 socket dials is one of IPv4.
@@ -370,7 +375,7 @@ fn name(chain: &str) -> String {
 /// The rule that decided, behind the rules that lead to it: `nat OUTPUT 1, ISTIO_OUTPUT 9, ISTIO_REDIRECT 1`.
 pub(super) fn path(tracer: &Tracer<'_>, outcome: &Outcome<'_>) -> String {
     let Some(rule) = &outcome.rule else { return "no rule".to_owned() };
-    let met: Vec<(&Met, At<'_>)> =
+    let met: Vec<(Met<'_>, At<'_>)> =
         outcome.met.iter().filter_map(|met| Some((met, tracer.rules().at(met.place)?))).collect();
     let last = met.iter().rposition(|(met, at)| met.matched && at.name().as_ref() == Some(rule));
     let last = last.expect("it was met, and matched");
@@ -401,7 +406,8 @@ fn counted(snapshot: &Snapshot) -> BTreeMap<RuleRef, (u64, bool)> {
     let mut all = BTreeMap::new();
     for ruleset in snapshot.rulesets() {
         for table in &ruleset.tables {
-            let nat = table.chains.iter().any(|chain| chain.kind.as_deref() == Some("nat"));
+            let mut base = table.chains.iter().filter(|chain| chain.hook.is_some());
+            let nat = base.all(|chain| chain.kind.as_deref() == Some("nat"));
             for chain in &table.chains {
                 for (at, rule) in chain.rules.iter().enumerate() {
                     let name = RuleRef {
