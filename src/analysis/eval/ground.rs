@@ -120,7 +120,7 @@ impl<'a> Ground<'a> {
         self.answers.get(Asks::First, packet, bound, || self.ask_first(packet, bound))
     }
 
-    fn ask_first(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
+    pub(super) fn ask_first(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
         let given = match packet.source {
             Known::Is(source) => Some(source),
             _ => None,
@@ -164,7 +164,7 @@ impl<'a> Ground<'a> {
         self.answers.get(Asks::Next, packet, bound, || self.ask_next(packet, bound))
     }
 
-    fn ask_next(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
+    pub(super) fn ask_next(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
         let Known::Is(source) = packet.source else { return Err(Why::Source) };
         self.routes.ask(&Query { source: Some(source), any_source: true, ..self.query(packet, bound)? }).map(distinct)
     }
@@ -174,7 +174,7 @@ impl<'a> Ground<'a> {
         self.answers.get(Asks::In, packet, None, || self.ask_in(packet))
     }
 
-    fn ask_in(&self, packet: &Packet) -> Decided {
+    pub(super) fn ask_in(&self, packet: &Packet) -> Decided {
         let (Known::Is(source), Known::Is(device)) = (packet.source, packet.input) else { return Err(Why::Source) };
         let query = Query {
             source: Some(source),
