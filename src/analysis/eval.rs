@@ -8,6 +8,7 @@ mod ground;
 mod headers;
 mod index;
 mod journey;
+mod leads;
 mod line;
 mod order;
 mod path;
@@ -20,7 +21,7 @@ mod wakes;
 mod walk;
 mod ways;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -145,7 +146,12 @@ pub struct Rulebase<'a> {
     tracks: [OnceCell<Option<bool>>; 2],
     /// Rules of all tables.
     size: u32,
+    /// The orders of chains for hooks and family, once they were asked for.
+    orders: RefCell<Vec<((Vec<Hook>, bool), Rc<Vec<Order>>)>>,
 }
+
+/// Base chains by the places of their tables and of themselves.
+type Order = Vec<(usize, usize)>;
 
 /// A packet at the beginning of its way.
 #[derive(Debug, Clone, Copy)]
@@ -225,7 +231,12 @@ impl<'a> Rulebase<'a> {
         };
         let size = rulesets.iter().map(Ruleset::rule_count).sum::<usize>();
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Self { tables: (0..).zip(tables).map(prepare).collect(), tracks: Default::default(), size }
+        Self {
+            tables: (0..).zip(tables).map(prepare).collect(),
+            tracks: Default::default(),
+            size,
+            orders: RefCell::default(),
+        }
     }
 
     /// How many rules there are, each element of a map that a rule looks into counted as one.
@@ -317,13 +328,14 @@ impl<'a> Rulebase<'a> {
             traveller.tracked = self.tracks(start.ipv6) != Some(false);
             traveller
         };
-        let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| {
-            Evaluator::new(Asked::EveryEnd, ground, self.size).asking(sockets).run(bases, traveller())
+        let orders = self.orders(hooks, start.ipv6);
+        let mut orders = orders.iter();
+        let run = |order: &Order| {
+            Evaluator::new(Asked::EveryEnd, ground, self.size).asking(sockets).run(&self.in_order(order), traveller())
         };
-        let first = run(&orders.next().unwrap_or_default());
+        let first = run(orders.next().unwrap_or(&Order::new()));
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
-        orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()
+        orders.fold(first, |ways, order| ways.or(run(order), doubt)).every()
     }
 
     /// Whether some rule makes the kernel track connections of a family (K22); `None` where that hangs on one that is not understood.
@@ -364,6 +376,26 @@ impl<'a> Rulebase<'a> {
         line.all(chain, at as usize).flat_map(Does::actions).any(rejects)
     }
 
+    /// The orders in which packets of a family may meet the base chains of these hooks.
+    fn orders(&self, hooks: &[Hook], ipv6: bool) -> Rc<Vec<Order>> {
+        let mut known = self.orders.borrow_mut();
+        if let Some((_, orders)) = known.iter().find(|((of, family), _)| of == hooks && *family == ipv6) {
+            return Rc::clone(orders);
+        }
+        let places = |order: Vec<Base<'_>>| order.iter().map(|base| (base.table.number as usize, base.index)).collect();
+        let orders = Rc::new(orders(self.bases(hooks, ipv6), hooks).into_iter().map(places).collect());
+        known.push(((hooks.to_vec(), ipv6), Rc::clone(&orders)));
+        orders
+    }
+
+    fn in_order(&self, order: &Order) -> Vec<Base<'_>> {
+        let base = |(table, index): &(usize, usize)| {
+            let table = self.tables.get(*table)?;
+            Some(Base { table, chain: table.table.chains.get(*index)?, index: *index })
+        };
+        order.iter().filter_map(base).collect()
+    }
+
     fn bases(&self, hooks: &[Hook], ipv6: bool) -> Vec<Base<'_>> {
         let mut bases: Vec<Base<'_>> = Vec::new();
         let in_force = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant);
@@ -379,16 +411,17 @@ impl<'a> Rulebase<'a> {
     }
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
-        let run = |bases: &[Base<'_>]| {
+        let run = |order: &Order| {
             Evaluator::new(asked, None, self.size)
-                .run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
+                .run(&self.in_order(order), Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
                 .one_end()
                 .0
         };
-        let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
-        let end = run(&orders.next().unwrap_or_default());
+        let orders = self.orders(hooks, ipv6);
+        let mut orders = orders.iter();
+        let end = run(orders.next().unwrap_or(&Order::new()));
         for order in orders.filter(|_| !matches!(end, End::Undecided { .. })) {
-            match run(&order) {
+            match run(order) {
                 // What one order leaves open is open for a reason of its own.
                 open @ End::Undecided { .. } => return open.named(self),
                 other if other.same(&end) => {}

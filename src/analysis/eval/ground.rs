@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::routes::{Decision, Query, Routes, Why};
+use super::leads::{Answers, Asks, Looked};
 use crate::model::{Endpoint, Flow, OwnAddress, Snapshot};
 use crate::packet::{DeviceName, Known, Packet};
 
@@ -19,6 +20,8 @@ pub struct Ground<'a> {
     snapshot: &'a Snapshot,
     /// The routes, where they were read whole.
     pub(super) routes: Routes<'a>,
+    /// Where they lead, as far as that was asked.
+    pub(super) answers: Answers,
     /// Tracked connections by both of their tuples; `None` where they were not read.
     entries: Option<HashMap<Tuple, &'a Flow>>,
 }
@@ -27,7 +30,7 @@ pub struct Ground<'a> {
 type Tuple = (bool, u8, Endpoint, Endpoint, u16);
 
 /// What a lookup may lead to, and why there are several; or why nothing can be said.
-pub(super) type Looked = Result<(Vec<Decision>, Option<Why>), Why>;
+type Decided = Result<(Vec<Decision>, Option<Why>), Why>;
 
 /// A tracked connection as a packet of it meets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,8 @@ impl<'a> Ground<'a> {
             });
             both.collect()
         });
-        Some(Self { snapshot, routes, entries })
+        let answers = Answers::of(snapshot.routes.as_ref()?);
+        Some(Self { snapshot, routes, answers, entries })
     }
 
     /// The routes.
@@ -113,11 +117,15 @@ impl<'a> Ground<'a> {
 
     /// Where an own packet goes that is about to be sent by a socket: one of TCP is connected, one of UDP may be or not.
     pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>) -> Looked {
+        self.answers.get(Asks::First, packet, bound, || self.ask_first(packet, bound))
+    }
+
+    pub(super) fn ask_first(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
         let given = match packet.source {
             Known::Is(source) => Some(source),
             _ => None,
         };
-        let strange = given.is_some_and(|source| !self.routes.is_own(source));
+        let strange = given.is_some_and(|source| !self.is_own(source));
         let first = Query {
             source: given,
             protocol: packet.protocol,
@@ -155,12 +163,20 @@ impl<'a> Ground<'a> {
     /// Where an own packet goes by what rules have made of it (`ip_route_me_harder`, `ip6_route_me_harder`): neither its protocol nor its
     /// ports are asked about, and its source may be any.
     pub(super) fn next_route(&self, packet: &Packet, bound: Option<DeviceName>) -> Looked {
+        self.answers.get(Asks::Next, packet, bound, || self.ask_next(packet, bound))
+    }
+
+    pub(super) fn ask_next(&self, packet: &Packet, bound: Option<DeviceName>) -> Decided {
         let Known::Is(source) = packet.source else { return Err(Why::Source) };
         self.routes.ask(&Query { source: Some(source), any_source: true, ..self.query(packet, bound)? }).map(distinct)
     }
 
     /// Where a packet goes that came in.
     pub(super) fn way_in(&self, packet: &Packet) -> Looked {
+        self.answers.get(Asks::In, packet, None, || self.ask_in(packet))
+    }
+
+    pub(super) fn ask_in(&self, packet: &Packet) -> Decided {
         let (Known::Is(source), Known::Is(device)) = (packet.source, packet.input) else { return Err(Why::Source) };
         let query = Query {
             source: Some(source),
@@ -193,7 +209,7 @@ impl<'a> Ground<'a> {
     /// Whether an address is one of the namespace, by its local table.
     #[must_use]
     pub fn is_own(&self, address: IpAddr) -> bool {
-        self.routes.is_own(address)
+        self.answers.is_own(address, || self.routes.is_own(address))
     }
 
     fn addresses(&self) -> impl Iterator<Item = &OwnAddress> {

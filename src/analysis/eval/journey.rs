@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 
 use super::super::paths::{is_nat, standing};
-use super::super::routes::{Decision, Kind};
+use super::super::routes::Kind;
 use super::End;
-use super::ground::{Entry, Ground, Looked};
+use super::ground::{Entry, Ground};
+use super::leads::{Lead, Leads, Looked};
 use super::path::Place;
 use super::traveller::Traveller;
 use super::walk::Base;
@@ -146,33 +147,35 @@ impl Traveller {
         &mut self,
         looked: Looked,
         ground: &Ground<'_>,
-        set: fn(&mut Self, &Decision, &Ground<'_>),
+        set: fn(&mut Self, &Lead, &Ground<'_>),
     ) -> Result<(), Advance> {
-        let (decisions, why) = match looked {
-            Ok(found) => found,
+        let leads = match looked {
+            Ok(leads) => leads,
             Err(why) => return Err(Advance::Ends(End::Undecided { because: why.words().to_owned() })),
         };
-        let step = |one: &mut Self, decision: &Decision| {
+        let step = |one: &mut Self, decision: &Lead| {
             set(one, decision, ground);
-            let device = decision.device.as_deref().and_then(DeviceName::new);
             one.routed.push(Routed {
                 at: one.path.len(),
                 behind: one.behind(),
                 kind: decision.kind,
-                device: Known::from_option(device),
+                device: decision.device,
                 gateway: decision.gateway,
                 source: one.packet.source,
                 table: decision.table,
                 rule: decision.rule,
             });
         };
-        if let [only] = decisions.as_slice() {
-            step(self, only);
-            return match self.lost {
-                Some(_) => Err(Advance::Ends(End::Dropped { by: None })),
-                None => Ok(()),
-            };
-        }
+        let (decisions, why) = match leads {
+            Leads::Several(decisions, why) => (decisions, why),
+            Leads::One(only) => {
+                step(self, &only);
+                return match self.lost {
+                    Some(_) => Err(Advance::Ends(End::Dropped { by: None })),
+                    None => Ok(()),
+                };
+            }
+        };
         let each = decisions.iter().map(|decision| {
             let mut one = self.clone();
             step(&mut one, decision);
@@ -191,7 +194,7 @@ impl Traveller {
     }
 
     /// The first route of an own packet: it gives the source and the device that rules see.
-    fn set_out(&mut self, decision: &Decision, ground: &Ground<'_>) {
+    fn set_out(&mut self, decision: &Lead, ground: &Ground<'_>) {
         self.set_route(decision, ground);
         if let Known::Is(source) = decision.source {
             self.packet.source = Known::Is(source);
@@ -202,14 +205,12 @@ impl Traveller {
         }
     }
 
-    fn set_route(&mut self, decision: &Decision, _: &Ground<'_>) {
+    fn set_route(&mut self, decision: &Lead, _: &Ground<'_>) {
         self.lost = (!decision.kind.leads()).then_some(decision.kind);
-        let device = decision.device.as_deref().and_then(DeviceName::new);
-        self.route =
-            Some(Chosen { kind: decision.kind, device: Known::from_option(device), gateway: decision.gateway });
+        self.route = Some(Chosen { kind: decision.kind, device: decision.device, gateway: decision.gateway });
     }
 
-    fn set_in(&mut self, decision: &Decision, ground: &Ground<'_>) {
+    fn set_in(&mut self, decision: &Lead, ground: &Ground<'_>) {
         self.set_route(decision, ground);
         self.way = match decision.kind {
             Kind::Unicast => Way::Forwarded,

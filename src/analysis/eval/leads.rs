@@ -1,0 +1,438 @@
+//! Where routes lead, asked once for all packets that cannot be told apart by them.
+//!
+//! Of addresses routes ask only in which networks they lie, and which of a few kinds they are of: between two bounds of all these no two
+//! addresses are different. Where an answer names an address that was asked about, the next one who asks gets its own in that place.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::super::routes::{Decision, Kind, Why};
+use crate::model::{Network, Routing};
+use crate::packet::{DeviceName, Known, Packet, number};
+
+/// Answers that are kept.
+const MOST: usize = 1 << 14;
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lead {
+    pub(super) kind: Kind,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) device: Known<DeviceName>,
+    pub(super) source: Known<IpAddr>,
+    pub(super) table: Option<u32>,
+    pub(super) rule: Option<u32>,
+}
+
+/// What a lookup leads to: one thing, or one of several for a reason; or why nothing can be said.
+pub(super) type Looked = Result<Leads, Why>;
+
+/// What may become of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leads {
+    One(Lead),
+    Several(Vec<Lead>, Option<Why>),
+}
+
+/// Which question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Asks {
+    /// Where an own packet goes at first.
+    First,
+    /// Where it goes by what rules have made of it.
+    Next,
+    /// Where one goes that came in.
+    In,
+}
+
+/// All of a packet that routes ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    asks: Asks,
+    ipv6: bool,
+    source: Option<usize>,
+    destination: usize,
+    input: Option<DeviceName>,
+    bound: Option<DeviceName>,
+    protocol: Option<u8>,
+    /// Mark, user, ports and class of traffic, where some rule or route asks for one of them.
+    heeded: Option<Heeded>,
+}
+
+type Heeded = [Option<Option<u32>>; 5];
+
+/// Answers that were given already.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// Bounds of the networks of IPv4 and of IPv6: the first address of each stretch.
+    bounds: [Vec<u128>; 2],
+    /// Whether the addresses of a stretch are the namespace's own, where that was asked.
+    own: [Vec<Cell<Option<bool>>>; 2],
+    /// Some rule or route asks for more than addresses, devices and the protocol.
+    heeds: bool,
+    /// What was asked, and the ends about which it was.
+    given: RefCell<HashMap<Key, (Ends, Looked)>>,
+}
+
+/// Source and destination.
+type Ends = (Option<IpAddr>, IpAddr);
+
+impl Answers {
+    pub(super) fn of(routing: &Routing) -> Self {
+        let bounds = [false, true].map(|ipv6| bounds(routing, ipv6));
+        let own = [0, 1].map(|family: usize| {
+            bounds.get(family).into_iter().flatten().map(|_| Cell::new(None)).collect::<Vec<Cell<Option<bool>>>>()
+        });
+        let asks = routing.rules.iter().flatten().any(|rule| {
+            let who = rule.mark.is_some() || rule.users.is_some();
+            who || rule.source_ports.is_some() || rule.destination_ports.is_some() || rule.tos != 0
+        });
+        let heeds = asks || routing.routes.iter().flatten().any(|route| route.tos != 0);
+        Self { bounds, own, heeds, given: RefCell::default() }
+    }
+
+    /// The stretch in which an address lies.
+    fn stretch(&self, address: IpAddr) -> usize {
+        let [of_ipv4, of_ipv6] = &self.bounds;
+        let bounds = if address.is_ipv6() { of_ipv6 } else { of_ipv4 };
+        let address = number(address);
+        bounds.partition_point(|bound| *bound <= address).saturating_sub(1)
+    }
+
+    /// Whether an address is one of the namespace, which `look` finds out.
+    pub(super) fn is_own(&self, address: IpAddr, look: impl FnOnce() -> bool) -> bool {
+        let [of_ipv4, of_ipv6] = &self.own;
+        let own = if address.is_ipv6() { of_ipv6 } else { of_ipv4 };
+        let Some(known) = own.get(self.stretch(address)) else { return look() };
+        known.get().unwrap_or_else(|| {
+            let found = look();
+            known.set(Some(found));
+            found
+        })
+    }
+
+    /// The answer to a question about a packet, which `look` finds out.
+    pub(super) fn get(
+        &self,
+        asks: Asks,
+        packet: &Packet,
+        bound: Option<DeviceName>,
+        look: impl FnOnce() -> Result<(Vec<Decision>, Option<Why>), Why>,
+    ) -> Looked {
+        let Some((key, ends)) = self.key(asks, packet, bound) else { return look().map(Leads::from) };
+        if let Some((known, looked)) = self.given.borrow().get(&key) {
+            return looked.clone().map(|leads| leads.instead(*known, ends));
+        }
+        let looked = look().map(Leads::from);
+        let mut given = self.given.borrow_mut();
+        if given.len() >= MOST {
+            given.clear();
+        }
+        given.insert(key, (ends, looked.clone()));
+        looked
+    }
+
+    /// `None` for what is not kept.
+    fn key(&self, asks: Asks, packet: &Packet, bound: Option<DeviceName>) -> Option<(Key, Ends)> {
+        let Known::Is(destination) = packet.destination else { return None };
+        let source = match packet.source {
+            Known::Is(source) => Some(source),
+            _ => None,
+        };
+        // Which of both an answer names could not be told.
+        if source == Some(destination) {
+            return None;
+        }
+        let input = match (asks, packet.input) {
+            (Asks::In, Known::Is(input)) => Some(input),
+            (Asks::In, _) => return None,
+            _ => None,
+        };
+        let heeded = self.heeds.then(|| {
+            let Packet { mark, uid, source_port, destination_port, traffic_class, .. } = *packet;
+            let port = |port: Known<u16>| heeded(port);
+            [heeded(mark), heeded(uid), port(source_port), port(destination_port), heeded(traffic_class)]
+        });
+        let key = Key {
+            asks,
+            ipv6: destination.is_ipv6(),
+            source: source.map(|source| self.stretch(source)),
+            destination: self.stretch(destination),
+            input,
+            bound,
+            protocol: match packet.protocol {
+                Known::Is(protocol) => Some(protocol),
+                _ => None,
+            },
+            heeded,
+        };
+        Some((key, (source, destination)))
+    }
+}
+
+fn heeded<T: Into<u32>>(known: Known<T>) -> Option<Option<u32>> {
+    match known {
+        Known::Unknown => None,
+        Known::Absent => Some(None),
+        Known::Is(value) => Some(Some(value.into())),
+    }
+}
+
+/// The first address of each stretch of a family in which no two addresses are different to routes, in their order.
+fn bounds(routing: &Routing, ipv6: bool) -> Vec<u128> {
+    let mut bounds = vec![0];
+    let width: u32 = if ipv6 { 128 } else { 32 };
+    let mut add = |first: u128, bits: u32| {
+        let size = 1_u128.checked_shl(width.saturating_sub(bits)).unwrap_or(0);
+        let first = first & !size.wrapping_sub(1);
+        bounds.push(first);
+        bounds.extend(first.checked_add(size).filter(|next| size != 0 && (ipv6 || *next <= u32::MAX.into())));
+    };
+    let mut network = |network: &Network| {
+        if network.address.is_ipv6() == ipv6 {
+            add(number(network.address), network.bits.into());
+        }
+    };
+    for route in routing.routes.iter().flatten() {
+        network(&route.destination);
+        route.source.iter().for_each(&mut network);
+    }
+    for rule in routing.rules.iter().flatten() {
+        rule.from.iter().chain(&rule.to).for_each(&mut network);
+    }
+    // Addresses that answers name of their own accord stand each for itself.
+    let preferred = routing.routes.iter().flatten().filter_map(|route| route.preferred_source);
+    for own in preferred.chain(routing.addresses.iter().flatten().map(|own| own.address)) {
+        network(&Network { address: own, bits: if ipv6 { 128 } else { 32 } });
+    }
+    routing.addresses.iter().flatten().for_each(|own| network(&own.network));
+    match ipv6 {
+        // Nobody; 0/8, loopback, groups, those of one link, and all.
+        false => [(0, 32), (0, 8), (127 << 24, 8), (224 << 24, 4), (224 << 24, 24), (u32::MAX.into(), 32)]
+            .iter()
+            .for_each(|(first, bits)| add(*first, *bits)),
+        true => {
+            // Nobody, loopback, mapped ones, those of one link and of one site, groups of each scope.
+            [(0, 128), (1, 128), (0xffff << 32, 96), (0xfe80 << 112, 10), (0xfec0 << 112, 10)]
+                .iter()
+                .for_each(|(first, bits)| add(*first, *bits));
+            (0xff00..=0xffff_u128).for_each(|first| add(first << 112, 16));
+        }
+    }
+    bounds.sort_unstable();
+    bounds.dedup();
+    bounds
+}
+
+impl From<Decision> for Lead {
+    fn from(decision: Decision) -> Self {
+        let Decision { kind, gateway, device, source, table, rule } = decision;
+        let device = Known::from_option(device.as_deref().and_then(DeviceName::new));
+        Self { kind, gateway, device, source, table, rule }
+    }
+}
+
+impl From<(Vec<Decision>, Option<Why>)> for Leads {
+    fn from((mut decisions, why): (Vec<Decision>, Option<Why>)) -> Self {
+        match (decisions.pop(), decisions.is_empty()) {
+            (Some(only), true) => Self::One(only.into()),
+            (last, _) => Self::Several(decisions.into_iter().chain(last).map(Lead::from).collect(), why),
+        }
+    }
+}
+
+impl Leads {
+    /// The same for other ends.
+    fn instead(self, of: Ends, ends: Ends) -> Self {
+        let one = |mut lead: Lead| {
+            if let Known::Is(source) = lead.source {
+                let own = [(of.0, ends.0), (Some(of.1), Some(ends.1))].into_iter().find(|(of, _)| *of == Some(source));
+                lead.source = own.and_then(|(_, own)| own).map_or(lead.source, Known::Is);
+            }
+            lead
+        };
+        match self {
+            Self::One(lead) => Self::One(one(lead)),
+            Self::Several(leads, why) => Self::Several(leads.into_iter().map(one).collect(), why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::super::Ground;
+    use super::*;
+    use crate::model::{
+        Interface, Kind as Workloads, NextHop, OwnAddress, PolicyRule, Route, RouteKind, RuleAction, Snapshot, Workload,
+    };
+
+    /// Numbers that look random and are the same in each run (xorshift, Marsaglia 2003).
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % end
+        }
+
+        fn one<T: Copy>(&mut self, of: &[T]) -> T {
+            of[usize::try_from(self.below(of.len() as u64)).expect("small")]
+        }
+
+        fn byte(&mut self) -> u8 {
+            self.one(&[0, 1, 2, 127, 128, 255])
+        }
+
+        fn address(&mut self, ipv6: bool) -> IpAddr {
+            if ipv6 {
+                let first = self.one(&[0_u128, 0xfd00, 0x2001, 0xfe80, 0xfec0, 0xff02, 0xff05]) << 112;
+                let middle = self.one(&[0_u128, 1, 0xffff]) << 32;
+                return Ipv6Addr::from(first | middle | u128::from(self.byte()) << 64 | u128::from(self.byte())).into();
+            }
+            let first = self.one(&[0, 10, 127, 172, 192, 224, 255]);
+            Ipv4Addr::new(first, self.byte(), self.byte(), self.byte()).into()
+        }
+
+        fn network(&mut self, ipv6: bool) -> Network {
+            let bits: u8 = self.one(&[0, 8, 9, 16, 24, 31, 32]);
+            Network {
+                address: self.address(ipv6),
+                bits: if ipv6 { self.one(&[0, 10, 16, 64, 96, 127, 128]) } else { bits },
+            }
+        }
+    }
+
+    fn route(numbers: &mut Numbers, ipv6: bool) -> Route {
+        let own = numbers.below(4) == 0;
+        Route {
+            kind: if own {
+                RouteKind::Local
+            } else {
+                numbers.one(&[RouteKind::Unicast, RouteKind::Unicast, RouteKind::Prohibit])
+            },
+            destination: numbers.network(ipv6),
+            source: (ipv6 && numbers.below(5) == 0).then(|| numbers.network(ipv6)),
+            tos: 0,
+            table: if own { 255 } else { numbers.one(&[254, 254, 100]) },
+            protocol: 2,
+            scope: numbers.one(&[0, 253]),
+            flags: 0,
+            priority: 0,
+            preferred_source: (numbers.below(3) == 0).then(|| numbers.address(ipv6)),
+            preference: None,
+            hops: vec![NextHop { interface: numbers.one(&[1, 2, 3]), gateway: None, weight: 1, flags: 0 }],
+            next_hop_object: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    fn rule(numbers: &mut Numbers, ipv6: bool, priority: u32, table: u32) -> PolicyRule {
+        let plain = table != 100;
+        PolicyRule {
+            ipv6,
+            priority,
+            action: RuleAction::Lookup(table),
+            invert: false,
+            from: (!plain && numbers.below(2) == 0).then(|| numbers.network(ipv6)),
+            to: (!plain && numbers.below(2) == 0).then(|| numbers.network(ipv6)),
+            input: None,
+            output: None,
+            mark: (!plain && numbers.below(3) == 0).then_some((1, 1)),
+            users: None,
+            protocol: (!plain && numbers.below(4) == 0).then_some(17),
+            source_ports: None,
+            destination_ports: None,
+            tos: 0,
+            vrf: false,
+            suppress_prefix: None,
+            suppress_group: None,
+            flags: 0,
+            maker: 2,
+            unknown: Vec::new(),
+        }
+    }
+
+    fn pod(numbers: &mut Numbers) -> Snapshot {
+        let mut snapshot = Snapshot::of("node", 0, "pod/web", Workload::named(Workloads::Pod, "web"));
+        let interface = |index: u32, name: &str| Interface {
+            index,
+            name: name.to_owned(),
+            loopback: index == 1,
+            up: true,
+            addresses: Vec::new(),
+        };
+        snapshot.interfaces = Some(vec![interface(1, "lo"), interface(2, "eth0"), interface(3, "eth1")]);
+        let mut routing = Routing::default();
+        let mut families =
+            |one: &mut dyn FnMut(&mut Numbers, bool)| [false, true].iter().for_each(|ipv6| one(numbers, *ipv6));
+        let (mut routes, mut rules, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+        families(&mut |numbers, ipv6| {
+            routes.extend((0..6).map(|_| route(numbers, ipv6)));
+            rules.extend(
+                [(0, 255), (10, 100), (32_766, 254)].map(|(priority, table)| rule(numbers, ipv6, priority, table)),
+            );
+            addresses.extend((1..4).map(|interface| OwnAddress {
+                interface,
+                address: numbers.address(ipv6),
+                network: numbers.network(ipv6),
+                scope: 0,
+                flags: 0,
+            }));
+        });
+        (routing.routes, routing.rules, routing.addresses) = (Some(routes), Some(rules), Some(addresses));
+        for device in ["all", "lo", "eth0", "eth1"] {
+            let mut setting = |name: &str| (name.to_owned(), i32::from(device != "all" && numbers.below(2) == 0));
+            routing.settings.ipv4.insert(
+                device.to_owned(),
+                crate::model::RoutingSettings::IPV4.iter().map(|name| setting(name)).collect(),
+            );
+            let mut setting = |name: &str| (name.to_owned(), i32::from(numbers.below(2) == 0));
+            routing.settings.ipv6.insert(
+                device.to_owned(),
+                crate::model::RoutingSettings::IPV6.iter().map(|name| setting(name)).collect(),
+            );
+        }
+        snapshot.routes = Some(routing);
+        snapshot
+    }
+
+    #[test]
+    fn what_was_asked_before_is_answered_as_if_it_were_asked_again() {
+        let mut numbers = Numbers(7_000_001);
+        let mut kept = 0;
+        for case in 0..40 {
+            let snapshot = pod(&mut numbers);
+            let ground = Ground::of(&snapshot).expect("routes");
+            let mut asked = 0;
+            for _ in 0..400 {
+                let ipv6 = numbers.below(2) == 0;
+                let packet = Packet {
+                    source: if numbers.below(3) == 0 { Known::Unknown } else { Known::Is(numbers.address(ipv6)) },
+                    destination: Known::Is(numbers.address(ipv6)),
+                    input: Known::from_option(DeviceName::new(numbers.one(&["eth0", "eth1", "lo"]))),
+                    protocol: Known::Is(numbers.one(&[6, 17, 2])),
+                    mark: numbers.one(&[Known::Unknown, Known::Is(0), Known::Is(1)]),
+                    uid: Known::Is(1000),
+                    ..Packet::default()
+                };
+                let bound = numbers.one(&[None, None, DeviceName::new("eth1")]);
+                let again = [ground.ask_first(&packet, bound), ground.ask_next(&packet, bound), ground.ask_in(&packet)];
+                let known =
+                    [ground.first_route(&packet, bound), ground.next_route(&packet, bound), ground.way_in(&packet)];
+                assert_eq!(known, again.map(|looked| looked.map(Leads::from)), "case {case}: {packet:?} {bound:?}");
+                for end in [packet.source, packet.destination] {
+                    let Known::Is(end) = end else { continue };
+                    assert_eq!(ground.is_own(end), ground.routes().is_own(end), "case {case}: {end}");
+                }
+                asked += 3;
+            }
+            kept += asked - ground.answers.given.borrow().len();
+        }
+        assert!(kept > 4000, "{kept} answers were known");
+    }
+}
