@@ -3,22 +3,31 @@
 //! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
+mod ground;
 mod headers;
 mod index;
+mod journey;
 mod order;
 mod path;
 mod translation;
 mod traveller;
+mod wakes;
 mod walk;
 mod ways;
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use index::Branches;
 use order::orders;
+pub use ground::Ground;
+pub use journey::Routed;
+use journey::Way;
 pub use path::{Met, Place};
+pub use traveller::Belongs;
 use traveller::Traveller;
+use wakes::wakes;
 use walk::{Asked, Base, DEPTH, Evaluator, Reached};
 pub use ways::{Doubt, Every, Gone};
 
@@ -26,7 +35,7 @@ use super::ipsets::IpSets;
 use super::native::branches;
 use super::paths::Paths;
 use crate::model::{Body, Chain, Family, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
-use crate::packet::{Condition, Packet};
+use crate::packet::{Condition, DeviceName, Packet};
 use crate::xt;
 
 /// What becomes of the packet.
@@ -109,6 +118,23 @@ const STEPS: u32 = 5_000;
 #[derive(Debug)]
 pub struct Rulebase<'a> {
     tables: Vec<Prepared<'a>>,
+    /// Whether connections of IPv4 and of IPv6 are tracked, once that was asked.
+    tracks: [OnceCell<Option<bool>>; 2],
+}
+
+/// A packet at the beginning of its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// The packet.
+    pub packet: Packet,
+    /// It is one of IPv6.
+    pub ipv6: bool,
+    /// It comes in from outside; else a socket of the namespace sends it.
+    pub incoming: bool,
+    /// The device that the socket is bound to.
+    pub bound: Option<DeviceName>,
+    /// Whether it belongs to a connection that is tracked already.
+    pub belongs: Belongs,
 }
 
 #[derive(Debug)]
@@ -179,7 +205,7 @@ impl<'a> Rulebase<'a> {
                 .map(|chain| chain.rules.iter().map(|rule| ask(ruleset, table, rule)).collect())
                 .collect(),
         };
-        Self { tables: tables.enumerate().map(prepare).collect() }
+        Self { tables: tables.enumerate().map(prepare).collect(), tracks: Default::default() }
     }
 
     /// How many rules there are, each element of a map that a rule looks into counted as one.
@@ -250,16 +276,47 @@ impl<'a> Rulebase<'a> {
         self.walk(&[hook], packet, ipv6, Asked::FirstRedirect)
     }
 
-    /// All ways that a packet may take through these hooks, in every order of chains that there may be.
+    /// All ways that a packet may take, in every order of chains that there may be: from the socket that sends it, or from the device by
+    /// which it comes in, to where it ends.
     #[must_use]
-    pub fn every_way(&self, hooks: &[Hook], packet: &Packet, ipv6: bool) -> Every {
-        let own = hooks.first() == Some(&Hook::Output);
-        let traveller = || Traveller::new(*packet, own).traced();
-        let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd).run(bases, traveller());
+    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>) -> Every {
+        const OUT: [Hook; 6] =
+            [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
+        const IN: [Hook; 6] =
+            [Hook::Ingress, Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting, Hook::Egress];
+        let hooks = if start.incoming { &IN } else { &OUT };
+        let traveller = || {
+            let mut traveller = Traveller::new(start.packet, !start.incoming).traced();
+            if ground.is_some() && !start.incoming {
+                traveller.way = Way::Unsent;
+            }
+            (traveller.bound, traveller.belongs) = (start.bound, start.belongs);
+            traveller.tracked = self.tracks(start.ipv6) != Some(false);
+            traveller
+        };
+        let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
+        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).run(bases, traveller());
         let first = run(&orders.next().unwrap_or_default());
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
         orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()
+    }
+
+    /// Whether some rule makes the kernel track connections of a family (K22); `None` where that hangs on one that is not understood.
+    #[must_use]
+    pub fn tracks(&self, ipv6: bool) -> Option<bool> {
+        let [of_ipv4, of_ipv6] = &self.tracks;
+        *if ipv6 { of_ipv6 } else { of_ipv4 }.get_or_init(|| {
+            let mut unknown = false;
+            let tables = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6));
+            for (branch, _) in tables.flat_map(|table| &table.rules).flatten().flat_map(|rule| &rule.all) {
+                match wakes(branch) {
+                    Some(true) => return Some(true),
+                    Some(false) => {}
+                    None => unknown = true,
+                }
+            }
+            (!unknown).then_some(false)
+        })
     }
 
     /// The rule at this place, or the chain whose policy it is.
@@ -287,7 +344,7 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(asked).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
+            Evaluator::new(asked, None).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
         };
         let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());

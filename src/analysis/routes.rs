@@ -142,6 +142,35 @@ pub enum Why {
     Groups,
     /// No such device.
     Device,
+    /// The packet's source or device is not known.
+    Source,
+    /// The packet's destination is not known.
+    Destination,
+}
+
+impl Why {
+    /// What cannot be known, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unread => "how it routes, which was not read",
+            Self::Setting => "a setting of routing that was not read",
+            Self::Mark => "the mark, by which it is routed",
+            Self::User => "the user, by whom it is routed",
+            Self::Ports => "the protocol or port, by which it is routed",
+            Self::TrafficClass => "the TOS, by which it is routed",
+            Self::Foreign => "a policy rule that is not understood",
+            Self::Vrf => "a policy rule that asks for a VRF or a group of devices",
+            Self::Multipath => "which of several next hops it takes",
+            Self::NextHopObject => "a next hop object of which nothing is told",
+            Self::Reachability => "whether a router answers",
+            Self::History => "whether the namespace ever had other policy rules, which the kernel does not tell",
+            Self::Groups => "which groups the device joined",
+            Self::Device => "which device it takes",
+            Self::Source => "its source or device, by which it is routed",
+            Self::Destination => "its destination, by which it is routed",
+        }
+    }
 }
 
 /// The answer.
@@ -154,6 +183,11 @@ pub enum Outcome {
     /// It cannot be known.
     CannotKnow(Why),
 }
+
+/// `RT_TABLE_LOCAL`
+const LOCAL: u32 = 255;
+/// `RT_SCOPE_UNIVERSE`
+const UNIVERSE: u8 = 0;
 
 /// The routes of a snapshot, ready to be asked.
 #[derive(Debug)]
@@ -220,23 +254,38 @@ impl<'a> Routes<'a> {
     /// with the source that is chosen then the kernel asks again before it sends.
     #[must_use]
     pub fn lookup(&self, query: &Query) -> Outcome {
-        let input = match self.index_of(query.input.as_deref()) {
-            Ok(index) => index,
-            Err(why) => return Outcome::CannotKnow(why),
-        };
-        let output = match self.index_of(query.output.as_deref()) {
-            Ok(index) => index,
-            Err(why) => return Outcome::CannotKnow(why),
-        };
-        let answer = match (query.destination, input) {
+        match self.ask(query) {
+            Ok((decisions, why)) => outcome(decisions, why),
+            Err(why) => Outcome::CannotKnow(why),
+        }
+    }
+
+    /// The same as a list of what may become of it.
+    pub(in crate::analysis) fn ask(&self, query: &Query) -> Answer {
+        let (input, output) = (self.index_of(query.input.as_deref())?, self.index_of(query.output.as_deref())?);
+        match (query.destination, input) {
             (IpAddr::V4(_), 0) => self.output4(query, output),
             (IpAddr::V4(_), _) => self.input4(query, input),
             (IpAddr::V6(_), 0) => self.output6(query, output),
             (IpAddr::V6(_), _) => self.input6(query, input),
-        };
-        match answer {
-            Ok((decisions, why)) => outcome(decisions, why),
-            Err(why) => Outcome::CannotKnow(why),
+        }
+    }
+
+    /// Whether an address is one of the namespace: its local table says so (`inet_addr_type`).
+    #[must_use]
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        let local = self.table(address.is_ipv6(), LOCAL).iter().find(|route| route.destination.holds(address));
+        local.is_some_and(|route| route.kind == RouteKind::Local)
+    }
+
+    /// The address that a device gives to what leaves by it for a router or a destination.
+    pub(in crate::analysis) fn source_for(&self, device: &str, gateway: Option<IpAddr>, to: IpAddr) -> Known<IpAddr> {
+        let Ok(index) = self.index_of(Some(device)) else { return Known::Unknown };
+        match to {
+            IpAddr::V4(_) => {
+                Known::from_option(self.select4(index, gateway.filter(IpAddr::is_ipv4).or(Some(to)), UNIVERSE).ok())
+            }
+            IpAddr::V6(to) => self.select6(Some(index), to),
         }
     }
 
@@ -322,6 +371,18 @@ impl<'a> Ends<'a> {
 }
 
 impl Kind {
+    /// The packet goes on, or in.
+    #[must_use]
+    pub fn leads(self) -> bool {
+        matches!(self, Self::Local | Self::Unicast | Self::Broadcast | Self::Anycast | Self::Multicast)
+    }
+
+    /// The namespace takes it in.
+    #[must_use]
+    pub fn takes_in(self) -> bool {
+        matches!(self, Self::Local | Self::Anycast)
+    }
+
     /// What a route of a kind that leads nowhere says; `None` for the others.
     fn refusal(kind: RouteKind) -> Option<Self> {
         match kind {
@@ -359,4 +420,4 @@ fn outcome(decisions: Vec<Decision>, why: Option<Why>) -> Outcome {
 }
 
 /// The answer of one family: what may become of it, and why there are several; or why nothing can be said.
-type Answer = Result<(Vec<Decision>, Option<Why>), Why>;
+pub(super) type Answer = Result<(Vec<Decision>, Option<Why>), Why>;

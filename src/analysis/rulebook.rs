@@ -8,7 +8,7 @@ use super::join::{Dialled, Rulebook};
 use super::native::{Branch, branches};
 use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
 use crate::packet::{Answer, Condition, DeviceName, Field, Known, Packet};
-use crate::xt::{Action, Effect, Match, NatRange, PortRange};
+use crate::xt::{Action, Effect, NatRange, PortRange};
 
 /// Asks a snapshot's rules.
 #[derive(Debug)]
@@ -155,23 +155,7 @@ impl Rulebook for SnapshotRules<'_> {
         if !self.rules_known() {
             return None;
         }
-        let mut unknown = false;
-        for ruleset in self.snapshot.rulesets().iter().filter(|ruleset| ruleset.family.sees(ipv6)) {
-            let tables = ruleset.tables.iter().filter(|table| !table.dormant);
-            let rules = tables.flat_map(|table| {
-                table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
-            });
-            for (table, rule) in rules {
-                for branch in branches(ruleset.family, table, rule) {
-                    match branch_wakes(&branch) {
-                        Some(true) => return Some(true),
-                        Some(false) => {}
-                        None => unknown = true,
-                    }
-                }
-            }
-        }
-        if unknown { None } else { Some(false) }
+        self.rules.tracks(ipv6)
     }
 }
 
@@ -181,34 +165,5 @@ fn names_owner(condition: &Condition, negated: bool) -> bool {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().any(|part| names_owner(part, negated)),
         Condition::Not(inner) => names_owner(inner, !negated),
         other => !negated && [Field::Uid, Field::Gid, Field::Mark].iter().any(|field| other.asks_about(*field)),
-    }
-}
-
-/// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
-fn branch_wakes(branch: &Branch<'_>) -> Option<bool> {
-    let matches = branch.rule().matches.iter().any(|part| part.tracks());
-    let unknown = branch.unread.is_some() || branch.rule().matches.iter().any(|part| matches!(part, Match::Unknown(_)));
-    let actions: Vec<Option<bool>> = branch.actions().map(wakes_tracking).collect();
-    if matches || actions.contains(&Some(true)) {
-        return Some(true);
-    }
-    if unknown || actions.contains(&None) { None } else { Some(false) }
-}
-
-fn wakes_tracking(action: &Action) -> Option<bool> {
-    let Action::Target(target) = action else { return Some(false) };
-    match target.effect() {
-        Effect::Redirect(_)
-        | Effect::Destination(_)
-        | Effect::Source(_)
-        | Effect::OutgoingSource(_)
-        | Effect::Network { .. }
-        | Effect::Template
-        | Effect::AnsweredForServer
-        | Effect::ConnectionMark { .. }
-        | Effect::SavedMark { .. }
-        | Effect::RestoredMark { .. } => Some(true),
-        Effect::Opaque(_) => None,
-        _ => Some(matches!(target, crate::xt::Target::Connsecmark(_))),
     }
 }

@@ -3,15 +3,18 @@
 //! It asks the evaluator for every way that the packet may take, and the sockets of the snapshot who receives it. What is not told
 //! of the packet is worked out from the snapshot, or stays unknown: then every answer is followed.
 
+mod beginning;
 mod receiver;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::cell::OnceCell;
+use std::net::IpAddr;
 
 use receiver::{Receivers, Waiting};
 
-use super::eval::{Doubt, End, Met, Rulebase};
-use crate::model::{Body, Endpoint, Hook, Interface, Protocol, RuleRef, Snapshot, Socket};
-use crate::packet::{DeviceName, Known, Packet};
+use super::eval::{Doubt, End, Gone, Ground, Met, Routed, Rulebase};
+use super::routes::Kind;
+use crate::model::{Body, Endpoint, Protocol, RuleRef, Snapshot, Socket};
+use crate::packet::{DeviceName, Packet};
 use crate::xt::{Action, Target};
 
 /// What is asked about: the first packet of a connection, unless its state says otherwise.
@@ -37,12 +40,9 @@ pub struct Question {
     pub mark: u32,
     /// Device by which it comes in or leaves; worked out where it is not told.
     pub interface: Option<DeviceName>,
-    /// `XT_CONNTRACK_STATE_*` bit of its tracking.
-    pub state: u32,
+    /// State of its tracking, a bit of [`state`]; `None`: that of the tracked connection that has just these ends, else new.
+    pub state: Option<u32>,
 }
-
-/// The bit of a new connection (`XT_CONNTRACK_STATE_BIT(IP_CT_NEW)`).
-pub const NEW: u32 = 1 << 3;
 
 impl Question {
     /// The first packet of a TCP connection that a process of the namespace, nobody knows whose, opens to there.
@@ -59,7 +59,7 @@ impl Question {
             groups: None,
             mark: 0,
             interface: None,
-            state: NEW,
+            state: None,
         }
     }
 }
@@ -109,6 +109,10 @@ pub struct Outcome<'a> {
     pub receivers: Vec<&'a Socket>,
     /// What it met on this way.
     pub met: Vec<Met>,
+    /// How it was routed.
+    pub routed: Vec<Routed>,
+    /// Its route led nowhere.
+    pub lost: Option<Kind>,
     /// What it hangs on: places in [`Trace::doubts`], and whether that holds.
     pub hangs_on: Vec<(usize, bool)>,
     /// Why nothing can be told, where that is so.
@@ -124,6 +128,8 @@ pub struct Trace<'a> {
     pub outcomes: Vec<Outcome<'a>>,
     /// What is not known and makes a difference.
     pub doubts: Vec<Doubt>,
+    /// What was taken for want of better.
+    pub assumed: Vec<String>,
 }
 
 impl Trace<'_> {
@@ -148,14 +154,18 @@ pub fn port(text: &str) -> Option<u16> {
 pub struct Tracer<'a> {
     snapshot: &'a Snapshot,
     rules: Rulebase<'a>,
+    ground: Option<Ground<'a>>,
     receivers: Receivers<'a>,
+    /// Strangers of IPv4 and of IPv6, from whom packets come unless it is told.
+    strangers: [OnceCell<Option<IpAddr>>; 2],
 }
 
 impl<'a> Tracer<'a> {
     /// Prepares a snapshot.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, rules: Rulebase::of(snapshot), receivers: Receivers::of(snapshot) }
+        let (rules, ground, receivers) = (Rulebase::of(snapshot), Ground::of(snapshot), Receivers::of(snapshot));
+        Self { snapshot, rules, ground, receivers, strangers: Default::default() }
     }
 
     /// The rules that are asked.
@@ -167,25 +177,23 @@ impl<'a> Tracer<'a> {
     /// Where this packet goes.
     #[must_use]
     pub fn trace(&self, question: &Question) -> Trace<'a> {
-        const OUT: [Hook; 6] =
-            [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
-        const IN: [Hook; 3] = [Hook::Ingress, Hook::Prerouting, Hook::Input];
-        let packet = self.packet(question);
-        let hooks: &[Hook] = if question.incoming { &IN } else { &OUT };
-        let every = self.rules.every_way(hooks, &packet, question.destination.address.is_ipv6());
+        let (start, assumed) = self.start(question);
+        let every = self.rules.every_way(&start, self.ground.as_ref());
         let outcomes = every.ways.into_iter().map(|gone| {
-            let (verdict, rule, receivers, why) = match &gone.end {
-                End::Dropped { by } => (self.stopped(by.as_ref()), by.clone(), Vec::new(), None),
-                End::Undecided { because } => (Verdict::Undecided, None, Vec::new(), Some(because.clone())),
-                End::Untouched { by } => self.arrived(&gone.packet, gone.comes_in, None, by.clone()),
-                End::Redirected { by, to } => {
+            let (verdict, rule, receivers, why) = match (&gone.end, gone.lost) {
+                (_, Some(kind)) => (refusal(kind, gone.unsent), None, Vec::new(), None),
+                (End::Dropped { by }, _) => (self.stopped(by.as_ref()), by.clone(), Vec::new(), None),
+                (End::Undecided { because }, _) => (Verdict::Undecided, None, Vec::new(), Some(because.clone())),
+                (End::Untouched { by }, _) => self.arrived(&gone.packet, gone.comes_in, None, by.clone()),
+                (End::Redirected { by, to }, _) => {
                     let taken = gone.taken.map(|_| to.port);
                     self.arrived(&gone.packet, gone.comes_in, taken, Some(by.clone()))
                 }
             };
-            Outcome { verdict, packet: gone.packet, rule, receivers, met: gone.met, hangs_on: gone.hangs_on, why }
+            let Gone { packet, met, routed, lost, hangs_on, .. } = gone;
+            Outcome { verdict, packet, rule, receivers, met, routed, lost, hangs_on, why }
         });
-        Trace { packet, outcomes: outcomes.collect(), doubts: every.doubts }
+        Trace { packet: start.packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
     }
 
     /// What a packet is that passed all its hooks.
@@ -219,59 +227,13 @@ impl<'a> Tracer<'a> {
         };
         if body { Verdict::Rejected } else { Verdict::Dropped }
     }
+}
 
-    /// The packet that is asked about, with what the snapshot tells of it.
-    fn packet(&self, question: &Question) -> Packet {
-        let destination = question.destination.address;
-        let local = self.snapshot.is_local(destination);
-        let interfaces = || self.snapshot.interfaces.iter().flatten();
-        let ipv6 = destination.is_ipv6();
-        let other = |interface: &&Interface| !interface.loopback && interface.up;
-        let only = {
-            let mut others = interfaces().filter(other);
-            others.next().filter(|_| others.next().is_none())
-        };
-        let own = |interface: &Interface| {
-            interface.addresses.iter().map(|(address, _)| *address).find(|address| address.is_ipv6() == ipv6)
-        };
-        let source = question.source.or_else(|| match (question.incoming, local) {
-            (true, _) => None,
-            (false, true) if destination.is_loopback() && ipv6 => Some(Ipv6Addr::LOCALHOST.into()),
-            // The source towards any of 127/8 is the first of it (K30).
-            (false, true) if destination.is_loopback() => Some(Ipv4Addr::LOCALHOST.into()),
-            (false, true) => Some(destination),
-            (false, false) => only.and_then(own),
-        });
-        let named = |interface: Option<&Interface>| {
-            let told = question.interface.or_else(|| DeviceName::new(&interface?.name));
-            Known::from_option(told)
-        };
-        let loopback = || interfaces().find(|interface| interface.loopback);
-        let holds = |interface: &&Interface| interface.addresses.iter().any(|(address, _)| *address == destination);
-        let owner = |id: Option<u32>| if question.incoming { Known::Absent } else { Known::from_option(id) };
-        Packet {
-            protocol: Known::Is(question.protocol.number()),
-            source: Known::from_option(source),
-            destination: Known::Is(destination),
-            source_local: Known::from_option(source.map(|source| self.snapshot.is_local(source))),
-            destination_local: if self.snapshot.interfaces.is_some() { Known::Is(local) } else { Known::Unknown },
-            source_port: Known::from_option(question.source_port),
-            destination_port: Known::Is(question.destination.port),
-            input: match (question.incoming, local) {
-                (false, _) => Known::Absent,
-                (true, _) => named(only.or_else(|| interfaces().find(holds))),
-            },
-            output: match (question.incoming, local) {
-                (true, _) => Known::Absent,
-                (false, true) => named(loopback()),
-                (false, false) => named(only),
-            },
-            uid: owner(question.uid),
-            gid: owner(question.gid),
-            mark: Known::Is(question.mark),
-            connection_mark: Known::Is(0),
-            state: Known::Is(question.state),
-            ..Packet::default()
-        }
+/// What becomes of a packet whose route leads nowhere: its program is told, or whoever sent it from outside where a route says so.
+fn refusal(kind: Kind, unsent: bool) -> Verdict {
+    match kind {
+        _ if unsent => Verdict::Rejected,
+        Kind::Unreachable | Kind::Prohibit | Kind::NoRoute => Verdict::Rejected,
+        _ => Verdict::Dropped,
     }
 }

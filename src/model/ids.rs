@@ -44,6 +44,15 @@ impl IdMaps {
         inside(&self.uids, uid)
     }
 
+    /// The number that the node gives to a user inside; `None` where there is no such user.
+    #[must_use]
+    pub fn outside_uid(&self, uid: u32) -> Option<u32> {
+        self.uids.iter().find_map(|range| {
+            let offset = uid.checked_sub(range.inside).filter(|offset| *offset < range.count)?;
+            range.outside.checked_add(offset)
+        })
+    }
+
     /// The number inside of a group as the node counts; `None` where it has none.
     #[must_use]
     pub fn inside_gid(&self, gid: u32) -> Option<u32> {

@@ -7,6 +7,7 @@ mod device;
 mod field;
 pub(crate) mod hexadecimal;
 mod name;
+pub mod state;
 
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
@@ -143,4 +144,18 @@ pub struct Tracked {
     pub expiry: Known<u32>,
     /// The packet travels against the first one.
     pub is_reply: Known<bool>,
+}
+
+impl Tracked {
+    /// Source and destination of the first packet.
+    pub(crate) fn set_original(&mut self, source: (IpAddr, u16), destination: (IpAddr, u16)) {
+        (self.original_source, self.original_source_port) = (Known::Is(source.0), Known::Is(source.1));
+        (self.original_destination, self.original_destination_port) = (Known::Is(destination.0), Known::Is(destination.1));
+    }
+
+    /// Source and destination of the replies.
+    pub(crate) fn set_reply(&mut self, source: (IpAddr, u16), destination: (IpAddr, u16)) {
+        (self.reply_source, self.reply_source_port) = (Known::Is(source.0), Known::Is(source.1));
+        (self.reply_destination, self.reply_destination_port) = (Known::Is(destination.0), Known::Is(destination.1));
+    }
 }

@@ -36,6 +36,8 @@ pub struct Met {
 struct Link {
     met: Met,
     previous: Path,
+    /// How many they are with this one.
+    count: usize,
 }
 
 /// What was met so far. Two ways are no different for what they met.
@@ -51,14 +53,20 @@ impl PartialEq for Path {
 impl Path {
     pub(super) fn push(&mut self, met: Met) {
         let previous = std::mem::take(self);
-        self.0 = Some(Rc::new(Link { met, previous }));
+        let count = previous.len() + 1;
+        self.0 = Some(Rc::new(Link { met, previous, count }));
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |link| link.count)
     }
 
     /// From the first to the last.
     pub(super) fn all(&self) -> Vec<Met> {
         let mut link = self.0.as_deref();
         let mut all = Vec::new();
-        while let Some(Link { met, previous }) = link {
+        while let Some(Link { met, previous, .. }) = link {
             all.push(met.clone());
             link = previous.0.as_deref();
         }

@@ -1,21 +1,19 @@
 //! How the ends of a packet's connection are translated: each is bound once, by the first chain of nat that has something to say.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::ground::{self, Ground};
+use super::journey::Way;
 use super::traveller::Traveller;
 use super::{End, Target};
 use crate::model::{Hook, RuleRef};
-use crate::packet::{Answer, Known, number};
+use crate::packet::{Answer, Known, number, state};
 use crate::xt::{NatRange, PortRange};
 
-/// `XT_CONNTRACK_STATE_SNAT`
-const SOURCE_TRANSLATED: u32 = 1 << 6;
-/// `XT_CONNTRACK_STATE_DNAT`
-const DESTINATION_TRANSLATED: u32 = 1 << 7;
 /// `NF_NAT_RANGE_PROTO_RANDOM` and `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: a source gets any port.
 const RANDOM: u32 = 4 | 16;
 /// `XT_CONNTRACK_STATE_BIT` of related and of new connections.
-const BEGINS: u32 = 1 << 2 | 1 << 3;
+const BEGINS: u32 = state::RELATED | state::NEW;
 
 /// What an end of the connection becomes.
 struct New {
@@ -38,45 +36,56 @@ impl Traveller {
             Known::Is(state) => state & BEGINS != 0,
             _ => true,
         };
-        begins && !bound && !self.is_again()
+        self.tracked && begins && !bound && !self.is_again()
     }
 
-    /// The packet's destination becomes this machine (K2); which of its addresses is known for packets of its `own` only.
-    pub(super) fn redirect(&mut self, own: bool, by: RuleRef, ports: Option<PortRange>) {
-        let address = match &self.packet.destination {
-            Known::Is(IpAddr::V4(_)) if own => Known::Is(Ipv4Addr::LOCALHOST.into()),
-            Known::Is(IpAddr::V6(_)) if own => Known::Is(Ipv6Addr::LOCALHOST.into()),
+    /// The packet's destination becomes this machine (K2): loopback for packets of its `own`, else the receiving device's address. No
+    /// where there is none, and the packet is dropped.
+    pub(super) fn redirect(
+        &mut self,
+        own: bool,
+        by: RuleRef,
+        ports: Option<PortRange>,
+        ground: Option<&Ground<'_>>,
+    ) -> bool {
+        let address = match (self.packet.destination, ground, self.packet.input) {
+            (Known::Is(dialled), _, _) if own => Known::Is(ground::loopback(dialled.is_ipv6())),
+            (Known::Is(dialled), Some(ground), Known::Is(device)) => match ground.redirect_address(device, dialled) {
+                Some(address) => Known::Is(address),
+                None => return false,
+            },
             _ => Known::Unknown,
         };
         let differs = differs(&self.packet.destination, &address);
         let (port, other) = ported(&self.packet.destination_port, ports);
         let to = Target { port: ports.and_then(one), ..Target::default() };
         self.destined(by, to, New { address, local: Known::Is(true), port, other: either(differs, other) });
+        true
     }
 
     /// The packet's destination becomes one of these, as far as they are said.
-    pub(super) fn send(&mut self, by: RuleRef, range: &NatRange) {
+    pub(super) fn send(&mut self, by: RuleRef, range: &NatRange, ground: Option<&Ground<'_>>) {
         let ports = self.chosen_ports(range);
         let (port, other) = ported(&self.packet.destination_port, ports);
         // Shifted ports hang on the packet's own: what is told is for others, too.
         let told = ports.filter(|_| range.base.is_none()).and_then(one);
         let Some(addresses) = range.addresses else {
-            let (address, local) = (self.packet.destination.clone(), self.packet.destination_local.clone());
+            let (address, local) = (self.packet.destination, self.packet.destination_local);
             let to = Target { port: told, stays: true, ..Target::default() };
             return self.destined(by, to, New { address, local, port, other });
         };
         let address = Some(addresses.0).filter(|first| *first == addresses.1);
         let other = either(outside(&self.packet.destination, addresses), other);
-        let local = self.locality(address);
+        let local = self.locality(address, ground);
         let to = Target { port: told, address, several: address.is_none(), ..Target::default() };
         self.destined(by, to, New { address: Known::from_option(address), local, port, other });
     }
 
     /// The packet's destination becomes the same place in another network.
-    pub(super) fn move_to(&mut self, by: RuleRef, network: IpAddr, mask: IpAddr) {
+    pub(super) fn move_to(&mut self, by: RuleRef, network: IpAddr, mask: IpAddr, ground: Option<&Ground<'_>>) {
         let address = moved(&self.packet.destination, network, mask);
         let other = differs(&self.packet.destination, &Known::from_option(address));
-        let (local, port) = (self.locality(address), self.packet.destination_port.clone());
+        let (local, port) = (self.locality(address, ground), self.packet.destination_port);
         let to = Target { address, several: address.is_none(), ..Target::default() };
         self.destined(by, to, New { address: Known::from_option(address), local, port, other });
     }
@@ -86,34 +95,54 @@ impl Traveller {
         (packet.destination, packet.destination_local, packet.destination_port) = (new.address, new.local, new.port);
         (packet.output_group, packet.realm) = (Known::Unknown, Known::Unknown);
         self.destination_bound = true;
+        self.moved |= self.way == Way::Own && new.other != Answer::No;
         // A transparent socket that has got it keeps it (K26).
         self.redirected.get_or_insert((by, to));
-        self.translated_anew(DESTINATION_TRANSLATED, new.other);
+        self.translated_anew(state::DESTINATION_CHANGED, new.other);
     }
 
-    /// The packet's source becomes one of these; `None` for the address of the device by which it leaves.
-    pub(super) fn come_from(&mut self, addresses: Option<(IpAddr, IpAddr)>, range: &NatRange, outgoing: bool) {
+    /// The packet's source becomes one of these.
+    pub(super) fn come_from(
+        &mut self,
+        addresses: Option<(IpAddr, IpAddr)>,
+        range: &NatRange,
+        ground: Option<&Ground<'_>>,
+    ) {
         let packet = &self.packet;
         let (address, local, differs) = match addresses {
-            _ if outgoing => (Known::Unknown, Known::Is(true), Answer::CannotKnow),
-            None => (packet.source.clone(), packet.source_local.clone(), Answer::No),
+            None => (packet.source, packet.source_local, Answer::No),
             Some(addresses) => {
                 let address = Some(addresses.0).filter(|first| *first == addresses.1);
-                (Known::from_option(address), self.locality(address), outside(&packet.source, addresses))
+                (Known::from_option(address), self.locality(address, ground), outside(&packet.source, addresses))
             }
         };
+        self.begin_at(address, local, differs, range);
+    }
+
+    /// The packet's source becomes the address of the device by which it leaves.
+    pub(super) fn come_from_device(&mut self, range: &NatRange, ground: Option<&Ground<'_>>) {
+        let gateway = self.route.and_then(|route| route.gateway);
+        let address = match (ground, self.packet.output, self.packet.destination) {
+            (Some(ground), Known::Is(device), Known::Is(to)) => ground.outgoing_source(device, gateway, to),
+            _ => Known::Unknown,
+        };
+        let differs = differs(&self.packet.source, &address);
+        self.begin_at(address, Known::Is(true), differs, range);
+    }
+
+    fn begin_at(&mut self, address: Known<IpAddr>, local: Known<bool>, differs: Answer, range: &NatRange) {
         let (port, other) = match range.ports {
             None if range.flags & RANDOM != 0 => (Known::Unknown, Answer::CannotKnow),
-            ports => ported(&packet.source_port, ports),
+            ports => ported(&self.packet.source_port, ports),
         };
         self.begun_at(New { address, local, port, other: either(differs, other) });
     }
 
     /// The packet's source becomes the same place in another network.
-    pub(super) fn move_from(&mut self, network: IpAddr, mask: IpAddr) {
+    pub(super) fn move_from(&mut self, network: IpAddr, mask: IpAddr, ground: Option<&Ground<'_>>) {
         let address = moved(&self.packet.source, network, mask);
         let other = differs(&self.packet.source, &Known::from_option(address));
-        let (local, port) = (self.locality(address), self.packet.source_port.clone());
+        let (local, port) = (self.locality(address, ground), self.packet.source_port);
         self.begun_at(New { address: Known::from_option(address), local, port, other });
     }
 
@@ -121,7 +150,7 @@ impl Traveller {
         let packet = &mut self.packet;
         (packet.source, packet.source_local, packet.source_port) = (new.address, new.local, new.port);
         self.source_bound = true;
-        self.translated_anew(SOURCE_TRANSLATED, new.other);
+        self.translated_anew(state::SOURCE_CHANGED, new.other);
     }
 
     /// What conntrack holds of the replies changes with a translation; what comes later sees a translated connection.
@@ -133,9 +162,14 @@ impl Traveller {
             _ => {}
         }
         let connection = &mut packet.connection;
-        (connection.reply_source, connection.reply_destination) = (Known::Unknown, Known::Unknown);
-        (connection.reply_source_port, connection.reply_destination_port) = (Known::Unknown, Known::Unknown);
-        connection.status = Known::Unknown;
+        (connection.reply_source, connection.reply_destination) = (packet.destination, packet.source);
+        (connection.reply_source_port, connection.reply_destination_port) = (packet.destination_port, packet.source_port);
+        // Bits of the status are two below those of the state.
+        connection.status = match (connection.status, other) {
+            (Known::Is(status), Answer::Yes) => Known::Is(status | bit >> 2),
+            (known, Answer::No) => known,
+            _ => Known::Unknown,
+        };
     }
 
     /// The ports among which the packet gets one: where they are shifted, and its own is known, just one.
@@ -149,14 +183,17 @@ impl Traveller {
     }
 
     /// Whether an address is one of the namespace.
-    fn locality(&self, address: Option<IpAddr>) -> Known<bool> {
+    fn locality(&self, address: Option<IpAddr>, ground: Option<&Ground<'_>>) -> Known<bool> {
         let Some(address) = address else { return Known::Unknown };
+        if let Some(ground) = ground {
+            return Known::Is(ground.is_own(address));
+        }
         let ends = [
             (&self.packet.source, &self.packet.source_local),
             (&self.packet.destination, &self.packet.destination_local),
         ];
         match ends.into_iter().find(|(end, local)| **end == Known::Is(address) && **local != Known::Unknown) {
-            Some((_, local)) => local.clone(),
+            Some((_, local)) => *local,
             None if address.is_loopback() => Known::Is(true),
             None => Known::Unknown,
         }
@@ -198,7 +235,7 @@ fn outside(old: &Known<IpAddr>, (first, last): (IpAddr, IpAddr)) -> Answer {
 
 /// The port out of a range, and whether it is another one.
 fn ported(old: &Known<u16>, ports: Option<PortRange>) -> (Known<u16>, Answer) {
-    let Some(ports) = ports else { return (old.clone(), Answer::No) };
+    let Some(ports) = ports else { return (*old, Answer::No) };
     let new = Known::from_option(one(ports));
     let other = match old {
         Known::Is(old) if !(ports.from..=ports.to).contains(old) => Answer::Yes,

@@ -1,20 +1,19 @@
 //! A packet on its way: what becomes of it between the hooks and by the targets of rules, and what was decided about it so far.
 
 use super::super::paths::{is_nat, standing};
+use super::ground::Ground;
+use super::journey::{Adopted, Advance, Chosen, Routed, Way};
 use super::path::Path;
 use super::walk::Base;
 use super::{End, Target, headers};
+use crate::analysis::routes::Kind;
 use crate::model::{Chain, Hook, RuleRef, Syntax};
-use crate::packet::{Answer, DeviceName, Known, Packet};
+use crate::packet::{Answer, DeviceName, Known, Packet, state};
 use crate::xt::targets::Shift;
 use crate::xt::{self, Effect};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
 const TRACKING: i32 = -200;
-/// `XT_CONNTRACK_STATE_INVALID`: what a packet without tracking has.
-const INVALID: u32 = 1;
-/// `XT_CONNTRACK_STATE_UNTRACKED`
-const UNTRACKED: u32 = 1 << 8;
 
 /// A packet on its way, and what was decided about it so far.
 #[derive(Clone, PartialEq)]
@@ -35,17 +34,49 @@ pub(super) struct Traveller {
     pub(super) destination_bound: bool,
     /// A nat chain has chosen its source, or left it as it is for good.
     pub(super) source_bound: bool,
-    way: Way,
+    pub(super) way: Way,
     /// By what its route was chosen, while it is in a chain behind which that is looked at again.
-    routed_by: Option<Routing>,
+    pub(super) routed_by: Option<Routing>,
     /// Its route was chosen anew, by something that no rule tells.
     rerouted: bool,
     /// Where that cannot be known: whether it comes in again.
     comes_in: Option<bool>,
+    /// Its route, where routes are known.
+    pub(super) route: Option<Chosen>,
+    /// All choices of route so far.
+    pub(super) routed: Vec<Routed>,
+    /// Its destination became another address, and its route was not yet chosen anew.
+    pub(super) moved: bool,
+    /// Its route leads nowhere.
+    pub(super) lost: Option<Kind>,
+    /// Something about it cannot be known, and decides.
+    pub(super) open: Option<&'static str>,
+    /// The device that its socket is bound to.
+    pub(super) bound: Option<DeviceName>,
+    /// The tracked connection that it belongs to.
+    pub(super) entry: Option<Adopted>,
+    /// Whether it may belong to one.
+    pub(super) belongs: Belongs,
+    /// Its zone of tracking.
+    zone: Known<u16>,
+    /// The kernel tracks connections here (K22).
+    pub(super) tracked: bool,
+}
+
+/// Whether a packet belongs to a connection that is tracked already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Belongs {
+    /// It begins one.
+    #[default]
+    No,
+    /// If there is one.
+    Perhaps,
+    /// It does, and where there is none it is taken to begin one.
+    Yes,
 }
 
 /// What of a packet its route hangs on, beside its ends.
-type Routing = (Known<u32>, Known<u8>);
+pub(super) type Routing = (Known<u32>, Known<u8>);
 
 /// How far the packet's tracking is.
 #[derive(Clone, PartialEq)]
@@ -56,19 +87,6 @@ enum Tracking {
     Done,
     /// It never will be, and so never translated (K9).
     Never,
-}
-
-/// Where the packet is between its hooks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// From outside.
-    In,
-    /// From a socket of the namespace.
-    Own,
-    /// The same, with its route chosen.
-    Leaving,
-    /// The same, come in again by loopback.
-    Again,
 }
 
 /// What a target leaves to be done.
@@ -84,7 +102,7 @@ pub(super) enum Outcome {
 impl Traveller {
     /// A packet that starts at its first hook, of a socket of the namespace (`own`) or from outside.
     pub(super) fn new(mut packet: Packet, own: bool) -> Self {
-        let state = std::mem::replace(&mut packet.state, Known::Is(INVALID));
+        let state = std::mem::replace(&mut packet.state, Known::Is(state::INVALID));
         let mark = std::mem::replace(&mut packet.connection_mark, Known::Absent);
         Self {
             packet,
@@ -100,6 +118,16 @@ impl Traveller {
             routed_by: None,
             rerouted: false,
             comes_in: None,
+            route: None,
+            routed: Vec::new(),
+            moved: false,
+            lost: None,
+            open: None,
+            bound: None,
+            entry: None,
+            belongs: Belongs::No,
+            zone: Known::Is(0),
+            tracked: true,
         }
     }
 
@@ -108,25 +136,40 @@ impl Traveller {
         Self { traced: true, ..self }
     }
 
-    /// Brings the packet to a base chain, as it then is; no where it does not come there.
-    pub(super) fn meets(&mut self, base: &Base<'_>) -> Answer {
-        let chain = base.chain;
-        let Some(hook) = chain.hook else { return Answer::No };
+    /// Brings the packet before a chain, or behind all, where no routes are known: what its destination tells is all.
+    pub(super) fn go_blindly(&mut self, to: Option<&Base<'_>>) -> Advance {
         self.be_routed();
+        let hook = to.and_then(|base| base.chain.hook);
+        if let Some(ways) = self.here_and_elsewhere(hook) {
+            return Advance::Forks(ways.into(), self.why_unknown());
+        }
         match (hook, self.way) {
             // Sent to another machine, it is forwarded.
-            (Hook::Input, Way::In) if self.packet.destination_local == Known::Is(false) => return Answer::No,
-            (Hook::Postrouting | Hook::Egress, Way::Own) => self.leave(),
-            (Hook::Ingress | Hook::Prerouting | Hook::Input, Way::Own | Way::Leaving) => {
+            (Some(Hook::Input), Way::In) if self.packet.destination_local == Known::Is(false) => return Advance::Past,
+            (Some(Hook::Forward), _) if self.packet.destination_local != Known::Is(false) => return Advance::Past,
+            (Some(Hook::Postrouting | Hook::Egress), Way::In) if self.packet.destination_local != Known::Is(false) => {
+                return Advance::Past;
+            }
+            (Some(Hook::Forward | Hook::Postrouting | Hook::Egress), Way::In) => self.packet.output = Known::Unknown,
+            (Some(Hook::Forward), _) => return Advance::Past,
+            (Some(Hook::Postrouting | Hook::Egress), Way::Own) => self.leave_blindly(),
+            (Some(Hook::Ingress | Hook::Prerouting | Hook::Input), Way::Own | Way::Leaving) => {
                 if self.turns_in() != Known::Is(true) {
-                    return Answer::No;
+                    return Advance::Past;
                 }
                 self.come_again();
             }
             _ => {}
         }
+        Advance::On
+    }
+
+    /// Whether the packet that is before it meets a base chain.
+    pub(super) fn meets(&mut self, base: &Base<'_>, ground: Option<&Ground<'_>>) -> Answer {
+        let chain = base.chain;
+        let Some(hook) = chain.hook else { return Answer::No };
         let on_device = self.on_device(chain, hook);
-        if is_nat(chain) && !self.translates(hook) || on_device == Answer::No {
+        if on_device == Answer::No {
             return Answer::No;
         }
         let place = standing(chain).0.unwrap_or_default();
@@ -140,7 +183,10 @@ impl Traveller {
                 (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
             }
         } else if !early {
-            self.be_tracked();
+            self.be_tracked(ground);
+        }
+        if is_nat(chain) && !self.translates(hook) {
+            return Answer::No;
         }
         let reroutes = chain.kind.as_deref() == Some("route")
             || base.table.table.name == "mangle" && chain.syntax == Syntax::Iptables;
@@ -150,17 +196,17 @@ impl Traveller {
         on_device
     }
 
-    fn routing(&self) -> Routing {
+    pub(super) fn routing(&self) -> Routing {
         (self.packet.mark, self.packet.traffic_class)
     }
 
     /// Behind iptables' mangle and nft's chains of type `route`, what they have changed may lead to another route (`ip_route_me_harder`).
-    fn be_routed(&mut self) {
+    pub(super) fn be_routed(&mut self) {
         self.rerouted |= self.routed_by.take().is_some_and(|before| before != self.routing());
     }
 
     /// Whether it comes in again: what goes to an address of the namespace itself does, and what a route by mark leads to loopback.
-    fn turns_in(&self) -> Known<bool> {
+    pub(super) fn turns_in(&self) -> Known<bool> {
         match (self.comes_in, &self.packet.destination_local) {
             (Some(known), _) => Known::Is(known),
             (None, Known::Is(false)) if self.rerouted => Known::Unknown,
@@ -168,21 +214,35 @@ impl Traveller {
         }
     }
 
-    /// Whether it is for this namespace, behind its last hook.
-    pub(super) fn comes_in(&mut self) -> Known<bool> {
-        self.be_routed();
-        match self.way {
-            Way::In => self.packet.destination_local,
-            Way::Again => Known::Is(true),
-            Way::Own | Way::Leaving => self.turns_in(),
+    /// The packet comes to its tracking, where it was not there yet.
+    pub(super) fn be_tracked(&mut self, ground: Option<&Ground<'_>>) {
+        let Tracking::Later(state, mark) = &self.tracking else { return };
+        (self.packet.state, self.packet.connection_mark) = (*state, *mark);
+        self.tracking = Tracking::Done;
+        let Some(ground) = ground.filter(|_| self.tracked) else { return };
+        self.begin();
+        if self.belongs == Belongs::No {
+            return;
+        }
+        match (ground.entry(&self.packet, self.zone), self.belongs) {
+            (Ok(Some(entry)), _) => self.adopt(entry),
+            (Err(why), Belongs::Yes) => self.open = Some(why),
+            _ => {}
         }
     }
 
-    fn be_tracked(&mut self) {
-        if let Tracking::Later(state, mark) = &self.tracking {
-            (self.packet.state, self.packet.connection_mark) = (*state, *mark);
-            self.tracking = Tracking::Done;
+    /// What conntrack holds of a connection that begins with this packet.
+    fn begin(&mut self) {
+        if self.packet.state != Known::Is(state::NEW) {
+            return;
         }
+        let Packet { source, destination, source_port, destination_port, protocol, connection, .. } = &mut self.packet;
+        connection.protocol = *protocol;
+        (connection.original_source, connection.original_destination) = (*source, *destination);
+        (connection.original_source_port, connection.original_destination_port) = (*source_port, *destination_port);
+        (connection.reply_source, connection.reply_destination) = (*destination, *source);
+        (connection.reply_source_port, connection.reply_destination_port) = (*destination_port, *source_port);
+        (connection.status, connection.is_reply) = (Known::Is(0), Known::Is(false));
     }
 
     /// What is known of its tracking now.
@@ -190,7 +250,7 @@ impl Traveller {
         match &self.tracking {
             Tracking::Later(state, _) => state,
             Tracking::Done => &self.packet.state,
-            Tracking::Never => &Known::Is(UNTRACKED),
+            Tracking::Never => &Known::Is(state::UNTRACKED),
         }
     }
 
@@ -218,7 +278,7 @@ impl Traveller {
     }
 
     /// Only now a translated packet, or one with another route, has its new device (K21).
-    fn leave(&mut self) {
+    fn leave_blindly(&mut self) {
         self.way = Way::Leaving;
         if self.destination_bound || self.rerouted {
             let local = self.packet.destination_local == Known::Is(true);
@@ -226,20 +286,9 @@ impl Traveller {
         }
     }
 
-    /// Mark and tracking stay with a packet on loopback; its socket does not.
-    fn come_again(&mut self) {
-        self.way = Way::Again;
-        self.packet.input = Known::Is(DeviceName::LOOPBACK);
-        self.packet.output = Known::Absent;
-        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
-        (self.packet.input_group, self.packet.output_group) = (Known::Unknown, Known::Absent);
-        self.be_tracked();
-    }
-
     /// The two that it may be where nobody knows whether it comes in here.
-    pub(super) fn here_and_elsewhere(&mut self, chain: &Chain) -> Option<[Self; 2]> {
-        self.be_routed();
-        let unknown = match (chain.hook, self.way) {
+    fn here_and_elsewhere(&mut self, hook: Option<Hook>) -> Option<[Self; 2]> {
+        let unknown = match (hook, self.way) {
             (Some(Hook::Input), Way::In) => {
                 self.redirected.is_some() && self.packet.destination_local == Known::Unknown
             }
@@ -249,7 +298,7 @@ impl Traveller {
             _ => false,
         };
         unknown.then(|| {
-            [true, false].map(|here| {
+            [false, true].map(|here| {
                 let mut one = self.clone();
                 one.comes_in = Some(here);
                 if one.packet.destination_local == Known::Unknown {
@@ -269,15 +318,21 @@ impl Traveller {
     }
 
     /// What a target does to the packet in this base chain.
-    pub(super) fn gets(&mut self, target: &xt::Target, chain: &Chain, name: impl Fn() -> RuleRef) -> Outcome {
+    pub(super) fn gets(
+        &mut self,
+        target: &xt::Target,
+        chain: &Chain,
+        ground: Option<&Ground<'_>>,
+        name: impl Fn() -> RuleRef,
+    ) -> Outcome {
         let own = chain.hook == Some(Hook::Output);
         match target.effect() {
-            Effect::Redirect(ports) => {
-                self.redirect(own, name(), ports);
-                Outcome::Leaves
-            }
+            Effect::Redirect(ports) => match self.redirect(own, name(), ports, ground) {
+                true => Outcome::Leaves,
+                false => Outcome::Ends(End::Dropped { by: Some(name()) }),
+            },
             Effect::Destination(range) => {
-                self.send(name(), &range);
+                self.send(name(), &range, ground);
                 Outcome::Leaves
             }
             // The packet stays as it is, and is given to another socket.
@@ -288,19 +343,19 @@ impl Traveller {
             }
             // A source translation, too, is the last word of its table.
             Effect::Source(range) => {
-                self.come_from(range.addresses, &range, false);
+                self.come_from(range.addresses, &range, ground);
                 Outcome::Leaves
             }
             Effect::OutgoingSource(range) => {
-                self.come_from(None, &range, true);
+                self.come_from_device(&range, ground);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
-                self.move_to(name(), address, mask);
+                self.move_to(name(), address, mask, ground);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } => {
-                self.move_from(address, mask);
+                self.move_from(address, mask, ground);
                 Outcome::Leaves
             }
             Effect::Prefix { destination, .. } => {
@@ -352,7 +407,7 @@ impl Traveller {
         match (&self.tracking, &self.packet.state) {
             (Tracking::Later(..), Known::Is(_)) => {
                 self.tracking = Tracking::Never;
-                self.packet.state = Known::Is(UNTRACKED);
+                self.packet.state = Known::Is(state::UNTRACKED);
                 self.left_by = Some(by);
                 Outcome::Stays
             }

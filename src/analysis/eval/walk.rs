@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
+use super::ground::Ground;
 use super::index::Branches;
+use super::journey::Advance;
 use super::path::{Met, Place};
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
@@ -40,10 +42,11 @@ pub(super) enum Asked {
     EveryEnd,
 }
 
-pub(super) struct Evaluator {
+pub(super) struct Evaluator<'e> {
     budget: Cell<u32>,
     forks: Cell<u32>,
     asked: Asked,
+    ground: Option<&'e Ground<'e>>,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
@@ -62,9 +65,9 @@ pub(super) struct Reached<'r> {
     pub(super) at: usize,
 }
 
-impl Evaluator {
-    pub(super) fn new(asked: Asked) -> Self {
-        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked }
+impl<'e> Evaluator<'e> {
+    pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>) -> Self {
+        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked, ground }
     }
 
     /// Runs a packet through base chains that stand in the order of its way.
@@ -72,12 +75,13 @@ impl Evaluator {
         let stops = self.asked == Asked::FirstRedirect && traveller.redirected.is_some();
         for (at, base) in bases.iter().enumerate().filter(|_| !stops) {
             let later = bases.get(at + 1..).unwrap_or_default();
-            if let Some([here, elsewhere]) = traveller.here_and_elsewhere(base.chain) {
-                let rest = bases.get(at..).unwrap_or_default();
-                let doubt = || Doubt { rule: None, why: traveller.why_unknown().to_owned() };
-                return self.either(self.run(rest, elsewhere), || self.run(rest, here), doubt);
+            match traveller.advance(Some(base), self.ground) {
+                Advance::On => {}
+                Advance::Past => continue,
+                Advance::Ends(end) => return Ways::one(end, traveller),
+                Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
-            let meets = traveller.meets(base);
+            let meets = traveller.meets(base, self.ground);
             let into =
                 |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], branch: 0, traveller });
             match meets {
@@ -90,15 +94,33 @@ impl Evaluator {
                 }
             }
         }
-        if self.asked == Asked::EveryEnd && traveller.comes_in() == Known::Unknown {
-            let because = traveller.why_unknown().to_owned();
-            return Ways::one(End::Undecided { because }, traveller);
+        if self.asked == Asked::EveryEnd {
+            match traveller.advance(None, self.ground) {
+                Advance::On | Advance::Past => {}
+                Advance::Ends(end) => return Ways::one(end, traveller),
+                Advance::Forks(ways, why) => return self.apart(&[], ways, why),
+            }
+            if traveller.comes_in() == Known::Unknown {
+                let because = traveller.why_unknown().to_owned();
+                return Ways::one(End::Undecided { because }, traveller);
+            }
         }
         let end = match traveller.redirected.clone() {
             Some((by, to)) => End::Redirected { by, to },
             None => End::Untouched { by: traveller.left_by.clone() },
         };
         Ways::one(end, traveller)
+    }
+
+    /// The ends of a packet that may be one of several, for what is not known.
+    fn apart(&self, bases: &[Base<'_>], ways: Vec<Traveller>, why: &'static str) -> Ways {
+        let mut ways = ways.into_iter();
+        let Some(first) = ways.next() else {
+            let nowhere = Traveller::new(crate::packet::Packet::default(), true);
+            return Ways::one(End::Undecided { because: why.to_owned() }, nowhere);
+        };
+        let doubt = || Doubt { rule: None, why: why.to_owned() };
+        ways.fold(self.run(bases, first), |ends, other| self.either(ends, || self.run(bases, other), doubt))
     }
 
     /// Goes on where the walk stands, within bounds.
@@ -256,7 +278,7 @@ impl Evaluator {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
         let before = walk.traveller.packet;
         let got = match action {
-            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, || reached.name())),
+            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name())),
             _ => None,
         };
         self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);

@@ -1,9 +1,11 @@
 //! The ways that a packet may take where something is not known, and what each of them hangs on.
 
+use super::journey::{Routed, Way};
 use super::path::Met;
 use super::traveller::Traveller;
 use super::walk::TOO_MUCH;
 use super::{End, Target};
+use crate::analysis::routes::Kind;
 use crate::model::RuleRef;
 use crate::packet::{Known, Packet};
 
@@ -32,6 +34,12 @@ pub struct Gone {
     pub taken: Option<Target>,
     /// What it met.
     pub met: Vec<Met>,
+    /// How it was routed.
+    pub routed: Vec<Routed>,
+    /// Its route led nowhere.
+    pub lost: Option<Kind>,
+    /// No chain had a word to say before it was lost: it was never sent.
+    pub unsent: bool,
     /// What it hangs on: places in [`Every::doubts`], and whether that holds.
     pub hangs_on: Vec<(usize, bool)>,
 }
@@ -105,6 +113,9 @@ impl Ways {
             packet: leaf.traveller.packet,
             taken: leaf.traveller.taken,
             met: leaf.traveller.path.all(),
+            unsent: leaf.traveller.lost.is_some() && leaf.traveller.routed.len() == 1 && leaf.traveller.way == Way::Own,
+            routed: leaf.traveller.routed,
+            lost: leaf.traveller.lost,
             hangs_on: leaf.hangs_on,
         };
         Every { ways: self.leaves.into_iter().map(gone).collect(), doubts: self.doubts }
@@ -122,7 +133,7 @@ impl Leaf {
     fn alike(&self, other: &Self) -> bool {
         let ends = match (&self.end, &other.end) {
             (End::Undecided { because }, End::Undecided { because: other }) => because == other,
-            (End::Dropped { .. }, End::Dropped { .. }) => return true,
+            (End::Dropped { .. }, End::Dropped { .. }) => return self.traveller.lost == other.traveller.lost,
             (one, other) => one.same(other),
         };
         let (one, other) = (&self.traveller.packet, &other.traveller.packet);

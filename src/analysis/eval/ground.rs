@@ -1,0 +1,232 @@
+//! What lies around the rules: routes and addresses, and what is tracked already.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::routes::{Decision, Query, Routes, Why};
+use crate::model::{Endpoint, Flow, OwnAddress, Snapshot};
+use crate::packet::{DeviceName, Known, Packet};
+
+/// `IFA_F_*` of addresses that are not used yet (`TENTATIVE`), unless they are taken on trust (`OPTIMISTIC`).
+const TENTATIVE: u32 = 0x40;
+const OPTIMISTIC: u32 = 0x04;
+
+/// The surroundings of a snapshot's rules.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    snapshot: &'a Snapshot,
+    /// The routes, where they were read whole.
+    pub(super) routes: Routes<'a>,
+    /// Tracked connections by both of their tuples; `None` where they were not read.
+    entries: Option<HashMap<Tuple, (&'a Flow, bool)>>,
+}
+
+/// Protocol, source, destination, zone.
+type Tuple = (u8, Endpoint, Endpoint, u16);
+
+/// What a lookup may lead to, and why there are several; or why nothing can be said.
+pub(super) type Looked = Result<(Vec<Decision>, Option<Why>), Why>;
+
+/// A tracked connection as a packet of it meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// What the packet's ends become.
+    pub(super) source: Endpoint,
+    pub(super) destination: Endpoint,
+    /// It travels against the first one.
+    pub(super) is_reply: bool,
+    /// `IPS_*` bits.
+    pub(super) status: u32,
+    pub(super) mark: u32,
+    /// Ends of the first packet, and of the replies.
+    pub(super) original: (Endpoint, Endpoint),
+    pub(super) reply: (Endpoint, Endpoint),
+}
+
+impl<'a> Ground<'a> {
+    /// The surroundings; `None` where it was not read how the namespace routes.
+    #[must_use]
+    pub fn of(snapshot: &'a Snapshot) -> Option<Self> {
+        let routes = Routes::of(snapshot)?;
+        let entries = snapshot.flows.as_ref().map(|flows| {
+            let both = flows.iter().flat_map(|flow| {
+                let tuple = |(source, destination): (Endpoint, Endpoint), zone: Option<u16>| {
+                    (flow.protocol.number(), source, destination, zone.unwrap_or(flow.zone))
+                };
+                let Flow { original, reply, details, .. } = flow;
+                let reply = (tuple(*reply, details.reply.zone), (flow, true));
+                [reply, (tuple(*original, details.original.zone), (flow, false))]
+            });
+            both.collect()
+        });
+        Some(Self { snapshot, routes, entries })
+    }
+
+    /// The routes.
+    #[must_use]
+    pub fn routes(&self) -> &Routes<'a> {
+        &self.routes
+    }
+
+    /// The tracked connection of a packet; `None` where there is none, and `Err` where that cannot be known.
+    pub(super) fn entry(&self, packet: &Packet, zone: Known<u16>) -> Result<Option<Entry>, &'static str> {
+        let unknown = "which tracked connection it belongs to";
+        let Some(entries) = &self.entries else { return Err("what is tracked, which was not read") };
+        let (Known::Is(protocol), Known::Is(source), Known::Is(destination)) =
+            (packet.protocol, packet.source, packet.destination)
+        else {
+            return Err(unknown);
+        };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let (Known::Is(from), Known::Is(to), Known::Is(zone)) = (packet.source_port, packet.destination_port, zone)
+        else {
+            return Err(unknown);
+        };
+        let tuple = (protocol, Endpoint::new(source, from), Endpoint::new(destination, to), zone);
+        let found = entries.get(&tuple).map(|(flow, is_reply)| {
+            let towards = if *is_reply { flow.original } else { flow.reply };
+            Entry {
+                source: towards.1,
+                destination: towards.0,
+                is_reply: *is_reply,
+                status: flow.status,
+                mark: flow.mark,
+                original: flow.original,
+                reply: flow.reply,
+            }
+        });
+        Ok(found)
+    }
+
+    /// Where an own packet goes that is about to be sent by a socket: as `connect` asks, and a socket without a connection.
+    pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>, connects: bool) -> Looked {
+        let given = match packet.source {
+            Known::Is(source) => Some(source),
+            _ => None,
+        };
+        let strange = given.is_some_and(|source| !self.routes.is_own(source));
+        let first = Query {
+            source: given,
+            protocol: packet.protocol,
+            source_port: packet.source_port,
+            destination_port: packet.destination_port,
+            any_source: strange,
+            ..self.query(packet, bound)?
+        };
+        let (decisions, mut why) = self.routes.ask(&first)?;
+        let mut found = Vec::new();
+        for decision in decisions {
+            // A connected socket is looked up again with the source that was chosen.
+            let Known::Is(source) = decision.source else {
+                found.push(decision);
+                continue;
+            };
+            if given.is_some() || !decision.kind.leads() || !connects || packet.is_ipv6() {
+                found.push(decision);
+                continue;
+            }
+            let (again, more) = self.routes.ask(&Query { source: Some(source), ..first.clone() })?;
+            found.extend(again);
+            why = why.or(more);
+        }
+        Ok((found, why))
+    }
+
+    /// Where an own packet goes by what rules have made of it (`ip_route_me_harder`, `ip6_route_me_harder`): neither its protocol nor its
+    /// ports are asked about, and its source may be any.
+    pub(super) fn next_route(&self, packet: &Packet, bound: Option<DeviceName>) -> Looked {
+        let Known::Is(source) = packet.source else { return Err(Why::Source) };
+        self.routes.ask(&Query { source: Some(source), any_source: true, ..self.query(packet, bound)? }).map(distinct)
+    }
+
+    /// Where a packet goes that came in.
+    pub(super) fn way_in(&self, packet: &Packet) -> Looked {
+        let (Known::Is(source), Known::Is(device)) = (packet.source, packet.input) else { return Err(Why::Source) };
+        let query = Query {
+            source: Some(source),
+            input: Some(device.as_str().to_owned()),
+            protocol: packet.protocol,
+            source_port: packet.source_port,
+            destination_port: packet.destination_port,
+            ..self.query(packet, None)?
+        };
+        self.routes.ask(&query).map(distinct)
+    }
+
+    fn query(&self, packet: &Packet, bound: Option<DeviceName>) -> Result<Query, Why> {
+        let Known::Is(destination) = packet.destination else { return Err(Why::Destination) };
+        let ids = self.snapshot.ids.as_ref();
+        let uid = match packet.uid {
+            Known::Is(uid) => Known::from_option(ids.map_or(Some(uid), |ids| ids.outside_uid(uid))),
+            Known::Absent => Known::Is(0),
+            Known::Unknown => Known::Unknown,
+        };
+        Ok(Query {
+            mark: packet.mark,
+            output: bound.map(|device| device.as_str().to_owned()),
+            uid,
+            traffic_class: packet.traffic_class,
+            ..Query::to(destination)
+        })
+    }
+
+    /// Whether an address is one of the namespace, by its local table.
+    #[must_use]
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.routes.is_own(address)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &OwnAddress> {
+        self.snapshot.routes.iter().flat_map(|routes| routes.addresses.iter().flatten())
+    }
+
+    /// The address to which a packet is redirected that came in by a device: its first (`nf_nat_redirect_ipv4`, `_ipv6`); `None`
+    /// where it has none, and the packet is dropped.
+    pub(super) fn redirect_address(&self, device: DeviceName, dialled: IpAddr) -> Option<IpAddr> {
+        let interfaces = self.snapshot.interfaces.iter().flatten();
+        let index = interfaces.into_iter().find(|interface| interface.name == device.as_str())?.index;
+        let near = |address: &Ipv6Addr| address.is_unicast_link_local();
+        let usable = |own: &&OwnAddress| match (own.address, dialled) {
+            (IpAddr::V4(_), IpAddr::V4(_)) => true,
+            (IpAddr::V6(address), IpAddr::V6(dialled)) => {
+                let ready = own.flags & TENTATIVE == 0 || own.flags & OPTIMISTIC != 0;
+                ready && (!near(&dialled) || near(&address)) && address.to_ipv4_mapped().is_none()
+            }
+            _ => false,
+        };
+        self.addresses().filter(|own| own.interface == index).find(usable).map(|own| own.address)
+    }
+
+    /// The address that `MASQUERADE` gives to a packet that leaves by a device (`nf_nat_masquerade_ipv4`, `_ipv6`).
+    pub(super) fn outgoing_source(&self, device: DeviceName, gateway: Option<IpAddr>, to: IpAddr) -> Known<IpAddr> {
+        match self.routes.source_for(device.as_str(), gateway, to) {
+            Known::Is(address) if address.is_unspecified() => Known::Absent,
+            other => other,
+        }
+    }
+}
+
+/// Those that differ in where they lead.
+fn distinct((decisions, why): (Vec<Decision>, Option<Why>)) -> (Vec<Decision>, Option<Why>) {
+    let mut found: Vec<Decision> = Vec::new();
+    for decision in decisions {
+        if !found.iter().any(|known| (known.kind, &known.device) == (decision.kind, &decision.device)) {
+            found.push(decision);
+        }
+    }
+    (found, why)
+}
+
+impl Packet {
+    /// Whether it is one of IPv6, as far as its destination tells.
+    fn is_ipv6(&self) -> bool {
+        matches!(self.destination, Known::Is(IpAddr::V6(_)))
+    }
+}
+
+/// The loopback address of a family.
+pub(super) fn loopback(ipv6: bool) -> IpAddr {
+    if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+}

@@ -1,0 +1,33 @@
+//! Which rules make the kernel track connections (K22).
+
+use super::super::native::Branch;
+use crate::xt::{Action, Effect, Match};
+
+/// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
+pub(super) fn wakes(branch: &Branch<'_>) -> Option<bool> {
+    let matches = branch.rule().matches.iter().any(|part| part.tracks());
+    let unknown = branch.unread.is_some() || branch.rule().matches.iter().any(|part| matches!(part, Match::Unknown(_)));
+    let actions: Vec<Option<bool>> = branch.actions().map(wakes_tracking).collect();
+    if matches || actions.contains(&Some(true)) {
+        return Some(true);
+    }
+    if unknown || actions.contains(&None) { None } else { Some(false) }
+}
+
+fn wakes_tracking(action: &Action) -> Option<bool> {
+    let Action::Target(target) = action else { return Some(false) };
+    match target.effect() {
+        Effect::Redirect(_)
+        | Effect::Destination(_)
+        | Effect::Source(_)
+        | Effect::OutgoingSource(_)
+        | Effect::Network { .. }
+        | Effect::Template
+        | Effect::AnsweredForServer
+        | Effect::ConnectionMark { .. }
+        | Effect::SavedMark { .. }
+        | Effect::RestoredMark { .. } => Some(true),
+        Effect::Opaque(_) => None,
+        _ => Some(matches!(target, crate::xt::Target::Connsecmark(_))),
+    }
+}

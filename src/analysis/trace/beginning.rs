@@ -1,0 +1,166 @@
+//! The packet that is asked about, with all that the snapshot tells of it, and what is taken for want of better.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Question, Tracer};
+use crate::analysis::eval::{Belongs, Start};
+use crate::analysis::routes::{Outcome, Query};
+use crate::model::{Interface, Protocol, Subject};
+use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
+
+/// What a pod's device is called where the snapshot does not tell.
+const DEVICE: &str = "eth0";
+/// Flags of TCP: of a packet that begins a connection, and of one within it.
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+/// `PACKET_HOST`: for this machine.
+const FOR_HOST: u8 = 0;
+
+impl Tracer<'_> {
+    /// The packet at its beginning, and what was taken.
+    pub(super) fn start(&self, question: &Question) -> (Start, Vec<String>) {
+        let (incoming, destination) = (question.incoming, question.destination.address);
+        let ipv6 = destination.is_ipv6();
+        let mut assumed = Vec::new();
+        // Rules alone, without a pod around them.
+        let bare = self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
+        if bare {
+            let local = if incoming || destination.is_loopback() { "is" } else { "is not" };
+            assumed.push(format!("{destination} {local} an address of the pod: there are rules, and no addresses or routes"));
+        }
+        let own = self.own(destination, incoming, bare);
+        let source = question.source.or_else(|| {
+            let stranger = if incoming { self.stranger(ipv6) } else { None };
+            assumed.extend(stranger.map(|stranger| format!("it comes from {stranger}, an address that no rule names")));
+            stranger
+        });
+        let device = |device: Option<DeviceName>| Known::from_option(question.interface.or(device));
+        let (input, output) = match incoming {
+            true => (device(self.comes_by(destination, source, bare)), Known::Absent),
+            // Where routes are known they tell.
+            false if self.ground.is_some() => (Known::Absent, Known::from_option(question.interface)),
+            false => (Known::Absent, device(self.leaves_by(&own, bare))),
+        };
+        let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
+        let (state, belongs) = match question.state {
+            None => (state::NEW, Belongs::Perhaps),
+            // Where there is no such connection, it is taken to begin one (`nf_conntrack_tcp_loose`).
+            Some(state::ESTABLISHED) => (state::NEW, Belongs::Yes),
+            Some(other) => (other, Belongs::No),
+        };
+        let tcp = question.protocol == Protocol::Tcp;
+        let flags = if belongs == Belongs::Yes { ACK } else { SYN };
+        let packet = Packet {
+            protocol: Known::Is(question.protocol.number()),
+            source: Known::from_option(source),
+            destination: Known::Is(destination),
+            source_local: source.map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
+            destination_local: own,
+            source_port: Known::from_option(question.source_port),
+            destination_port: Known::Is(question.destination.port),
+            input,
+            output,
+            uid: owner(question.uid),
+            gid: owner(question.gid),
+            mark: Known::Is(question.mark),
+            connection_mark: Known::Is(0),
+            state: Known::Is(state),
+            tcp_flags: if tcp { Known::Is(flags) } else { Known::Absent },
+            packet_type: Known::Is(FOR_HOST),
+            // Sockets send without a class unless they ask for one.
+            traffic_class: if incoming { Known::Unknown } else { Known::Is(0) },
+            ..Packet::default()
+        };
+        let bound = question.interface.filter(|_| !incoming);
+        (Start { packet, ipv6, incoming, bound, belongs }, assumed)
+    }
+
+    /// Whether an address is one of the namespace.
+    fn own(&self, address: IpAddr, incoming: bool, bare: bool) -> Known<bool> {
+        match &self.ground {
+            Some(ground) => Known::Is(ground.is_own(address)),
+            None if bare => Known::Is(incoming || address.is_loopback()),
+            None if self.snapshot.interfaces.is_some() => Known::Is(self.snapshot.is_local(address)),
+            None => Known::Unknown,
+        }
+    }
+
+    /// The device by which a packet comes in: by which its source is reached, the one with the destination, or the only one.
+    fn comes_by(&self, destination: IpAddr, source: Option<IpAddr>, bare: bool) -> Option<DeviceName> {
+        let holds = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| *own == destination);
+        let interfaces = || self.snapshot.interfaces.iter().flatten();
+        let others = || interfaces().filter(|interface| !interface.loopback && interface.up);
+        let back = || {
+            let ground = self.ground.as_ref()?;
+            match ground.routes().lookup(&Query::to(source?)) {
+                Outcome::Decided(decision) => decision.device.filter(|device| device != "lo"),
+                _ => None,
+            }
+        };
+        let name = match others().count() {
+            0 if bare => Some(DEVICE.to_owned()),
+            1 => others().next().map(|only| only.name.clone()),
+            _ => back().or_else(|| others().find(holds).map(|found| found.name.clone())),
+        };
+        DeviceName::new(&name?)
+    }
+
+    /// The device by which an own packet leaves, where there are no routes to tell.
+    fn leaves_by(&self, own: &Known<bool>, bare: bool) -> Option<DeviceName> {
+        let interfaces = || self.snapshot.interfaces.iter().flatten();
+        match own {
+            Known::Is(true) => Some(DeviceName::LOOPBACK),
+            Known::Is(false) if bare => DeviceName::new(DEVICE),
+            Known::Is(false) => {
+                let mut others = interfaces().filter(|interface| !interface.loopback && interface.up);
+                let only = others.next().filter(|_| others.next().is_none())?;
+                DeviceName::new(&only.name)
+            }
+            _ => None,
+        }
+    }
+
+    /// An address from which a packet may come that is nobody's here and that no rule names: beside the pod's own where that can be,
+    /// else one that is kept for documentation (RFC 5737, RFC 3849).
+    fn stranger(&self, ipv6: bool) -> Option<IpAddr> {
+        let [of_ipv4, of_ipv6] = &self.strangers;
+        *if ipv6 { of_ipv6 } else { of_ipv4 }.get_or_init(|| {
+            let own = self.snapshot.interfaces.iter().flatten().filter(|interface| !interface.loopback);
+            let own = own.flat_map(|interface| &interface.addresses).map(|(own, _)| *own);
+            let beside = own.filter(|own| own.is_ipv6() == ipv6 && !is_near(own)).flat_map(|own| {
+                (1..=64).map(move |step| match own {
+                    IpAddr::V4(own) => IpAddr::from(Ipv4Addr::from(u32::from(own) ^ step)),
+                    IpAddr::V6(own) => IpAddr::from(Ipv6Addr::from(u128::from(own) ^ u128::from(step))),
+                })
+            });
+            let kept = |last: u16| match ipv6 {
+                false => IpAddr::from([198, 51, 100, last.to_be_bytes()[1]]),
+                true => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]),
+            };
+            let mut named = Vec::new();
+            self.rules.each(ipv6, |_, condition| {
+                condition.visit(&mut |part| match part {
+                    Condition::Range(Field::Source, from, to) => named.push((*from, *to, None)),
+                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => named.push((*value, *mask, Some(()))),
+                    _ => {}
+                });
+            });
+            let gateways: Vec<IpAddr> = self.snapshot.routes.iter().flat_map(|routes| routes.routes.iter().flatten())
+                .flat_map(|route| &route.hops).filter_map(|hop| hop.gateway).collect();
+            let free = |address: &IpAddr| {
+                let value = number(*address);
+                let is_named = named.iter().any(|(one, two, masked)| match masked {
+                    Some(()) => value & two == *one,
+                    None => (*one..=*two).contains(&value),
+                });
+                !is_named && self.own(*address, false, true) != Known::Is(true) && !gateways.contains(address)
+                    && !self.snapshot.node_addresses.contains(address)
+            };
+            beside.chain((77..=99).map(kept)).find(free)
+        })
+    }
+}
+
+fn is_near(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
