@@ -3,12 +3,14 @@
 //! It follows a packet through the base chains of a hook by priority; the first translation binds, later chains see its result.
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
+mod blind;
 mod ground;
 mod headers;
 mod index;
 mod journey;
 mod order;
 mod path;
+mod sockets;
 mod translation;
 mod traveller;
 mod wakes;
@@ -19,12 +21,13 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use index::Branches;
-use order::orders;
 pub use ground::Ground;
+use index::Branches;
 pub use journey::Routed;
 use journey::Way;
+use order::orders;
 pub use path::{Met, Place};
+pub use sockets::{Sockets, Taken};
 pub use traveller::Belongs;
 use traveller::Traveller;
 use wakes::wakes;
@@ -135,6 +138,8 @@ pub struct Start {
     pub bound: Option<DeviceName>,
     /// Whether it belongs to a connection that is tracked already.
     pub belongs: Belongs,
+    /// Nothing is known but rules: a pod with one address is supposed.
+    pub bare: bool,
 }
 
 #[derive(Debug)]
@@ -279,7 +284,7 @@ impl<'a> Rulebase<'a> {
     /// All ways that a packet may take, in every order of chains that there may be: from the socket that sends it, or from the device by
     /// which it comes in, to where it ends.
     #[must_use]
-    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>) -> Every {
+    pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>, sockets: Option<&dyn Sockets>) -> Every {
         const OUT: [Hook; 6] =
             [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
         const IN: [Hook; 6] =
@@ -290,12 +295,12 @@ impl<'a> Rulebase<'a> {
             if ground.is_some() && !start.incoming {
                 traveller.way = Way::Unsent;
             }
-            (traveller.bound, traveller.belongs) = (start.bound, start.belongs);
+            (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
             traveller.tracked = self.tracks(start.ipv6) != Some(false);
             traveller
         };
         let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).run(bases, traveller());
+        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).asking(sockets).run(bases, traveller());
         let first = run(&orders.next().unwrap_or_default());
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
         orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()
@@ -344,7 +349,10 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(asked, None).run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output))).one_end().0
+            Evaluator::new(asked, None)
+                .run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
+                .one_end()
+                .0
         };
         let mut orders = orders(self.bases(hooks, ipv6), hooks).into_iter();
         let end = run(&orders.next().unwrap_or_default());

@@ -146,6 +146,8 @@ pub enum Why {
     Source,
     /// The packet's destination is not known.
     Destination,
+    /// It hangs on whether the socket was connected before it sends.
+    Socket,
 }
 
 impl Why {
@@ -168,6 +170,7 @@ impl Why {
             Self::Groups => "which groups the device joined",
             Self::Device => "which device it takes",
             Self::Source => "its source or device, by which it is routed",
+            Self::Socket => "whether its socket is connected",
             Self::Destination => "its destination, by which it is routed",
         }
     }

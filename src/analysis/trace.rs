@@ -4,14 +4,18 @@
 //! of the packet is worked out from the snapshot, or stays unknown: then every answer is followed.
 
 mod beginning;
+mod follow;
+mod identity;
 mod receiver;
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+pub use follow::{Followed, Step, Stop};
+pub use identity::{Candidate, Identity, IdentityError};
 use receiver::{Receivers, Waiting};
 
-use super::eval::{Doubt, End, Gone, Ground, Met, Routed, Rulebase};
+use super::eval::{Doubt, End, Gone, Ground, Met, Routed, Rulebase, Taken};
 use super::routes::Kind;
 use crate::model::{Body, Endpoint, Protocol, RuleRef, Snapshot, Socket};
 use crate::packet::{DeviceName, Packet};
@@ -107,6 +111,8 @@ pub struct Outcome<'a> {
     pub rule: Option<RuleRef>,
     /// The sockets one of which gets it.
     pub receivers: Vec<&'a Socket>,
+    /// A rule has given it to a transparent socket, with its ends as they are.
+    pub taken: bool,
     /// What it met on this way.
     pub met: Vec<Met>,
     /// How it was routed.
@@ -178,22 +184,23 @@ impl<'a> Tracer<'a> {
     #[must_use]
     pub fn trace(&self, question: &Question) -> Trace<'a> {
         let (start, assumed) = self.start(question);
-        let every = self.rules.every_way(&start, self.ground.as_ref());
+        let every = self.rules.every_way(&start, self.ground.as_ref(), Some(&self.receivers));
+        let packet = Packet { source: beginning::source(&start, &every), ..start.packet };
         let outcomes = every.ways.into_iter().map(|gone| {
             let (verdict, rule, receivers, why) = match (&gone.end, gone.lost) {
                 (_, Some(kind)) => (refusal(kind, gone.unsent), None, Vec::new(), None),
                 (End::Dropped { by }, _) => (self.stopped(by.as_ref()), by.clone(), Vec::new(), None),
                 (End::Undecided { because }, _) => (Verdict::Undecided, None, Vec::new(), Some(because.clone())),
                 (End::Untouched { by }, _) => self.arrived(&gone.packet, gone.comes_in, None, by.clone()),
-                (End::Redirected { by, to }, _) => {
-                    let taken = gone.taken.map(|_| to.port);
-                    self.arrived(&gone.packet, gone.comes_in, taken, Some(by.clone()))
+                (End::Redirected { by, .. }, _) => {
+                    self.arrived(&gone.packet, gone.comes_in, gone.taken, Some(by.clone()))
                 }
             };
+            let taken = gone.taken.is_some();
             let Gone { packet, met, routed, lost, hangs_on, .. } = gone;
-            Outcome { verdict, packet, rule, receivers, met, routed, lost, hangs_on, why }
+            Outcome { verdict, packet, rule, receivers, taken, met, routed, lost, hangs_on, why }
         });
-        Trace { packet: start.packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
+        Trace { packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
     }
 
     /// What a packet is that passed all its hooks.
@@ -201,7 +208,7 @@ impl<'a> Tracer<'a> {
         &self,
         packet: &Packet,
         comes_in: bool,
-        taken: Option<Option<u16>>,
+        taken: Option<Taken>,
         rule: Option<RuleRef>,
     ) -> (Verdict, Option<RuleRef>, Vec<&'a Socket>, Option<String>) {
         if !comes_in {
@@ -209,8 +216,9 @@ impl<'a> Tracer<'a> {
         }
         match self.receivers.of_packet(packet, taken) {
             Waiting::These(sockets) => (Verdict::Delivered, rule, sockets, None),
-            Waiting::Nobody if taken.is_some() => (Verdict::Dropped, rule, Vec::new(), None),
+            Waiting::Kernel => (Verdict::Delivered, rule, Vec::new(), None),
             Waiting::Nobody => (Verdict::Refused, rule, Vec::new(), None),
+            Waiting::Silent => (Verdict::Dropped, rule, Vec::new(), None),
             Waiting::Unknown(why) => (Verdict::Undecided, rule, Vec::new(), Some(why.to_owned())),
         }
     }

@@ -11,14 +11,14 @@ pub struct Process {
     pub start_time: u64,
     /// Command name (hostile).
     pub name: String,
-    /// Effective UID as the node counts.
+    /// User that its sockets and files get, as the node counts: the fourth of `Uid:`, and but for file servers the effective one.
     pub uid: u32,
     /// That user's name in `etc/passwd` below the process's own root (hostile); `None` where it has none or it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Effective GID as the node counts.
+    /// Group that they get, likewise.
     pub gid: u32,
-    /// Supplementary groups.
+    /// Supplementary groups, as the node counts.
     pub groups: Vec<u32>,
     /// Name of its container, where the cgroup path tells.
     pub container: Option<String>,

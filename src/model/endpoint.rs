@@ -29,6 +29,12 @@ impl Protocol {
         }
     }
 
+    /// Whether its packets have ports.
+    #[must_use]
+    pub fn has_ports(self) -> bool {
+        matches!(self.number(), 6 | 17 | 33 | 132 | 136)
+    }
+
     /// The IANA protocol number.
     #[must_use]
     pub fn number(self) -> u8 {

@@ -287,7 +287,7 @@ impl Flow {
     /// Whether its protocol has ports (of GRE's keys the ends tell like ports).
     #[must_use]
     pub fn has_ports(&self) -> bool {
-        matches!(self.protocol.number(), 6 | 17 | 33 | 132 | 136)
+        self.protocol.has_ports()
     }
 
     /// Whether an entry of the status' word is meant; the bits of one or more of them.

@@ -48,6 +48,8 @@ pub enum Condition {
     },
     /// A socket of this namespace owns the packet.
     Owned,
+    /// Some further group of the owner lies between both, ends included.
+    InGroup(u32, u32),
     /// The source (`false`) or destination (`true`) is an address of this namespace.
     Local {
         /// The destination rather than the source.
@@ -153,6 +155,12 @@ impl Condition {
                 })
             }
             Self::Owned => Answer::from_known(&packet.uid, |_| true),
+            // Where nobody owns it, it has no groups either.
+            Self::InGroup(..) if packet.uid == Known::Absent => Answer::No,
+            Self::InGroup(from, to) => {
+                let between = |group: &u32| (*from..=*to).contains(group);
+                Answer::from_known(&packet.groups, |groups| groups.all().iter().any(between))
+            }
             Self::Local { destination } => {
                 let known = if *destination { &packet.destination_local } else { &packet.source_local };
                 Answer::from_known(known, |local| *local)
@@ -180,9 +188,13 @@ impl Condition {
             }
             Self::All(inner) | Self::Any(inner) => inner.iter().any(|part| part.asks_about(wanted)),
             Self::Not(inner) => inner.asks_about(wanted),
-            Self::Always | Self::Device { .. } | Self::Owned | Self::Local { .. } | Self::Ipv6(_) | Self::Opaque(_) => {
-                false
-            }
+            Self::Always
+            | Self::Device { .. }
+            | Self::Owned
+            | Self::InGroup(..)
+            | Self::Local { .. }
+            | Self::Ipv6(_)
+            | Self::Opaque(_) => false,
         }
     }
 
@@ -252,6 +264,20 @@ mod tests {
         let owner = Condition::equals(Field::Uid, 1337_u32);
         assert_eq!(owner.ask(&packet), Answer::No);
         assert_eq!(owner.negated_if(true).ask(&packet), Answer::Yes);
+    }
+
+    #[test]
+    fn a_group_is_one_of_those_that_are_known() {
+        let asks = Condition::InGroup(10, 19);
+        let owned = |groups| Packet { uid: Known::Is(0), groups, ..Packet::default() };
+        let listed = |groups: &[u32]| Known::from_option(super::super::Groups::new(groups));
+        assert_eq!(asks.ask(&owned(listed(&[9, 19]))), Answer::Yes);
+        assert_eq!(asks.ask(&owned(listed(&[9, 20]))), Answer::No);
+        assert_eq!(asks.ask(&owned(listed(&[]))), Answer::No);
+        assert_eq!(asks.ask(&owned(listed(&[9; 17]))), Answer::CannotKnow);
+        let nobodys = Packet { uid: Known::Absent, ..Packet::default() };
+        assert_eq!(asks.ask(&nobodys), Answer::No);
+        assert_eq!(asks.negated_if(true).ask(&nobodys), Answer::Yes);
     }
 
     #[test]

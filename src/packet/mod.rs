@@ -5,6 +5,7 @@
 mod condition;
 mod device;
 mod field;
+mod groups;
 pub(crate) mod hexadecimal;
 mod name;
 pub mod state;
@@ -13,6 +14,7 @@ pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use device::DeviceName;
 pub use field::Field;
+pub use groups::Groups;
 pub(crate) use hexadecimal::{hex, unhex};
 pub use name::{exact_bytes, exact_text, name_order, stray_byte};
 
@@ -63,6 +65,8 @@ pub struct Packet {
     pub uid: Known<u32>,
     /// GID of the owning socket's file.
     pub gid: Known<u32>,
+    /// Further groups of the process that opened the socket.
+    pub groups: Known<Groups>,
     /// Packet mark.
     pub mark: Known<u32>,
     /// Connection mark.
@@ -150,7 +154,8 @@ impl Tracked {
     /// Source and destination of the first packet.
     pub(crate) fn set_original(&mut self, source: (IpAddr, u16), destination: (IpAddr, u16)) {
         (self.original_source, self.original_source_port) = (Known::Is(source.0), Known::Is(source.1));
-        (self.original_destination, self.original_destination_port) = (Known::Is(destination.0), Known::Is(destination.1));
+        (self.original_destination, self.original_destination_port) =
+            (Known::Is(destination.0), Known::Is(destination.1));
     }
 
     /// Source and destination of the replies.

@@ -9,13 +9,13 @@ use std::process::Command;
 
 /// Which room imports which, beside itself. A new room needs a line here and one on the map.
 const ARROWS: [(&str, &[&str]); 15] = [
-    ("cli", &["target", "capture", "enter", "archive", "analysis", "report", "demo", "model"]),
+    ("cli", &["target", "capture", "enter", "archive", "analysis", "report", "demo", "model", "packet"]),
     ("capture", &["target", "wire", "sys", "model"]),
     ("target", &["sys", "model"]),
     ("enter", &["sys", "model"]),
     ("archive", &["syntax", "wire", "model"]),
     ("analysis", &["syntax", "xt", "nft", "model", "packet"]),
-    ("report", &["analysis", "syntax", "model"]),
+    ("report", &["analysis", "syntax", "model", "packet"]),
     ("demo", &["sys", "wire", "model"]),
     ("wire", &["xt", "nft", "model"]),
     ("syntax", &["xt", "nft", "model"]),

@@ -12,10 +12,10 @@ use crate::routes::read;
 use crate::support::{Lab, require_root};
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, count: u64) -> u64 {
+    pub(crate) fn below(&mut self, count: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,11 +23,11 @@ impl Dice {
         (mixed ^ mixed >> 31) % count
     }
 
-    fn one_of<'a>(&mut self, these: &[&'a str]) -> &'a str {
+    pub(crate) fn one_of<'a>(&mut self, these: &[&'a str]) -> &'a str {
         these[usize::try_from(self.below(these.len() as u64)).expect("small")]
     }
 
-    fn once_in(&mut self, count: u64) -> bool {
+    pub(crate) fn once_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 }

@@ -11,6 +11,8 @@ use crate::packet::{DeviceName, Known, Packet};
 const TENTATIVE: u32 = 0x40;
 const OPTIMISTIC: u32 = 0x04;
 
+const TCP: u8 = 6;
+
 /// The surroundings of a snapshot's rules.
 #[derive(Debug)]
 pub struct Ground<'a> {
@@ -18,11 +20,11 @@ pub struct Ground<'a> {
     /// The routes, where they were read whole.
     pub(super) routes: Routes<'a>,
     /// Tracked connections by both of their tuples; `None` where they were not read.
-    entries: Option<HashMap<Tuple, (&'a Flow, bool)>>,
+    entries: Option<HashMap<Tuple, &'a Flow>>,
 }
 
-/// Protocol, source, destination, zone.
-type Tuple = (u8, Endpoint, Endpoint, u16);
+/// It is one of replies; protocol, source, destination, zone.
+type Tuple = (bool, u8, Endpoint, Endpoint, u16);
 
 /// What a lookup may lead to, and why there are several; or why nothing can be said.
 pub(super) type Looked = Result<(Vec<Decision>, Option<Why>), Why>;
@@ -50,12 +52,12 @@ impl<'a> Ground<'a> {
         let routes = Routes::of(snapshot)?;
         let entries = snapshot.flows.as_ref().map(|flows| {
             let both = flows.iter().flat_map(|flow| {
-                let tuple = |(source, destination): (Endpoint, Endpoint), zone: Option<u16>| {
-                    (flow.protocol.number(), source, destination, zone.unwrap_or(flow.zone))
+                let tuple = |is_reply, (source, destination): (Endpoint, Endpoint), zone: Option<u16>| {
+                    (is_reply, flow.protocol.number(), source, destination, zone.unwrap_or(flow.zone))
                 };
                 let Flow { original, reply, details, .. } = flow;
-                let reply = (tuple(*reply, details.reply.zone), (flow, true));
-                [reply, (tuple(*original, details.original.zone), (flow, false))]
+                let reply = (tuple(true, *reply, details.reply.zone), flow);
+                [(tuple(false, *original, details.original.zone), flow), reply]
             });
             both.collect()
         });
@@ -68,8 +70,13 @@ impl<'a> Ground<'a> {
         &self.routes
     }
 
-    /// The tracked connection of a packet; `None` where there is none, and `Err` where that cannot be known.
-    pub(super) fn entry(&self, packet: &Packet, zone: Known<u16>) -> Result<Option<Entry>, &'static str> {
+    /// The tracked connection of a packet in its zones, those of first packets and of replies; `None` where there is none, and `Err`
+    /// where that cannot be known.
+    pub(super) fn entry(
+        &self,
+        packet: &Packet,
+        zones: (Known<u16>, Known<u16>),
+    ) -> Result<Option<Entry>, &'static str> {
         let unknown = "which tracked connection it belongs to";
         let Some(entries) = &self.entries else { return Err("what is tracked, which was not read") };
         let (Known::Is(protocol), Known::Is(source), Known::Is(destination)) =
@@ -80,17 +87,21 @@ impl<'a> Ground<'a> {
         if entries.is_empty() {
             return Ok(None);
         }
-        let (Known::Is(from), Known::Is(to), Known::Is(zone)) = (packet.source_port, packet.destination_port, zone)
-        else {
+        let (Known::Is(from), Known::Is(to)) = (packet.source_port, packet.destination_port) else {
             return Err(unknown);
         };
-        let tuple = (protocol, Endpoint::new(source, from), Endpoint::new(destination, to), zone);
-        let found = entries.get(&tuple).map(|(flow, is_reply)| {
-            let towards = if *is_reply { flow.original } else { flow.reply };
+        let (Known::Is(first), Known::Is(back)) = zones else { return Err(unknown) };
+        let (source, destination) = (Endpoint::new(source, from), Endpoint::new(destination, to));
+        let find = |is_reply, zone| {
+            let flow = entries.get(&(is_reply, protocol, source, destination, zone))?;
+            Some((*flow, is_reply))
+        };
+        let found = find(false, first).or_else(|| find(true, back)).map(|(flow, is_reply)| {
+            let towards = if is_reply { flow.original } else { flow.reply };
             Entry {
                 source: towards.1,
                 destination: towards.0,
-                is_reply: *is_reply,
+                is_reply,
                 status: flow.status,
                 mark: flow.mark,
                 original: flow.original,
@@ -100,8 +111,8 @@ impl<'a> Ground<'a> {
         Ok(found)
     }
 
-    /// Where an own packet goes that is about to be sent by a socket: as `connect` asks, and a socket without a connection.
-    pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>, connects: bool) -> Looked {
+    /// Where an own packet goes that is about to be sent by a socket: one of TCP is connected, one of UDP may be or not.
+    pub(super) fn first_route(&self, packet: &Packet, bound: Option<DeviceName>) -> Looked {
         let given = match packet.source {
             Known::Is(source) => Some(source),
             _ => None,
@@ -123,13 +134,18 @@ impl<'a> Ground<'a> {
                 found.push(decision);
                 continue;
             };
-            if given.is_some() || !decision.kind.leads() || !connects || packet.is_ipv6() {
+            if given.is_some() || !decision.kind.leads() || packet.is_ipv6() {
                 found.push(decision);
                 continue;
             }
             let (again, more) = self.routes.ask(&Query { source: Some(source), ..first.clone() })?;
-            found.extend(again);
             why = why.or(more);
+            let same = |other: &Decision| (other.kind, &other.device) == (decision.kind, &decision.device);
+            if packet.protocol != Known::Is(TCP) && !again.iter().all(same) {
+                why = why.or(Some(Why::Socket));
+                found.push(decision);
+            }
+            found.extend(again);
         }
         Ok((found, why))
     }

@@ -20,7 +20,7 @@ pub(super) fn change(packet: &mut Packet, effect: &Effect) {
             }
             packet.tcp_flags = match &packet.tcp_flags {
                 Known::Is(flags) => Known::Is(flags & !cleared | set),
-                other => other.clone(),
+                other => *other,
             };
         }
         // An option that is overwritten is there no more.

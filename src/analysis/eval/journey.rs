@@ -100,8 +100,7 @@ impl Traveller {
     fn go(&mut self, to: Option<&Base<'_>>, ground: &Ground<'_>) -> Result<Advance, Advance> {
         if self.way == Way::Unsent {
             self.way = Way::Own;
-            let connects = self.packet.protocol == Known::Is(6);
-            self.take(ground.first_route(&self.packet, self.bound, connects), ground, Self::set_out)?;
+            self.take(ground.first_route(&self.packet, self.bound), ground, Self::set_out)?;
         }
         // Behind iptables' mangle and nft's chains of type `route`.
         if self.routed_by.take().is_some_and(|before| before != self.routing()) {
@@ -205,11 +204,8 @@ impl Traveller {
     fn set_route(&mut self, decision: &Decision, _: &Ground<'_>) {
         self.lost = (!decision.kind.leads()).then_some(decision.kind);
         let device = decision.device.as_deref().and_then(DeviceName::new);
-        self.route = Some(Chosen {
-            kind: decision.kind,
-            device: Known::from_option(device),
-            gateway: decision.gateway,
-        });
+        self.route =
+            Some(Chosen { kind: decision.kind, device: Known::from_option(device), gateway: decision.gateway });
     }
 
     fn set_in(&mut self, decision: &Decision, ground: &Ground<'_>) {
@@ -218,6 +214,10 @@ impl Traveller {
             Kind::Unicast => Way::Forwarded,
             _ => Way::Taken,
         };
+        // What a socket has is not forwarded (`ip_forward`, `ip6_forward`).
+        if self.way == Way::Forwarded && self.taken.is_some() {
+            self.lost = Some(Kind::NotForwarded);
+        }
         if let (Way::Forwarded, Some(route)) = (self.way, self.route) {
             self.packet.output = route.device;
         }
@@ -274,7 +274,8 @@ impl Traveller {
         let packet = &mut self.packet;
         let begun = entry.is_reply || entry.status & SEEN_REPLY != 0;
         let mut bits = if begun { state::ESTABLISHED } else { state::NEW };
-        for (bit, status) in [(state::SOURCE_CHANGED, SOURCE_CHANGED), (state::DESTINATION_CHANGED, DESTINATION_CHANGED)]
+        for (bit, status) in
+            [(state::SOURCE_CHANGED, SOURCE_CHANGED), (state::DESTINATION_CHANGED, DESTINATION_CHANGED)]
         {
             bits |= if entry.status & status != 0 { bit } else { 0 };
         }
@@ -287,12 +288,8 @@ impl Traveller {
         connection.set_original(end(entry.original.0), end(entry.original.1));
         connection.set_reply(end(entry.reply.0), end(entry.reply.1));
         (self.destination_bound, self.source_bound) = (true, true);
-        self.entry = Some(Adopted {
-            source: entry.source,
-            destination: entry.destination,
-            sourced: false,
-            destined: false,
-        });
+        self.entry =
+            Some(Adopted { source: entry.source, destination: entry.destination, sourced: false, destined: false });
     }
 
     /// Mark and tracking stay with a packet on loopback; its socket does not.

@@ -54,6 +54,7 @@ impl Traveller {
                 Some(address) => Known::Is(address),
                 None => return false,
             },
+            (dialled, None, _) if self.bare => dialled,
             _ => Known::Unknown,
         };
         let differs = differs(&self.packet.destination, &address);
@@ -163,7 +164,8 @@ impl Traveller {
         }
         let connection = &mut packet.connection;
         (connection.reply_source, connection.reply_destination) = (packet.destination, packet.source);
-        (connection.reply_source_port, connection.reply_destination_port) = (packet.destination_port, packet.source_port);
+        (connection.reply_source_port, connection.reply_destination_port) =
+            (packet.destination_port, packet.source_port);
         // Bits of the status are two below those of the state.
         connection.status = match (connection.status, other) {
             (Known::Is(status), Answer::Yes) => Known::Is(status | bit >> 2),

@@ -2,14 +2,14 @@
 
 use super::super::paths::{is_nat, standing};
 use super::ground::Ground;
-use super::journey::{Adopted, Advance, Chosen, Routed, Way};
+use super::journey::{Adopted, Chosen, Routed, Way};
 use super::path::Path;
 use super::walk::Base;
-use super::{End, Target, headers};
+use super::{End, Taken, Target, headers};
 use crate::analysis::routes::Kind;
 use crate::model::{Chain, Hook, RuleRef, Syntax};
 use crate::packet::{Answer, DeviceName, Known, Packet, state};
-use crate::xt::targets::Shift;
+use crate::xt::targets::{Direction, Shift, Zone};
 use crate::xt::{self, Effect};
 
 /// Priority at which packets get their tracking, in PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
@@ -24,7 +24,7 @@ pub(super) struct Traveller {
     /// The rule that sends it elsewhere, and where to.
     pub(super) redirected: Option<(RuleRef, Target)>,
     /// A transparent socket is to take it as it is: where that waits.
-    pub(super) taken: Option<Target>,
+    pub(super) taken: Option<Taken>,
     /// Its ends count, not only what becomes of it.
     pub(super) traced: bool,
     /// What it met, where that is asked for.
@@ -38,9 +38,9 @@ pub(super) struct Traveller {
     /// By what its route was chosen, while it is in a chain behind which that is looked at again.
     pub(super) routed_by: Option<Routing>,
     /// Its route was chosen anew, by something that no rule tells.
-    rerouted: bool,
+    pub(super) rerouted: bool,
     /// Where that cannot be known: whether it comes in again.
-    comes_in: Option<bool>,
+    pub(super) comes_in: Option<bool>,
     /// Its route, where routes are known.
     pub(super) route: Option<Chosen>,
     /// All choices of route so far.
@@ -57,8 +57,12 @@ pub(super) struct Traveller {
     pub(super) entry: Option<Adopted>,
     /// Whether it may belong to one.
     pub(super) belongs: Belongs,
-    /// Its zone of tracking.
-    zone: Known<u16>,
+    /// A rule has said how its tracking begins.
+    template: bool,
+    /// Its zones of tracking, among first packets and among replies.
+    zones: (Known<u16>, Known<u16>),
+    /// Nothing is known but rules: what comes in is for the only address.
+    pub(super) bare: bool,
     /// The kernel tracks connections here (K22).
     pub(super) tracked: bool,
 }
@@ -126,7 +130,9 @@ impl Traveller {
             bound: None,
             entry: None,
             belongs: Belongs::No,
-            zone: Known::Is(0),
+            template: false,
+            zones: (Known::Is(0), Known::Is(0)),
+            bare: false,
             tracked: true,
         }
     }
@@ -134,34 +140,6 @@ impl Traveller {
     /// The same, whose ends count, and not only what becomes of it.
     pub(super) fn traced(self) -> Self {
         Self { traced: true, ..self }
-    }
-
-    /// Brings the packet before a chain, or behind all, where no routes are known: what its destination tells is all.
-    pub(super) fn go_blindly(&mut self, to: Option<&Base<'_>>) -> Advance {
-        self.be_routed();
-        let hook = to.and_then(|base| base.chain.hook);
-        if let Some(ways) = self.here_and_elsewhere(hook) {
-            return Advance::Forks(ways.into(), self.why_unknown());
-        }
-        match (hook, self.way) {
-            // Sent to another machine, it is forwarded.
-            (Some(Hook::Input), Way::In) if self.packet.destination_local == Known::Is(false) => return Advance::Past,
-            (Some(Hook::Forward), _) if self.packet.destination_local != Known::Is(false) => return Advance::Past,
-            (Some(Hook::Postrouting | Hook::Egress), Way::In) if self.packet.destination_local != Known::Is(false) => {
-                return Advance::Past;
-            }
-            (Some(Hook::Forward | Hook::Postrouting | Hook::Egress), Way::In) => self.packet.output = Known::Unknown,
-            (Some(Hook::Forward), _) => return Advance::Past,
-            (Some(Hook::Postrouting | Hook::Egress), Way::Own) => self.leave_blindly(),
-            (Some(Hook::Ingress | Hook::Prerouting | Hook::Input), Way::Own | Way::Leaving) => {
-                if self.turns_in() != Known::Is(true) {
-                    return Advance::Past;
-                }
-                self.come_again();
-            }
-            _ => {}
-        }
-        Advance::On
     }
 
     /// Whether the packet that is before it meets a base chain.
@@ -200,20 +178,6 @@ impl Traveller {
         (self.packet.mark, self.packet.traffic_class)
     }
 
-    /// Behind iptables' mangle and nft's chains of type `route`, what they have changed may lead to another route (`ip_route_me_harder`).
-    pub(super) fn be_routed(&mut self) {
-        self.rerouted |= self.routed_by.take().is_some_and(|before| before != self.routing());
-    }
-
-    /// Whether it comes in again: what goes to an address of the namespace itself does, and what a route by mark leads to loopback.
-    pub(super) fn turns_in(&self) -> Known<bool> {
-        match (self.comes_in, &self.packet.destination_local) {
-            (Some(known), _) => Known::Is(known),
-            (None, Known::Is(false)) if self.rerouted => Known::Unknown,
-            (None, local) => local.clone(),
-        }
-    }
-
     /// The packet comes to its tracking, where it was not there yet.
     pub(super) fn be_tracked(&mut self, ground: Option<&Ground<'_>>) {
         let Tracking::Later(state, mark) = &self.tracking else { return };
@@ -224,7 +188,7 @@ impl Traveller {
         if self.belongs == Belongs::No {
             return;
         }
-        match (ground.entry(&self.packet, self.zone), self.belongs) {
+        match (ground.entry(&self.packet, self.zones), self.belongs) {
             (Ok(Some(entry)), _) => self.adopt(entry),
             (Err(why), Belongs::Yes) => self.open = Some(why),
             _ => {}
@@ -274,46 +238,6 @@ impl Traveller {
             Known::Is(own) => Answer::from(chain.devices.iter().any(|bound| fits(bound, own))),
             Known::Unknown => Answer::CannotKnow,
             Known::Absent => Answer::No,
-        }
-    }
-
-    /// Only now a translated packet, or one with another route, has its new device (K21).
-    fn leave_blindly(&mut self) {
-        self.way = Way::Leaving;
-        if self.destination_bound || self.rerouted {
-            let local = self.packet.destination_local == Known::Is(true);
-            self.packet.output = if local { Known::Is(DeviceName::LOOPBACK) } else { Known::Unknown };
-        }
-    }
-
-    /// The two that it may be where nobody knows whether it comes in here.
-    fn here_and_elsewhere(&mut self, hook: Option<Hook>) -> Option<[Self; 2]> {
-        let unknown = match (hook, self.way) {
-            (Some(Hook::Input), Way::In) => {
-                self.redirected.is_some() && self.packet.destination_local == Known::Unknown
-            }
-            (Some(Hook::Ingress | Hook::Prerouting | Hook::Input), Way::Own | Way::Leaving) => {
-                self.turns_in() == Known::Unknown
-            }
-            _ => false,
-        };
-        unknown.then(|| {
-            [false, true].map(|here| {
-                let mut one = self.clone();
-                one.comes_in = Some(here);
-                if one.packet.destination_local == Known::Unknown {
-                    one.packet.destination_local = Known::Is(here);
-                }
-                one
-            })
-        })
-    }
-
-    /// What hangs on that.
-    pub(super) fn why_unknown(&self) -> &'static str {
-        match self.packet.destination_local {
-            Known::Unknown => "whether it is sent to an address of its own",
-            _ => "where the route leads that its new mark or class of traffic gives it",
         }
     }
 
@@ -376,11 +300,8 @@ impl Traveller {
                 self.packet.mark = Known::Unknown;
                 Outcome::Stays
             }
-            Effect::Template => {
-                // A template is what rules before the tracking take for the tracking itself.
-                if matches!(self.tracking, Tracking::Later(..)) {
-                    (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
-                }
+            Effect::Template { zone } => {
+                self.begin_with(zone);
                 Outcome::Stays
             }
             effect @ (Effect::Hops(_)
@@ -402,9 +323,30 @@ impl Traveller {
         }
     }
 
+    /// The first template counts; rules before the tracking take it for the tracking itself (`xt_ct_target`, `nft_ct_set_zone_eval`).
+    fn begin_with(&mut self, zone: Option<Zone>) {
+        if self.template || !matches!(self.tracking, Tracking::Later(..)) {
+            return;
+        }
+        (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+        self.template = true;
+        let Some(zone) = zone else { return };
+        let marked = match self.packet.mark {
+            Known::Is(mark) => Known::from_option(u16::try_from(mark & 0xffff).ok()),
+            _ => Known::Unknown,
+        };
+        let number = zone.number.map_or(marked, Known::Is);
+        self.zones = match zone.direction {
+            Direction::Both => (number, number),
+            Direction::Original => (number, Known::Is(0)),
+            Direction::Reply => (Known::Is(0), number),
+        };
+    }
+
     /// Before its tracking a packet can be kept from it, later no more; it goes on in its chain.
     fn lose_tracking(&mut self, by: RuleRef) -> Outcome {
         match (&self.tracking, &self.packet.state) {
+            (Tracking::Later(..), _) if self.template => Outcome::Stays,
             (Tracking::Later(..), Known::Is(_)) => {
                 self.tracking = Tracking::Never;
                 self.packet.state = Known::Is(state::UNTRACKED);
@@ -452,8 +394,9 @@ impl Traveller {
     /// A transparent socket takes the packet; what later rules see of an owner is that socket's (K27).
     fn be_taken(&mut self, by: RuleRef, port: u16) {
         let target = Target { port: Some(port).filter(|port| *port != 0), ..Target::default() };
-        (self.redirected, self.taken) = (Some((by, target)), Some(target));
-        (self.packet.uid, self.packet.gid) = (Known::Unknown, Known::Unknown);
+        let taken = *self.taken.get_or_insert(Taken::Unknown("which sockets wait"));
+        self.redirected = Some((by, target));
+        (self.packet.uid, self.packet.gid) = (taken.uid(), Known::Unknown);
         // Whether it comes in here hangs on the routes by its mark.
         if self.packet.destination_local == Known::Is(false) {
             self.packet.destination_local = Known::Unknown;

@@ -22,7 +22,7 @@ fn wakes_tracking(action: &Action) -> Option<bool> {
         | Effect::Source(_)
         | Effect::OutgoingSource(_)
         | Effect::Network { .. }
-        | Effect::Template
+        | Effect::Template { .. }
         | Effect::AnsweredForServer
         | Effect::ConnectionMark { .. }
         | Effect::SavedMark { .. }

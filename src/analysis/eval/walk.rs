@@ -1,6 +1,7 @@
 //! The walk of one packet through chains: jumps, verdicts, and both ways where a match cannot be known.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use super::ground::Ground;
 use super::index::Branches;
@@ -8,11 +9,11 @@ use super::journey::Advance;
 use super::path::{Met, Place};
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
-use super::{End, Prepared};
+use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::{Branch, NotFollowed};
-use crate::model::{Chain, Policy, RuleRef};
+use crate::model::{Body, Chain, Policy, RuleRef};
 use crate::packet::{Answer, Known, Packet};
-use crate::xt::Action;
+use crate::xt::{Action, Effect};
 
 /// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
 const BUDGET: u32 = 100_000;
@@ -47,6 +48,7 @@ pub(super) struct Evaluator<'e> {
     forks: Cell<u32>,
     asked: Asked,
     ground: Option<&'e Ground<'e>>,
+    sockets: Option<&'e dyn Sockets>,
 }
 
 /// Where a packet stands: chains entered, each with the place of the next rule, and the branch of it that is asked next.
@@ -67,7 +69,12 @@ pub(super) struct Reached<'r> {
 
 impl<'e> Evaluator<'e> {
     pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>) -> Self {
-        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked, ground }
+        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked, ground, sockets: None }
+    }
+
+    /// The same, with sockets to which rules may give packets.
+    pub(super) fn asking(self, sockets: Option<&'e dyn Sockets>) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Runs a packet through base chains that stand in the order of its way.
@@ -268,6 +275,32 @@ impl<'e> Evaluator<'e> {
         }
     }
 
+    /// Looks for the transparent socket to which an action gives the packet, where sockets are asked; goes on where one takes it, and
+    /// where the action does something else.
+    fn give(
+        &self,
+        (reached, supposed): (Reached<'_>, bool),
+        walk: &mut Walk,
+        action: &Action,
+    ) -> ControlFlow<Option<Ways>> {
+        let (Action::Target(target), Some(sockets)) = (action, self.sockets) else { return ControlFlow::Continue(()) };
+        let Effect::Transparent { port, address, .. } = target.effect() else { return ControlFlow::Continue(()) };
+        let end = |end, walk: &Walk| ControlFlow::Break(Some(Ways::one(end, walk.traveller.clone())));
+        // iptables' target drops what nobody takes; nft goes on with the next rule (xt_TPROXY.c, nft_tproxy.c).
+        let drops = !reached.is_native();
+        match sockets.taking(&walk.traveller.packet, Some(address), port) {
+            Taken::Unknown(why) => end(End::Undecided { because: why.to_owned() }, walk),
+            Taken::Nobody => {
+                self.note(reached.base, reached.place(), (drops, supposed), None, &mut walk.traveller);
+                if drops { end(End::Dropped { by: Some(reached.name()) }, walk) } else { ControlFlow::Break(None) }
+            }
+            taken => {
+                walk.traveller.taken = Some(taken);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
     fn act(
         &self,
         (reached, supposed): (Reached<'_>, bool),
@@ -277,8 +310,13 @@ impl<'e> Evaluator<'e> {
     ) -> Option<Ways> {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
         let before = walk.traveller.packet;
+        if let ControlFlow::Break(ways) = self.give((reached, supposed), walk, action) {
+            return ways;
+        }
         let got = match action {
-            Action::Target(target) => Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name())),
+            Action::Target(target) => {
+                Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name()))
+            }
             _ => None,
         };
         self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);
@@ -359,6 +397,12 @@ impl<'r> Reached<'r> {
     /// The branches of the rule, if there is one.
     pub(super) fn asking(self) -> Option<&'r Branches<'r>> {
         self.base.table.rules.get(self.chain)?.get(self.at)
+    }
+
+    /// It is written in nf_tables' own expressions.
+    fn is_native(self) -> bool {
+        let chain = self.base.table.table.chains.get(self.chain);
+        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
     }
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.

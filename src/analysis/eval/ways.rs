@@ -4,7 +4,7 @@ use super::journey::{Routed, Way};
 use super::path::Met;
 use super::traveller::Traveller;
 use super::walk::TOO_MUCH;
-use super::{End, Target};
+use super::{End, Taken};
 use crate::analysis::routes::Kind;
 use crate::model::RuleRef;
 use crate::packet::{Known, Packet};
@@ -30,8 +30,8 @@ pub struct Gone {
     pub packet: Packet,
     /// It is for this namespace; else it leaves.
     pub comes_in: bool,
-    /// A transparent socket is to take it: where that waits.
-    pub taken: Option<Target>,
+    /// A transparent socket is to take it.
+    pub taken: Option<Taken>,
     /// What it met.
     pub met: Vec<Met>,
     /// How it was routed.

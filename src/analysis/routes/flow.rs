@@ -39,12 +39,12 @@ impl Flow {
             input: loopback,
             output: query.output.clone(),
             device,
-            mark: query.mark.clone(),
-            uid: query.uid.clone(),
-            protocol: query.protocol.clone(),
-            source_port: query.source_port.clone(),
-            destination_port: query.destination_port.clone(),
-            tos: query.traffic_class.clone(),
+            mark: query.mark,
+            uid: query.uid,
+            protocol: query.protocol,
+            source_port: query.source_port,
+            destination_port: query.destination_port,
+            tos: query.traffic_class,
         }
     }
 }

@@ -412,15 +412,15 @@ impl<'a> Routes<'a> {
         out: u32,
         (device, filter, accepts): (u32, i32, bool),
     ) -> Result<(Vec<Option<Kind>>, Option<Why>), Why> {
-        let mark = if self.greater(device, "src_valid_mark")? != 0 { query.mark.clone() } else { Known::Is(0) };
+        let mark = if self.greater(device, "src_valid_mark")? != 0 { query.mark } else { Known::Is(0) };
         let from = if out == 0 { self.loopback().map(|loopback| loopback.name.clone()) } else { self.name_of(out) };
         let flow = Flow {
             destination: source,
             source: destination,
             input: from,
             mark,
-            source_port: query.destination_port.clone(),
-            destination_port: query.source_port.clone(),
+            source_port: query.destination_port,
+            destination_port: query.source_port,
             ..Flow::incoming(query)
         };
         let ends = self.fib4(&flow)?;

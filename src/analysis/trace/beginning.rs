@@ -3,33 +3,40 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Question, Tracer};
-use crate::analysis::eval::{Belongs, Start};
+use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
 use crate::model::{Interface, Protocol, Subject};
-use crate::packet::{Condition, DeviceName, Field, Known, Packet, number, state};
+use crate::packet::{Condition, DeviceName, Field, Groups, Known, Packet, number, state};
 
 /// What a pod's device is called where the snapshot does not tell.
 const DEVICE: &str = "eth0";
 /// Flags of TCP: of a packet that begins a connection, and of one within it.
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// IANA protocol numbers.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 /// `PACKET_HOST`: for this machine.
 const FOR_HOST: u8 = 0;
 
 impl Tracer<'_> {
     /// The packet at its beginning, and what was taken.
     pub(super) fn start(&self, question: &Question) -> (Start, Vec<String>) {
-        let (incoming, destination) = (question.incoming, question.destination.address);
+        // A socket of IPv6 that speaks to `::ffff:10.0.0.5` sends packets of IPv4 (K3).
+        let (incoming, destination) = (question.incoming, question.destination.address.to_canonical());
         let ipv6 = destination.is_ipv6();
         let mut assumed = Vec::new();
         // Rules alone, without a pod around them.
-        let bare = self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
+        let bare =
+            self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
         if bare {
             let local = if incoming || destination.is_loopback() { "is" } else { "is not" };
-            assumed.push(format!("{destination} {local} an address of the pod: there are rules, and no addresses or routes"));
+            assumed.push(format!(
+                "{destination} {local} an address of the pod: there are rules, and no addresses or routes"
+            ));
         }
         let own = self.own(destination, incoming, bare);
-        let source = question.source.or_else(|| {
+        let source = question.source.map(|source| source.to_canonical()).or_else(|| {
             let stranger = if incoming { self.stranger(ipv6) } else { None };
             assumed.extend(stranger.map(|stranger| format!("it comes from {stranger}, an address that no rule names")));
             stranger
@@ -41,6 +48,11 @@ impl Tracer<'_> {
             false if self.ground.is_some() => (Known::Absent, Known::from_option(question.interface)),
             false => (Known::Absent, device(self.leaves_by(&own, bare))),
         };
+        // The group of the same number, as most systems have it.
+        let gid = question.gid.or(question.uid);
+        if let (Some(uid), None, Some(gid), false) = (question.uid, question.gid, gid, incoming) {
+            assumed.push(format!("its group is {gid}, as is usual for user {uid}"));
+        }
         let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
         let (state, belongs) = match question.state {
             None => (state::NEW, Belongs::Perhaps),
@@ -48,31 +60,34 @@ impl Tracer<'_> {
             Some(state::ESTABLISHED) => (state::NEW, Belongs::Yes),
             Some(other) => (other, Belongs::No),
         };
-        let tcp = question.protocol == Protocol::Tcp;
-        let flags = if belongs == Belongs::Yes { ACK } else { SYN };
+        let header = header(question, ipv6, belongs);
+        if matches!(header.icmp_type, Known::Is(_)) {
+            assumed.push("it is an echo request (ping)".to_owned());
+        }
         let packet = Packet {
-            protocol: Known::Is(question.protocol.number()),
             source: Known::from_option(source),
             destination: Known::Is(destination),
-            source_local: source.map_or(if incoming { Known::Unknown } else { Known::Is(true) }, |it| self.own(it, false, bare)),
+            source_local: match source {
+                Some(source) => self.own(source, false, bare),
+                None if incoming => Known::Unknown,
+                None => Known::Is(true),
+            },
             destination_local: own,
-            source_port: Known::from_option(question.source_port),
-            destination_port: Known::Is(question.destination.port),
             input,
             output,
             uid: owner(question.uid),
-            gid: owner(question.gid),
+            gid: owner(gid),
+            groups: match &question.groups {
+                _ if incoming => Known::Absent,
+                groups => Known::from_option(groups.as_ref().and_then(|groups| Groups::new(groups))),
+            },
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),
-            tcp_flags: if tcp { Known::Is(flags) } else { Known::Absent },
-            packet_type: Known::Is(FOR_HOST),
-            // Sockets send without a class unless they ask for one.
-            traffic_class: if incoming { Known::Unknown } else { Known::Is(0) },
-            ..Packet::default()
+            ..header
         };
         let bound = question.interface.filter(|_| !incoming);
-        (Start { packet, ipv6, incoming, bound, belongs }, assumed)
+        (Start { packet, ipv6, incoming, bound, belongs, bare }, assumed)
     }
 
     /// Whether an address is one of the namespace.
@@ -141,23 +156,68 @@ impl Tracer<'_> {
             self.rules.each(ipv6, |_, condition| {
                 condition.visit(&mut |part| match part {
                     Condition::Range(Field::Source, from, to) => named.push((*from, *to, None)),
-                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => named.push((*value, *mask, Some(()))),
+                    Condition::Masked { field: Field::Source, mask, value } if *mask != 0 => {
+                        named.push((*value, *mask, Some(())))
+                    }
                     _ => {}
                 });
             });
-            let gateways: Vec<IpAddr> = self.snapshot.routes.iter().flat_map(|routes| routes.routes.iter().flatten())
-                .flat_map(|route| &route.hops).filter_map(|hop| hop.gateway).collect();
+            let gateways: Vec<IpAddr> = self
+                .snapshot
+                .routes
+                .iter()
+                .flat_map(|routes| routes.routes.iter().flatten())
+                .flat_map(|route| &route.hops)
+                .filter_map(|hop| hop.gateway)
+                .collect();
             let free = |address: &IpAddr| {
                 let value = number(*address);
                 let is_named = named.iter().any(|(one, two, masked)| match masked {
                     Some(()) => value & two == *one,
                     None => (*one..=*two).contains(&value),
                 });
-                !is_named && self.own(*address, false, true) != Known::Is(true) && !gateways.contains(address)
+                !is_named
+                    && self.own(*address, false, true) != Known::Is(true)
+                    && !gateways.contains(address)
                     && !self.snapshot.node_addresses.contains(address)
             };
             beside.chain((77..=99).map(kept)).find(free)
         })
+    }
+}
+
+/// What the question tells of the packet's headers, its addresses left out.
+fn header(question: &Question, ipv6: bool, belongs: Belongs) -> Packet {
+    let port = |port| if question.protocol.has_ports() { Known::from_option(port) } else { Known::Absent };
+    let echo = match (question.protocol.number(), ipv6) {
+        (ICMP, false) => Known::Is(8),
+        (ICMPV6, true) => Known::Is(128),
+        _ => Known::Absent,
+    };
+    Packet {
+        protocol: Known::Is(question.protocol.number()),
+        source_port: port(question.source_port),
+        destination_port: port(Some(question.destination.port)),
+        tcp_flags: match question.protocol {
+            Protocol::Tcp => Known::Is(if belongs == Belongs::Yes { ACK } else { SYN }),
+            _ => Known::Absent,
+        },
+        icmp_type: echo,
+        icmp_code: if echo == Known::Absent { Known::Absent } else { Known::Is(0) },
+        packet_type: Known::Is(FOR_HOST),
+        // Sockets send without a class unless they ask for one.
+        traffic_class: if question.incoming { Known::Unknown } else { Known::Is(0) },
+        ..Packet::default()
+    }
+}
+
+/// The source that the first route gives to a packet, whichever way it takes then.
+pub(super) fn source(start: &Start, every: &Every) -> Known<IpAddr> {
+    let mut given =
+        every.ways.iter().map(|way| way.routed.first().filter(|_| !start.incoming).map(|first| first.source));
+    match given.next().flatten() {
+        Some(first) if given.all(|other| other == Some(first)) => first,
+        _ => start.packet.source,
     }
 }
 

@@ -116,7 +116,11 @@ impl Matching for Owner {
         all.extend(self.socket_exists.map(|negated| Condition::Owned.negated_if(negated)));
         all.extend(self.uid.map(|ids| ids.condition(Field::Uid)));
         all.extend(self.gid.map(|ids| match self.supplementary {
-            true => Condition::Opaque(format!("a group of the owner is {}", ids.text('-'))).negated_if(ids.negated),
+            // The group itself or any further one; with `!` none of them.
+            true => {
+                let own = Condition::Range(Field::Gid, ids.from.into(), ids.to.into());
+                Condition::Any(vec![own, Condition::InGroup(ids.from, ids.to)]).negated_if(ids.negated)
+            }
             false => ids.condition(Field::Gid),
         }));
         Condition::All(all)

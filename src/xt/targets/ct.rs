@@ -206,7 +206,7 @@ impl Extension for Ct {
 
 impl Targeting for Ct {
     fn effect(&self) -> Effect {
-        if self.untracked { Effect::Untracked } else { Effect::Template }
+        if self.untracked { Effect::Untracked } else { Effect::Template { zone: self.zone } }
     }
 
     fn explain(&self) -> String {

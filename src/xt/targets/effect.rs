@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{NatRange, PortRange};
+use super::{NatRange, PortRange, Zone};
 
 /// What a target does to a packet, as far as an evaluator needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,10 @@ pub enum Effect {
     /// A copy goes to this gateway; the packet goes on.
     Copied(IpAddr),
     /// The packet's tracking begins with a template (zone, helper, timeouts, events); the packet goes on.
-    Template,
+    Template {
+        /// Its zone, unless it is the usual one.
+        zone: Option<Zone>,
+    },
     /// The packet goes on unchanged.
     Continue,
     /// Tracking is switched off for the packet: no translation will happen.

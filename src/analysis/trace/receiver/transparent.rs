@@ -1,0 +1,98 @@
+//! Transparent sockets: those to which TPROXY gives packets that are not for their address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Found, Receivers, Wanted};
+use crate::analysis::eval::{Sockets, Taken};
+use crate::model::{Endpoint, Protocol, SocketState};
+use crate::packet::{Known, Packet};
+
+const TRANSPARENT: &str = "whether the socket that waits is transparent";
+const SEVERAL: &str = "which of several sockets gets it, some of which are transparent";
+
+impl Sockets for Receivers<'_> {
+    fn taking(&self, packet: &Packet, address: Option<IpAddr>, port: u16) -> Taken {
+        let protocol = match packet.protocol {
+            Known::Is(6) => Protocol::Tcp,
+            Known::Is(17) => Protocol::Udp,
+            Known::Is(_) => return Taken::Nobody,
+            _ => return Taken::Unknown("of which protocol it is"),
+        };
+        let (Known::Is(own_address), Known::Is(own_port)) = (packet.destination, packet.destination_port) else {
+            return Taken::Unknown("to which address and port it comes");
+        };
+        if !self.known {
+            return Taken::Unknown("which sockets wait");
+        }
+        let own = Wanted { protocol, to: Endpoint::new(own_address, own_port), packet, by_rule: true };
+        if let Some(found) = self.taken_by_connection(&own) {
+            return found;
+        }
+        let port = if port == 0 { own_port } else { port };
+        let at = Endpoint::new(self.place(packet, address), port);
+        let found = self.at_place_unconnected(&Wanted { to: at, ..own });
+        self.taken_by(found, |_, uid| Taken::Waits { at, uid })
+    }
+}
+
+impl Receivers<'_> {
+    /// The socket of the packet's own connection comes first, transparent or not.
+    fn taken_by_connection(&self, own: &Wanted<'_>) -> Option<Taken> {
+        let found = match self.connected_to(own) {
+            Ok(found) => found,
+            Err(why) => return Some(Taken::Unknown(why)),
+        };
+        let state = self.sockets.get(*found.first()?)?.state;
+        if own.protocol == Protocol::Tcp && state == SocketState::TimeWait && !own.goes_on() {
+            return None;
+        }
+        Some(self.taken_by(Ok(found), |socket, uid| Taken::Connected { socket, uid }))
+    }
+
+    /// Where a socket is looked for. Where that is not known, but all that wait are bound to no address, it is no matter.
+    fn place(&self, packet: &Packet, address: Option<IpAddr>) -> IpAddr {
+        if let Some(address) = address.filter(|address| !address.is_unspecified()) {
+            return address;
+        }
+        self.devices.first_address(packet).unwrap_or_else(|| unspecified(packet))
+    }
+
+    /// Who waits there. Of datagrams a connected socket would come first, which is none that waits.
+    fn at_place_unconnected(&self, wanted: &Wanted<'_>) -> Found {
+        if wanted.to.address.is_unspecified() {
+            let all = self.waiting.get(&(wanted.protocol, wanted.to.port)).into_iter().flatten();
+            let bound = all.filter_map(|at| self.sockets.get(*at)).any(|socket| !socket.local.address.is_unspecified());
+            if bound {
+                return Err("which address the device has by which it comes");
+            }
+        }
+        match wanted.is_datagram() && !self.connected_to(wanted)?.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.at_place(wanted),
+        }
+    }
+
+    fn taken_by(&self, found: Found, by: impl Fn(usize, Known<u32>) -> Taken) -> Taken {
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => return Taken::Unknown(why),
+        };
+        let sockets: Vec<_> = found.iter().filter_map(|at| self.sockets.get(*at).map(|socket| (*at, socket))).collect();
+        let Some((at, first)) = sockets.first() else { return Taken::Nobody };
+        let alike = sockets.iter().all(|(_, one)| one.details.transparent == first.details.transparent);
+        let uid = if sockets.iter().all(|(_, one)| one.uid == first.uid) { self.uid(first) } else { Known::Unknown };
+        match first.details.transparent {
+            _ if !alike => Taken::Unknown(SEVERAL),
+            Some(true) => by(*at, uid),
+            Some(false) => Taken::Nobody,
+            None => Taken::Unknown(TRANSPARENT),
+        }
+    }
+}
+
+fn unspecified(packet: &Packet) -> IpAddr {
+    match packet.destination {
+        Known::Is(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
