@@ -8,11 +8,13 @@ mod ground;
 mod headers;
 mod index;
 mod journey;
+mod line;
 mod order;
 mod path;
 mod sockets;
 mod translation;
 mod traveller;
+mod unmatched;
 mod wakes;
 mod walk;
 mod ways;
@@ -20,13 +22,14 @@ mod ways;
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 pub use ground::Ground;
-use index::Branches;
 pub use journey::Routed;
 use journey::Way;
+use line::{Does, Line, Making};
 use order::orders;
-pub use path::{Met, Place};
+pub use path::{Met, Path, Place};
 pub use sockets::{Sockets, Taken};
 pub use traveller::Belongs;
 use traveller::Traveller;
@@ -35,31 +38,30 @@ use walk::{Asked, Base, DEPTH, Evaluator, Reached};
 pub use ways::{Doubt, Every, Gone};
 
 use super::ipsets::IpSets;
-use super::native::branches;
 use super::paths::Paths;
-use crate::model::{Body, Chain, Family, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
+use crate::model::{Chain, Hook, Policy, Rule, RuleRef, Ruleset, Snapshot, Table};
 use crate::packet::{Condition, DeviceName, Packet};
-use crate::xt;
+use crate::xt::{self, Action};
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum End<R = RuleRef> {
     /// No rule sends it elsewhere; `by` is the RETURN or ACCEPT that took it out of a chain that redirects.
     Untouched {
         /// The rule that left it alone.
-        by: Option<RuleRef>,
+        by: Option<R>,
     },
     /// A rule sends it elsewhere.
     Redirected {
         /// That rule.
-        by: RuleRef,
+        by: R,
         /// Where to.
         to: Target,
     },
     /// A rule or policy ends it.
     Dropped {
         /// That rule; `None` for a policy.
-        by: Option<RuleRef>,
+        by: Option<R>,
     },
     /// It hangs on something that is not known.
     Undecided {
@@ -99,7 +101,7 @@ impl Target {
     }
 }
 
-impl End {
+impl<R: PartialEq> End<R> {
     /// Whether both are the same for the packet, whichever rule decided it.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
@@ -114,6 +116,22 @@ impl End {
     }
 }
 
+impl End<Place> {
+    /// The same with the rules' names.
+    fn named(self, rules: &Rulebase<'_>) -> End {
+        let name = |by: Place| rules.at(by).and_then(|at| at.name());
+        match self {
+            Self::Untouched { by } => End::Untouched { by: by.and_then(name) },
+            Self::Dropped { by } => End::Dropped { by: by.and_then(name) },
+            Self::Undecided { because } => End::Undecided { because },
+            Self::Redirected { by, to } => match name(by) {
+                Some(by) => End::Redirected { by, to },
+                None => End::Undecided { because: "a rule that is there no more".to_owned() },
+            },
+        }
+    }
+}
+
 /// Rules looked at to find those that tell by several properties at once.
 const STEPS: u32 = 5_000;
 
@@ -123,6 +141,8 @@ pub struct Rulebase<'a> {
     tables: Vec<Prepared<'a>>,
     /// Whether connections of IPv4 and of IPv6 are tracked, once that was asked.
     tracks: [OnceCell<Option<bool>>; 2],
+    /// Rules of all tables.
+    size: u32,
 }
 
 /// A packet at the beginning of its way.
@@ -145,15 +165,15 @@ pub struct Start {
 #[derive(Debug)]
 struct Prepared<'a> {
     /// Its place among all.
-    number: usize,
+    number: u32,
     ruleset: &'a Ruleset,
     table: &'a Table,
+    sets: Rc<IpSets<'a>>,
     by_name: HashMap<&'a str, usize>,
-    paths: Paths<'a>,
-    /// A match of some rule gives packets the mark of a socket.
-    restores: bool,
-    /// For each chain, for each rule, its branches and what they ask.
-    rules: Vec<Vec<Branches<'a>>>,
+    /// For each chain its rules, once a packet came to it.
+    lines: Vec<OnceCell<Line>>,
+    /// For each chain whether it leads to a redirect, once that was asked.
+    redirecting: OnceCell<Vec<bool>>,
 }
 
 /// A rule, or a base chain's policy.
@@ -187,43 +207,36 @@ impl<'a> Rulebase<'a> {
     /// Prepares a snapshot's rule sets.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        let (rulesets, sets) = (snapshot.rulesets(), IpSets::of(snapshot));
+        let (rulesets, sets) = (snapshot.rulesets(), Rc::new(IpSets::of(snapshot)));
         let tables = rulesets.iter().flat_map(|ruleset| ruleset.tables.iter().map(move |table| (ruleset, table)));
-        let ask = |ruleset: &Ruleset, table: &Table, rule: &'a Rule| {
-            let branches = branches(ruleset.family, table, rule).into_iter();
-            let asking = branches.map(|branch| {
-                let condition = sets.condition(&branch.reading, ruleset.family);
-                (branch, condition)
-            });
-            Branches::new(asking.collect(), ruleset.family == Family::Ip)
-        };
-        let prepare = |(number, (ruleset, table)): (usize, (&'a Ruleset, &'a Table))| Prepared {
+        let prepare = |(number, (ruleset, table)): (u32, (&'a Ruleset, &'a Table))| Prepared {
             number,
             ruleset,
             table,
-            paths: Paths::of(table),
-            restores: table.chains.iter().flat_map(|chain| &chain.rules).any(restores),
+            sets: Rc::clone(&sets),
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
-            rules: table
-                .chains
-                .iter()
-                .map(|chain| chain.rules.iter().map(|rule| ask(ruleset, table, rule)).collect())
-                .collect(),
+            lines: table.chains.iter().map(|_| OnceCell::new()).collect(),
+            redirecting: OnceCell::new(),
         };
-        Self { tables: tables.enumerate().map(prepare).collect(), tracks: Default::default() }
+        let size = rulesets.iter().map(Ruleset::rule_count).sum::<usize>();
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        Self { tables: (0..).zip(tables).map(prepare).collect(), tracks: Default::default(), size }
     }
 
     /// How many rules there are, each element of a map that a rule looks into counted as one.
     pub(super) fn count(&self) -> usize {
-        self.tables.iter().flat_map(|table| &table.rules).flatten().map(|rule| rule.all.len().max(1)).sum()
+        let lines = self.tables.iter().flat_map(Prepared::all_lines);
+        lines.map(|(chain, line)| (0..chain.rules.len()).map(|at| line.count(chain, at).max(1)).sum::<usize>()).sum()
     }
 
     /// Calls `each` with every rule that packets of the family can meet and that is understood.
     pub(super) fn each(&self, ipv6: bool, mut each: impl FnMut(&xt::Rule, &Condition)) {
         for prepared in self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6) && !table.table.dormant) {
-            for (branch, condition) in prepared.rules.iter().flatten().flat_map(|rule| &rule.all) {
-                if branch.reading.ipv6.is_none_or(|only| only == ipv6) {
-                    each(branch.rule(), condition);
+            for (chain, line) in prepared.all_lines() {
+                let made = prepared.making(chain);
+                let all = (0..chain.rules.len()).flat_map(|at| line.all(chain, at));
+                for does in all.filter(|does| does.ipv6.is_none_or(|only| only == ipv6)) {
+                    each(does.rule, &made.condition(does));
                 }
             }
         }
@@ -247,20 +260,20 @@ impl<'a> Rulebase<'a> {
                 // First come, first served: rules are named in the order in which they are listed.
                 let mut waiting = VecDeque::from([(index, *packet, 0)]);
                 while let Some((chain, packet, depth)) = waiting.pop_front() {
-                    let reached = (0..).map(|at| Reached { base, chain, at });
-                    let rules = reached.map_while(|it| it.asking().map(|asking| (it, asking)));
-                    for (reached, (branch, condition)) in
-                        rules.flat_map(|(it, rule)| rule.all.iter().map(move |one| (it, one)))
-                    {
+                    let Some((rules, line)) = prepared.line(chain) else { continue };
+                    let made = prepared.making(rules);
+                    let all = (0..rules.rules.len()).flat_map(|at| line.all(rules, at).map(move |does| (at, does)));
+                    for (at, does) in all {
                         if steps == 0 {
                             return false;
                         }
                         steps -= 1;
-                        let Some(made) = fit(condition, &packet).filter(|_| branch.unread.is_none()) else { continue };
-                        match branch.rule().jumps_to().and_then(|to| prepared.by_name.get(to)) {
+                        let fitting = fit(&made.condition(does), &packet).filter(|_| does.unread.is_none());
+                        let Some(made) = fitting else { continue };
+                        match does.rule.jumps_to().and_then(|to| prepared.by_name.get(to)) {
                             Some(to) if depth < DEPTH => waiting.push_back((*to, made, depth + 1)),
                             Some(_) => {}
-                            None => each(&reached.name(), &made),
+                            None => each(&Reached { base, chain, at }.name(), &made),
                         }
                     }
                 }
@@ -300,7 +313,9 @@ impl<'a> Rulebase<'a> {
             traveller
         };
         let mut orders = orders(self.bases(hooks, start.ipv6), hooks).into_iter();
-        let run = |bases: &[Base<'_>]| Evaluator::new(Asked::EveryEnd, ground).asking(sockets).run(bases, traveller());
+        let run = |bases: &[Base<'_>]| {
+            Evaluator::new(Asked::EveryEnd, ground, self.size).asking(sockets).run(bases, traveller())
+        };
         let first = run(&orders.next().unwrap_or_default());
         let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
         orders.fold(first, |ways, order| ways.or(run(&order), doubt)).every()
@@ -313,11 +328,13 @@ impl<'a> Rulebase<'a> {
         *if ipv6 { of_ipv6 } else { of_ipv4 }.get_or_init(|| {
             let mut unknown = false;
             let tables = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6));
-            for (branch, _) in tables.flat_map(|table| &table.rules).flatten().flat_map(|rule| &rule.all) {
-                match wakes(branch) {
-                    Some(true) => return Some(true),
-                    Some(false) => {}
-                    None => unknown = true,
+            for (chain, line) in tables.flat_map(Prepared::all_lines) {
+                for does in (0..chain.rules.len()).flat_map(|at| line.all(chain, at)) {
+                    match wakes(does) {
+                        Some(true) => return Some(true),
+                        Some(false) => {}
+                        None => unknown = true,
+                    }
                 }
             }
             (!unknown).then_some(false)
@@ -327,10 +344,19 @@ impl<'a> Rulebase<'a> {
     /// The rule at this place, or the chain whose policy it is.
     #[must_use]
     pub fn at(&self, place: Place) -> Option<At<'a>> {
-        let prepared = self.tables.get(place.table)?;
-        let chain = prepared.table.chains.get(place.chain)?;
-        let rule = place.rule.and_then(|at| Some((at + 1, chain.rules.get(at)?)));
+        let prepared = self.tables.get(place.table as usize)?;
+        let chain = prepared.table.chains.get(place.chain as usize)?;
+        let rule = place.rule.and_then(|at| Some((at as usize + 1, chain.rules.get(at as usize)?)));
         Some(At { ruleset: prepared.ruleset, table: prepared.table, chain, rule })
+    }
+
+    /// Whether the rule at this place tells the sender of what it drops.
+    #[must_use]
+    pub fn rejects(&self, place: Place) -> bool {
+        let found = self.tables.get(place.table as usize).and_then(|table| table.line(place.chain as usize));
+        let (Some((chain, line)), Some(at)) = (found, place.rule) else { return false };
+        let rejects = |action: &Action| matches!(action, Action::Target(xt::Target::Reject(_)));
+        line.all(chain, at as usize).flat_map(Does::actions).any(rejects)
     }
 
     fn bases(&self, hooks: &[Hook], ipv6: bool) -> Vec<Base<'_>> {
@@ -349,7 +375,7 @@ impl<'a> Rulebase<'a> {
 
     fn walk(&self, hooks: &[Hook], packet: &Packet, ipv6: bool, asked: Asked) -> End {
         let run = |bases: &[Base<'_>]| {
-            Evaluator::new(asked, None)
+            Evaluator::new(asked, None, self.size)
                 .run(bases, Traveller::new(*packet, hooks.first() == Some(&Hook::Output)))
                 .one_end()
                 .0
@@ -359,7 +385,7 @@ impl<'a> Rulebase<'a> {
         for order in orders.filter(|_| !matches!(end, End::Undecided { .. })) {
             match run(&order) {
                 // What one order leaves open is open for a reason of its own.
-                open @ End::Undecided { .. } => return open,
+                open @ End::Undecided { .. } => return open.named(self),
                 other if other.same(&end) => {}
                 _ => {
                     let because = "the unknown order of chains at the same priority".to_owned();
@@ -367,13 +393,35 @@ impl<'a> Rulebase<'a> {
                 }
             }
         }
-        end
+        end.named(self)
     }
 }
 
-/// Whether a match of the rule gives the packet the mark of the socket that takes it.
-fn restores(rule: &Rule) -> bool {
-    matches!(&rule.body, Body::Xt(rule) if rule.restores_mark())
+impl<'a> Prepared<'a> {
+    /// A chain and its rules.
+    fn line(&self, index: usize) -> Option<(&'a Chain, &Line)> {
+        let chain = self.table.chains.get(index)?;
+        let line = self.lines.get(index)?.get_or_init(|| Line::of(self.ruleset.family, self.table, chain));
+        Some((chain, line))
+    }
+
+    fn all_lines(&self) -> impl Iterator<Item = (&'a Chain, &Line)> {
+        (0..self.lines.len()).filter_map(|index| self.line(index))
+    }
+
+    /// What its chains are made ready with.
+    fn making<'m>(&'m self, chain: &'m Chain) -> Making<'m> {
+        Making { sets: &self.sets, family: self.ruleset.family, chain, by_name: &self.by_name }
+    }
+
+    /// Whether a packet that enters the chain may be redirected.
+    fn redirects(&self, chain: usize) -> bool {
+        let redirecting = self.redirecting.get_or_init(|| {
+            let paths = Paths::of(self.table);
+            self.table.chains.iter().map(|chain| paths.redirects(&chain.name)).collect()
+        });
+        redirecting.get(chain).copied().unwrap_or_default()
+    }
 }
 
 /// The rule of this name, and its table.

@@ -24,7 +24,7 @@ use crate::xt::targets::{
 };
 use crate::xt::{self, Action, AddressMatch, DeviceMatch, ProtocolMatch, Target, Unknown};
 
-pub use branches::{Branch, NotFollowed, branches};
+pub use branches::{Branch, NotFollowed, branches, native_branches};
 use parts::changed_bits;
 pub(super) use parts::{alone, asked_first, asks};
 

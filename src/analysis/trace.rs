@@ -15,11 +15,10 @@ pub use follow::{Followed, Step, Stop};
 pub use identity::{Candidate, Identity, IdentityError};
 use receiver::{Receivers, Waiting};
 
-use super::eval::{Doubt, End, Gone, Ground, Met, Routed, Rulebase, Taken};
+use super::eval::{Doubt, End, Gone, Ground, Path, Place, Routed, Rulebase, Taken};
 use super::routes::Kind;
-use crate::model::{Body, Endpoint, Protocol, RuleRef, Snapshot, Socket};
+use crate::model::{Endpoint, Protocol, RuleRef, Snapshot, Socket};
 use crate::packet::{DeviceName, Packet};
-use crate::xt::{Action, Target};
 
 /// What is asked about: the first packet of a connection, unless its state says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +113,7 @@ pub struct Outcome<'a> {
     /// A rule has given it to a transparent socket, with its ends as they are.
     pub taken: bool,
     /// What it met on this way.
-    pub met: Vec<Met>,
+    pub met: Path,
     /// How it was routed.
     pub routed: Vec<Routed>,
     /// Its route led nowhere.
@@ -185,16 +184,15 @@ impl<'a> Tracer<'a> {
     pub fn trace(&self, question: &Question) -> Trace<'a> {
         let (start, assumed) = self.start(question);
         let every = self.rules.every_way(&start, self.ground.as_ref(), Some(&self.receivers));
+        let name = |by: Place| self.rules.at(by).and_then(|at| at.name());
         let packet = Packet { source: beginning::source(&start, &every), ..start.packet };
         let outcomes = every.ways.into_iter().map(|gone| {
             let (verdict, rule, receivers, why) = match (&gone.end, gone.lost) {
                 (_, Some(kind)) => (refusal(kind, gone.unsent), None, Vec::new(), None),
-                (End::Dropped { by }, _) => (self.stopped(by.as_ref()), by.clone(), Vec::new(), None),
+                (End::Dropped { by }, _) => (self.stopped(*by), by.and_then(name), Vec::new(), None),
                 (End::Undecided { because }, _) => (Verdict::Undecided, None, Vec::new(), Some(because.clone())),
-                (End::Untouched { by }, _) => self.arrived(&gone.packet, gone.comes_in, None, by.clone()),
-                (End::Redirected { by, .. }, _) => {
-                    self.arrived(&gone.packet, gone.comes_in, gone.taken, Some(by.clone()))
-                }
+                (End::Untouched { by }, _) => self.arrived(&gone.packet, gone.comes_in, None, by.and_then(name)),
+                (End::Redirected { by, .. }, _) => self.arrived(&gone.packet, gone.comes_in, gone.taken, name(*by)),
             };
             let taken = gone.taken.is_some();
             let Gone { packet, met, routed, lost, hangs_on, .. } = gone;
@@ -224,16 +222,8 @@ impl<'a> Tracer<'a> {
     }
 
     /// A rule that ends a packet says so to its sender, or does not.
-    fn stopped(&self, by: Option<&RuleRef>) -> Verdict {
-        let found = by.and_then(|by| super::eval::find(self.snapshot.rulesets(), by));
-        let Some((table, rule)) = found else { return Verdict::Dropped };
-        let family = by.map_or(crate::model::Family::Inet, |by| by.family);
-        let rejects = |action: &Action| matches!(action, Action::Target(Target::Reject(_)));
-        let body = match &rule.body {
-            Body::Xt(body) => rejects(&body.action),
-            _ => super::native::reading(family, table, rule).is_some_and(|reading| rejects(&reading.rule.action)),
-        };
-        if body { Verdict::Rejected } else { Verdict::Dropped }
+    fn stopped(&self, by: Option<Place>) -> Verdict {
+        if by.is_some_and(|by| self.rules.rejects(by)) { Verdict::Rejected } else { Verdict::Dropped }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A match is described once, as a [`Condition`] over fields. Evaluating, explaining and comparing all read that one form.
 
+mod compiled;
 mod condition;
 mod device;
 mod field;
@@ -10,6 +11,7 @@ pub(crate) mod hexadecimal;
 mod name;
 pub mod state;
 
+pub use compiled::Compiled;
 pub(crate) use condition::number;
 pub use condition::{Answer, Condition, Device};
 pub use device::DeviceName;

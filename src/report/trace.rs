@@ -93,7 +93,8 @@ fn asked(question: &Question, packet: &Packet) -> String {
 /// The rules that the packet met, hook by hook.
 fn steps(out: &mut String, story: &Story<'_>, outcome: &Outcome<'_>, form: Form) {
     let mut block = None;
-    for met in &outcome.met {
+    let met = if form.all { story.rules.whole(&outcome.met) } else { outcome.met.iter().collect() };
+    for met in met {
         let Some(at) = story.rules.at(met.place) else { continue };
         let Some((number, rule)) = at.rule.filter(|_| met.matched || form.all) else { continue };
         let here = (met.hook, at.ruleset.backend, at.ruleset.family, at.table.name.as_str());
@@ -118,7 +119,7 @@ fn steps(out: &mut String, story: &Story<'_>, outcome: &Outcome<'_>, form: Form)
         if met.matched {
             words(out, &at, number, form);
         }
-        if let Some(change) = change(met) {
+        if let Some(change) = change(&met) {
             out.push_str(&format!("       {}\n", form.paint.text(Label::Redirect, &change)));
         }
     }
@@ -135,8 +136,8 @@ fn words(out: &mut String, at: &At<'_>, number: usize, form: Form) {
 
 /// `10.0.0.5:80 → 127.0.0.1:15001`
 fn change(met: &Met) -> Option<String> {
-    let (source, destination) = ends(&met.before);
-    let (new_source, new_destination) = ends(&met.after);
+    let (source, destination) = ends(met.before);
+    let (new_source, new_destination) = ends(met.after);
     let mut parts = Vec::new();
     if destination != new_destination {
         parts.push(format!("{destination} → {new_destination}"));
@@ -317,7 +318,7 @@ fn path(story: &Story<'_>, outcome: &Outcome<'_>) -> Vec<Value> {
             "matched": met.matched,
             "supposed": met.supposed,
             "action": met.matched.then(|| print_rule(at.ruleset.family, at.table, at.chain, rule)),
-            "change": change(met),
+            "change": change(&met),
         }))
     });
     steps.collect()

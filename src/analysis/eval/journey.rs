@@ -10,6 +10,7 @@ use super::super::paths::{is_nat, standing};
 use super::super::routes::{Decision, Kind};
 use super::End;
 use super::ground::{Entry, Ground, Looked};
+use super::path::Place;
 use super::traveller::Traveller;
 use super::walk::Base;
 use crate::model::{Endpoint, Hook};
@@ -76,7 +77,7 @@ pub(super) enum Advance {
     /// It does not.
     Past,
     /// That was it.
-    Ends(End),
+    Ends(End<Place>),
     /// It may be one of these, for what is not known.
     Forks(Vec<Traveller>, &'static str),
 }

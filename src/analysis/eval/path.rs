@@ -1,23 +1,23 @@
 //! What a packet met on its way, for those who want to see it.
 
-use std::rc::Rc;
-
 use super::walk::{Base, Reached};
 use crate::model::Hook;
 use crate::packet::Packet;
 
 /// A rule, or a base chain's policy, by its place among the prepared tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
-    pub(super) table: usize,
-    pub(super) chain: usize,
+    pub(super) table: u32,
+    pub(super) chain: u32,
     /// `None`: the chain's policy.
-    pub(super) rule: Option<usize>,
+    pub(super) rule: Option<u32>,
 }
 
 /// What a packet met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Met {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Met<'p> {
+    /// So many others of the path were met before.
+    pub at: usize,
     /// At which hook.
     pub hook: Hook,
     /// What.
@@ -27,72 +27,172 @@ pub struct Met {
     /// Whether it matches cannot be known, and this way supposes it.
     pub supposed: bool,
     /// The packet as it was then.
-    pub before: Packet,
+    pub before: &'p Packet,
     /// The packet behind it.
-    pub after: Packet,
+    pub after: &'p Packet,
 }
 
-/// A list from its end, which the ways that part share.
-struct Link {
-    met: Met,
-    previous: Path,
-    /// How many they are with this one.
-    count: usize,
+/// All rules that a packet met and that matched, or may have; and the policies at the end of base chains. What did not match stands
+/// between them: [`super::Rulebase::whole`].
+#[derive(Debug, Clone, Default)]
+pub struct Path {
+    steps: Vec<Step>,
+    /// The packet as it became, again and again.
+    packets: Vec<Packet>,
 }
 
-/// What was met so far. Two ways are no different for what they met.
-#[derive(Clone, Default)]
-pub(super) struct Path(Option<Rc<Link>>);
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    place: Place,
+    hook: Hook,
+    matched: bool,
+    supposed: bool,
+    /// Places of the packet before and behind it.
+    before: u32,
+    after: u32,
+    then: Then,
+}
+
+/// Where a packet goes on behind a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// At the next rule.
+    Stays,
+    /// In this chain, and then here.
+    Jumps(u32),
+    /// In this chain, and then at the caller.
+    Goes(u32),
+    /// At the caller.
+    Returns,
+    /// In the next base chain, or nowhere.
+    Leaves,
+}
+
+/// Steps of most ways.
+const USUAL: usize = 8;
+/// Changes of the packet on most ways.
+const CHANGES: usize = 4;
 
 impl PartialEq for Path {
+    /// Two ways are no different for what they met.
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
 impl Path {
-    pub(super) fn push(&mut self, met: Met) {
-        let previous = std::mem::take(self);
-        let count = previous.len() + 1;
-        self.0 = Some(Rc::new(Link { met, previous, count }));
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
     }
 
-    /// How many.
-    pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |link| link.count)
+    /// Nothing was met.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
     }
 
     /// From the first to the last.
-    pub(super) fn all(&self) -> Vec<Met> {
-        let mut link = self.0.as_deref();
-        let mut all = Vec::new();
-        while let Some(Link { met, previous, .. }) = link {
-            all.push(met.clone());
-            link = previous.0.as_deref();
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { path: self, at: 0 }
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<Met<'_>> {
+        let Step { place, hook, matched, supposed, before, after, .. } = *self.steps.get(at)?;
+        let packet = |at: u32| self.packets.get(at as usize);
+        Some(Met { at, hook, place, matched, supposed, before: packet(before)?, after: packet(after)? })
+    }
+
+    /// The packet comes to a base chain: it may be another one than it was behind the last.
+    pub(super) fn see(&mut self, packet: &Packet) {
+        if self.packets.is_empty() {
+            self.packets.reserve(CHANGES);
+            self.steps.reserve(USUAL);
         }
-        all.reverse();
-        all
+        if self.packets.last() != Some(packet) {
+            self.packets.push(*packet);
+        }
+    }
+
+    /// It met something that leaves it as it is.
+    pub(super) fn met(&mut self, hook: Hook, place: Place, (matched, supposed): (bool, bool)) {
+        let now = self.now();
+        self.steps.push(Step { place, hook, matched, supposed, before: now, after: now, then: Then::Stays });
+    }
+
+    /// It met something that may have made this of it.
+    pub(super) fn became(&mut self, hook: Hook, place: Place, (matched, supposed): (bool, bool), packet: &Packet) {
+        let before = self.now();
+        self.see(packet);
+        self.steps.push(Step { place, hook, matched, supposed, before, after: self.now(), then: Then::Stays });
+    }
+
+    /// Where it goes on behind the last of them.
+    pub(super) fn then(&mut self, then: Then) {
+        if let Some(last) = self.steps.last_mut() {
+            last.then = then;
+        }
+    }
+
+    /// Where it went on behind each of them.
+    pub(super) fn thens(&self) -> impl Iterator<Item = Then> {
+        self.steps.iter().map(|step| step.then)
+    }
+
+    fn now(&self) -> u32 {
+        u32::try_from(self.packets.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 }
 
-impl Drop for Link {
-    /// One after the other: a list of fifty thousand would else take as many frames of the stack.
-    fn drop(&mut self) {
-        let mut next = self.previous.0.take();
-        while let Some(mut link) = next.and_then(Rc::into_inner) {
-            next = link.previous.0.take();
-        }
+/// What was met, one after the other.
+#[derive(Debug, Clone)]
+pub struct Iter<'p> {
+    path: &'p Path,
+    at: usize,
+}
+
+impl<'p> Iterator for Iter<'p> {
+    type Item = Met<'p>;
+
+    fn next(&mut self) -> Option<Met<'p>> {
+        let met = self.path.get(self.at)?;
+        self.at += 1;
+        Some(met)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.path.len().saturating_sub(self.at);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl<'p> IntoIterator for &'p Path {
+    type Item = Met<'p>;
+    type IntoIter = Iter<'p>;
+
+    fn into_iter(self) -> Iter<'p> {
+        self.iter()
     }
 }
 
 impl Reached<'_> {
     pub(super) fn place(self) -> Place {
-        Place { table: self.base.table.number, chain: self.chain, rule: Some(self.at) }
+        Place { table: self.base.table.number, chain: small(self.chain), rule: Some(small(self.at)) }
     }
 }
 
 impl Base<'_> {
     pub(super) fn policy_place(self) -> Place {
-        Place { table: self.table.number, chain: self.index, rule: None }
+        Place { table: self.table.number, chain: small(self.index), rule: None }
     }
+}
+
+/// No rule set has more: the kernel counts them with 32 bits.
+pub(super) fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::ground::{self, Ground};
 use super::journey::Way;
+use super::path::Place;
 use super::traveller::Traveller;
 use super::{End, Target};
 use crate::model::{Hook, RuleRef};
@@ -44,7 +45,7 @@ impl Traveller {
     pub(super) fn redirect(
         &mut self,
         own: bool,
-        by: RuleRef,
+        by: Place,
         ports: Option<PortRange>,
         ground: Option<&Ground<'_>>,
     ) -> bool {
@@ -65,7 +66,7 @@ impl Traveller {
     }
 
     /// The packet's destination becomes one of these, as far as they are said.
-    pub(super) fn send(&mut self, by: RuleRef, range: &NatRange, ground: Option<&Ground<'_>>) {
+    pub(super) fn send(&mut self, by: Place, range: &NatRange, ground: Option<&Ground<'_>>) {
         let ports = self.chosen_ports(range);
         let (port, other) = ported(&self.packet.destination_port, ports);
         // Shifted ports hang on the packet's own: what is told is for others, too.
@@ -83,7 +84,7 @@ impl Traveller {
     }
 
     /// The packet's destination becomes the same place in another network.
-    pub(super) fn move_to(&mut self, by: RuleRef, network: IpAddr, mask: IpAddr, ground: Option<&Ground<'_>>) {
+    pub(super) fn move_to(&mut self, by: Place, network: IpAddr, mask: IpAddr, ground: Option<&Ground<'_>>) {
         let address = moved(&self.packet.destination, network, mask);
         let other = differs(&self.packet.destination, &Known::from_option(address));
         let (local, port) = (self.locality(address, ground), self.packet.destination_port);
@@ -91,7 +92,7 @@ impl Traveller {
         self.destined(by, to, New { address: Known::from_option(address), local, port, other });
     }
 
-    fn destined(&mut self, by: RuleRef, to: Target, new: New) {
+    fn destined(&mut self, by: Place, to: Target, new: New) {
         let packet = &mut self.packet;
         (packet.destination, packet.destination_local, packet.destination_port) = (new.address, new.local, new.port);
         (packet.output_group, packet.realm) = (Known::Unknown, Known::Unknown);
@@ -202,7 +203,7 @@ impl Traveller {
     }
 
     /// A new prefix leaves the rest of an address to a sum that is not computed here.
-    pub(super) fn prefixed(&mut self, destination: bool, by: &RuleRef) -> Option<End> {
+    pub(super) fn prefixed(&mut self, destination: bool, by: &RuleRef) -> Option<End<Place>> {
         if destination {
             return Some(End::Undecided { because: format!("the new prefix that rule {by} gives") });
         }

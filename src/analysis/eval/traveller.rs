@@ -3,11 +3,11 @@
 use super::super::paths::{is_nat, standing};
 use super::ground::Ground;
 use super::journey::{Adopted, Chosen, Routed, Way};
-use super::path::Path;
-use super::walk::Base;
+use super::path::{Path, Place};
+use super::walk::{Base, Reached};
 use super::{End, Taken, Target, headers};
 use crate::analysis::routes::Kind;
-use crate::model::{Chain, Hook, RuleRef, Syntax};
+use crate::model::{Chain, Hook, Syntax};
 use crate::packet::{Answer, DeviceName, Known, Packet, state};
 use crate::xt::targets::{Direction, Shift, Zone};
 use crate::xt::{self, Effect};
@@ -20,9 +20,9 @@ const TRACKING: i32 = -200;
 pub(super) struct Traveller {
     pub(super) packet: Packet,
     /// The rule that took it out of a chain.
-    pub(super) left_by: Option<RuleRef>,
+    pub(super) left_by: Option<Place>,
     /// The rule that sends it elsewhere, and where to.
-    pub(super) redirected: Option<(RuleRef, Target)>,
+    pub(super) redirected: Option<(Place, Target)>,
     /// A transparent socket is to take it as it is: where that waits.
     pub(super) taken: Option<Taken>,
     /// Its ends count, not only what becomes of it.
@@ -100,7 +100,7 @@ pub(super) enum Outcome {
     /// It goes on in the next base chain.
     Leaves,
     /// That was it.
-    Ends(End),
+    Ends(End<Place>),
 }
 
 impl Traveller {
@@ -242,26 +242,22 @@ impl Traveller {
     }
 
     /// What a target does to the packet in this base chain.
-    pub(super) fn gets(
-        &mut self,
-        target: &xt::Target,
-        chain: &Chain,
-        ground: Option<&Ground<'_>>,
-        name: impl Fn() -> RuleRef,
-    ) -> Outcome {
+    pub(super) fn gets(&mut self, target: &xt::Target, reached: Reached<'_>, ground: Option<&Ground<'_>>) -> Outcome {
+        let (chain, name) = (reached.base.chain, || reached.name());
+        let by = reached.place();
         let own = chain.hook == Some(Hook::Output);
         match target.effect() {
-            Effect::Redirect(ports) => match self.redirect(own, name(), ports, ground) {
+            Effect::Redirect(ports) => match self.redirect(own, by, ports, ground) {
                 true => Outcome::Leaves,
-                false => Outcome::Ends(End::Dropped { by: Some(name()) }),
+                false => Outcome::Ends(End::Dropped { by: Some(by) }),
             },
             Effect::Destination(range) => {
-                self.send(name(), &range, ground);
+                self.send(by, &range, ground);
                 Outcome::Leaves
             }
             // The packet stays as it is, and is given to another socket.
             Effect::Transparent { port, mark, mask, .. } => {
-                self.be_taken(name(), port);
+                self.be_taken(by, port);
                 self.packet.mark = changed(&self.packet.mark, &Known::Is(mark), mask);
                 Outcome::Leaves
             }
@@ -275,7 +271,7 @@ impl Traveller {
                 Outcome::Leaves
             }
             Effect::Network { address, mask } if matches!(chain.hook, Some(Hook::Prerouting | Hook::Output)) => {
-                self.move_to(name(), address, mask, ground);
+                self.move_to(by, address, mask, ground);
                 Outcome::Leaves
             }
             Effect::Network { address, mask } => {
@@ -285,8 +281,8 @@ impl Traveller {
             Effect::Prefix { destination, .. } => {
                 self.prefixed(destination, &name()).map_or(Outcome::Stays, Outcome::Ends)
             }
-            Effect::Stop => Outcome::Ends(End::Dropped { by: Some(name()) }),
-            Effect::Untracked => self.lose_tracking(name()),
+            Effect::Stop => Outcome::Ends(End::Dropped { by: Some(by) }),
+            Effect::Untracked => self.lose_tracking(reached),
             Effect::Mark { value, mask } => {
                 self.packet.mark = changed(&self.packet.mark, &Known::Is(value), mask);
                 Outcome::Stays
@@ -344,18 +340,18 @@ impl Traveller {
     }
 
     /// Before its tracking a packet can be kept from it, later no more; it goes on in its chain.
-    fn lose_tracking(&mut self, by: RuleRef) -> Outcome {
+    fn lose_tracking(&mut self, by: Reached<'_>) -> Outcome {
         match (&self.tracking, &self.packet.state) {
             (Tracking::Later(..), _) if self.template => Outcome::Stays,
             (Tracking::Later(..), Known::Is(_)) => {
                 self.tracking = Tracking::Never;
                 self.packet.state = Known::Is(state::UNTRACKED);
-                self.left_by = Some(by);
+                self.left_by = Some(by.place());
                 Outcome::Stays
             }
-            (Tracking::Later(..), _) => {
-                Outcome::Ends(End::Undecided { because: format!("whether the packet is tracked before rule {by}") })
-            }
+            (Tracking::Later(..), _) => Outcome::Ends(End::Undecided {
+                because: format!("whether the packet is tracked before rule {}", by.name()),
+            }),
             _ => Outcome::Stays,
         }
     }
@@ -392,7 +388,7 @@ impl Traveller {
     }
 
     /// A transparent socket takes the packet; what later rules see of an owner is that socket's (K27).
-    fn be_taken(&mut self, by: RuleRef, port: u16) {
+    fn be_taken(&mut self, by: Place, port: u16) {
         let target = Target { port: Some(port).filter(|port| *port != 0), ..Target::default() };
         let taken = *self.taken.get_or_insert(Taken::Unknown("which sockets wait"));
         self.redirected = Some((by, target));

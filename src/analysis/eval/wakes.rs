@@ -1,13 +1,13 @@
 //! Which rules make the kernel track connections (K22).
 
-use super::super::native::Branch;
+use super::line::Does;
 use crate::xt::{Action, Effect, Match};
 
 /// Whether the rule makes the kernel track connections (K22); `None` for what is not understood.
-pub(super) fn wakes(branch: &Branch<'_>) -> Option<bool> {
-    let matches = branch.rule().matches.iter().any(|part| part.tracks());
-    let unknown = branch.unread.is_some() || branch.rule().matches.iter().any(|part| matches!(part, Match::Unknown(_)));
-    let actions: Vec<Option<bool>> = branch.actions().map(wakes_tracking).collect();
+pub(super) fn wakes(does: Does<'_>) -> Option<bool> {
+    let matches = does.rule.matches.iter().any(|part| part.tracks());
+    let unknown = does.unread.is_some() || does.rule.matches.iter().any(|part| matches!(part, Match::Unknown(_)));
+    let actions: Vec<Option<bool>> = does.actions().map(wakes_tracking).collect();
     if matches || actions.contains(&Some(true)) {
         return Some(true);
     }

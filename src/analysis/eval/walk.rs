@@ -4,18 +4,19 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::ground::Ground;
-use super::index::Branches;
 use super::journey::Advance;
-use super::path::{Met, Place};
+use super::line::{Does, Next, What};
+use super::path::{Place, Then, small};
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
 use super::{End, Prepared, Sockets, Taken};
-use crate::analysis::native::{Branch, NotFollowed};
+use crate::analysis::native::NotFollowed;
 use crate::model::{Body, Chain, Policy, RuleRef};
-use crate::packet::{Answer, Known, Packet};
+use crate::packet::{Answer, Known};
 use crate::xt::{Action, Effect};
 
-/// Rules asked about one packet before the answer is given up: a bound against rule sets that fork without end.
+/// Rules asked about one packet before the answer is given up, beside all that there are: a bound against rule sets that fork without
+/// end.
 const BUDGET: u32 = 100_000;
 /// Chains within chains; the kernel allows 16 for nf_tables.
 pub(super) const DEPTH: usize = 64;
@@ -68,8 +69,10 @@ pub(super) struct Reached<'r> {
 }
 
 impl<'e> Evaluator<'e> {
-    pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>) -> Self {
-        Self { budget: Cell::new(BUDGET), forks: Cell::new(0), asked, ground, sockets: None }
+    /// For rule sets of so many rules.
+    pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>, size: u32) -> Self {
+        let budget = size.saturating_mul(4).saturating_add(BUDGET);
+        Self { budget: Cell::new(budget), forks: Cell::new(0), asked, ground, sockets: None }
     }
 
     /// The same, with sockets to which rules may give packets.
@@ -89,8 +92,7 @@ impl<'e> Evaluator<'e> {
                 Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
             let meets = traveller.meets(base, self.ground);
-            let into =
-                |traveller| self.chain(*base, later, Walk { stack: vec![(base.index, 0)], branch: 0, traveller });
+            let into = |traveller| self.enter(*base, later, traveller);
             match meets {
                 Answer::No => {}
                 Answer::Yes => return into(traveller),
@@ -112,9 +114,9 @@ impl<'e> Evaluator<'e> {
                 return Ways::one(End::Undecided { because }, traveller);
             }
         }
-        let end = match traveller.redirected.clone() {
+        let end = match traveller.redirected {
             Some((by, to)) => End::Redirected { by, to },
-            None => End::Untouched { by: traveller.left_by.clone() },
+            None => End::Untouched { by: traveller.left_by },
         };
         Ways::one(end, traveller)
     }
@@ -141,62 +143,95 @@ impl<'e> Evaluator<'e> {
         ways
     }
 
+    /// Comes to the first rule of a base chain.
+    fn enter(&self, base: Base<'_>, later: &[Base<'_>], mut traveller: Traveller) -> Ways {
+        if self.notes() {
+            traveller.path.see(&traveller.packet);
+        }
+        self.chain(base, later, Walk { stack: vec![(base.index, 0)], branch: 0, traveller })
+    }
+
     fn follow(&self, base: Base<'_>, later: &[Base<'_>], mut walk: Walk) -> Ways {
         loop {
             let Some((chain, at)) = walk.stack.last_mut() else {
                 // Back out of the base chain: its policy decides.
                 let drops = base.chain.policy == Some(Policy::Drop);
-                self.note(base, base.policy_place(), (true, false), None, &mut walk.traveller);
+                self.note(base, base.policy_place(), (true, false), &mut walk.traveller);
                 if drops {
                     return Ways::one(End::Dropped { by: None }, walk.traveller);
                 }
                 return self.run(later, walk.traveller);
             };
-            let reached = Reached { base, chain: *chain, at: *at };
-            let Some(branches) = reached.asking() else {
+            let Some((rules, line)) = base.table.line(*chain) else {
                 walk.stack.pop();
                 continue;
             };
-            if walk.branch == 0 {
-                if self.budget.get() == 0 {
-                    return Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, walk.traveller);
+            let next = match walk.branch {
+                0 => {
+                    let Some(left) = self.budget.get().checked_sub(1) else { return too_much(walk.traveller) };
+                    let mut asked = 0;
+                    let packet = &walk.traveller.packet;
+                    let next = line.next(*at, packet, (self.notes(), &mut asked), &base.table.making(rules));
+                    self.budget.set(left.saturating_sub(asked));
+                    next
                 }
-                self.budget.set(self.budget.get() - 1);
-            }
-            walk.branch = branches.next(walk.branch, &walk.traveller.packet);
-            let asked =
-                branches.all.get(walk.branch).filter(|(branch, _)| branches.all.len() > 1 || !idle(base, branch));
-            let Some((branch, condition)) = asked else {
-                // No element is for this packet: it goes on with the next rule.
-                (*at, walk.branch) = (*at + 1, 0);
-                self.note(base, reached.place(), (false, false), None, &mut walk.traveller);
+                // In the midst of a rule that looks into a map.
+                _ => Some(Next { at: *at, what: What::Special }),
+            };
+            let Some(Next { at: found, what }) = next else {
+                walk.stack.pop();
                 continue;
             };
-            if base.table.restores && branch.rule().restores_mark() {
-                // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
-                walk.traveller.packet.mark = Known::Unknown;
-            }
-            match condition.ask(&walk.traveller.packet) {
-                Answer::No => walk.branch += 1,
+            *at = found;
+            let reached = Reached { base, chain: *chain, at: found };
+            let (branch, answer) = match what {
+                What::Asked(answer) => (0, answer),
+                What::Idle(answer) => {
+                    let known = answer == Answer::Yes;
+                    self.note(base, reached.place(), (known, !known), &mut walk.traveller);
+                    walk.pass_rule();
+                    continue;
+                }
+                What::Special => {
+                    if line.does(rules, found, 0).is_some_and(|does| does.rule.restores_mark()) {
+                        // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
+                        walk.traveller.packet.mark = Known::Unknown;
+                        self.see(&mut walk.traveller);
+                    }
+                    let Some(found) = line.branch(found, walk.branch, &walk.traveller.packet) else {
+                        // No element is for this packet: it goes on with the next rule.
+                        walk.pass_rule();
+                        continue;
+                    };
+                    found
+                }
+            };
+            walk.branch = branch;
+            let Some(does) = line.does(rules, found, branch) else { return too_much(walk.traveller) };
+            match answer {
+                Answer::No => walk.pass_rule(),
                 Answer::Yes => {
-                    (*at, walk.branch) = (*at + 1, 0);
-                    if let Some(ways) = self.matched((reached, false), later, &mut walk, branch) {
+                    walk.pass_rule();
+                    if let Some(ways) = self.matched((reached, false), later, &mut walk, does) {
                         return ways;
                     }
                 }
-                Answer::CannotKnow => return self.both(reached, later, walk, branch),
+                Answer::CannotKnow => return self.both(reached, later, walk, (does, line.count(rules, found) > 1)),
             }
         }
     }
 
-    /// Follows the packet as if the rule matched by this branch, and as if it did not.
-    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], mut walk: Walk, branch: &Branch<'_>) -> Ways {
-        let map = reached.asking().is_some_and(|branches| branches.all.len() > 1);
+    /// Follows the packet as if the rule matched by this branch, of several in a `map`, and as if it did not.
+    fn both(&self, reached: Reached<'_>, later: &[Base<'_>], mut walk: Walk, (does, map): (Does<'_>, bool)) -> Ways {
         let mut matching = walk.clone();
         matching.pass_rule();
-        let yes = self.matched((reached, true), later, &mut matching, branch);
+        let yes = self.matched((reached, true), later, &mut matching, does);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
-        walk.branch += 1;
+        if map {
+            walk.branch += 1;
+        } else {
+            walk.pass_rule();
+        }
         let doubt = || {
             let name = reached.name();
             let why = match map {
@@ -207,7 +242,7 @@ impl<'e> Evaluator<'e> {
         };
         if self.asked == Asked::EveryEnd {
             if !map {
-                self.note(reached.base, reached.place(), (false, true), None, &mut walk.traveller);
+                self.note(reached.base, reached.place(), (false, true), &mut walk.traveller);
             }
             return yes.or(self.chain(reached.base, later, walk), doubt);
         }
@@ -232,19 +267,29 @@ impl<'e> Evaluator<'e> {
         Ways::one(alike(ends, || doubt().why), traveller)
     }
 
-    /// Writes down what the packet met, where that is asked for: whether it matched, and whether that is only supposed; `before` is
-    /// the packet as it was then, where that is another one.
-    fn note(
-        &self,
-        base: Base<'_>,
-        place: Place,
-        (matched, supposed): (bool, bool),
-        before: Option<Packet>,
-        traveller: &mut Traveller,
-    ) {
-        if let (Asked::EveryEnd, Some(hook)) = (self.asked, base.chain.hook) {
-            let after = traveller.packet;
-            traveller.path.push(Met { hook, place, matched, supposed, before: before.unwrap_or(after), after });
+    /// Whether it is asked what packets meet.
+    fn notes(&self) -> bool {
+        self.asked == Asked::EveryEnd
+    }
+
+    /// Writes down what the packet met, where that is asked for: whether it matched, and whether that is only supposed.
+    fn note(&self, base: Base<'_>, place: Place, how: (bool, bool), traveller: &mut Traveller) {
+        if let (true, Some(hook)) = (self.notes(), base.chain.hook) {
+            traveller.path.met(hook, place, how);
+        }
+    }
+
+    /// Writes down where it goes on behind what it met last.
+    fn then(&self, walk: &mut Walk, then: Then) {
+        if self.notes() {
+            walk.traveller.path.then(then);
+        }
+    }
+
+    /// Writes down what the packet has become.
+    fn see(&self, traveller: &mut Traveller) {
+        if self.notes() {
+            traveller.path.see(&traveller.packet);
         }
     }
 
@@ -254,16 +299,16 @@ impl<'e> Evaluator<'e> {
         (reached, supposed): (Reached<'_>, bool),
         later: &[Base<'_>],
         walk: &mut Walk,
-        branch: &Branch<'_>,
+        does: Does<'_>,
     ) -> Option<Ways> {
         let end = |because: String, walk: &Walk| Some(Ways::one(End::Undecided { because }, walk.traveller.clone()));
-        for action in &branch.before {
+        for action in does.before {
             if let Some(ways) = self.act((reached, supposed), later, walk, action) {
                 return Some(ways);
             }
         }
-        match &branch.unread {
-            None => self.act((reached, supposed), later, walk, &branch.rule().action),
+        match does.unread {
+            None => self.act((reached, supposed), later, walk, &does.rule.action),
             Some(NotFollowed::Rule) => end(format!("rule {}, which is shown but not followed", reached.name()), walk),
             Some(NotFollowed::Map(map)) => end(
                 format!(
@@ -291,8 +336,8 @@ impl<'e> Evaluator<'e> {
         match sockets.taking(&walk.traveller.packet, Some(address), port) {
             Taken::Unknown(why) => end(End::Undecided { because: why.to_owned() }, walk),
             Taken::Nobody => {
-                self.note(reached.base, reached.place(), (drops, supposed), None, &mut walk.traveller);
-                if drops { end(End::Dropped { by: Some(reached.name()) }, walk) } else { ControlFlow::Break(None) }
+                self.note(reached.base, reached.place(), (drops, supposed), &mut walk.traveller);
+                if drops { end(End::Dropped { by: Some(reached.place()) }, walk) } else { ControlFlow::Break(None) }
             }
             taken => {
                 walk.traveller.taken = Some(taken);
@@ -309,27 +354,35 @@ impl<'e> Evaluator<'e> {
         action: &Action,
     ) -> Option<Ways> {
         let end = |end, walk: &Walk| Some(Ways::one(end, walk.traveller.clone()));
-        let before = walk.traveller.packet;
         if let ControlFlow::Break(ways) = self.give((reached, supposed), walk, action) {
             return ways;
         }
+        let traveller = &mut walk.traveller;
         let got = match action {
             Action::Target(target) => {
-                Some(walk.traveller.gets(target, reached.base.chain, self.ground, || reached.name()))
+                let got = traveller.gets(target, reached, self.ground);
+                if let (true, Some(hook)) = (self.notes(), reached.base.chain.hook) {
+                    traveller.path.became(hook, reached.place(), (true, supposed), &traveller.packet);
+                }
+                got
             }
-            _ => None,
+            _ => {
+                self.note(reached.base, reached.place(), (true, supposed), traveller);
+                Outcome::Stays
+            }
         };
-        self.note(reached.base, reached.place(), (true, supposed), Some(before), &mut walk.traveller);
         match action {
             Action::None => None,
-            Action::Drop => end(End::Dropped { by: Some(reached.name()) }, walk),
+            Action::Drop => end(End::Dropped { by: Some(reached.place()) }, walk),
             Action::Queue => end(End::Undecided { because: format!("rule {} asks a program", reached.name()) }, walk),
             Action::Accept => {
                 reached.leaves(&mut walk.traveller);
+                self.then(walk, Then::Leaves);
                 Some(self.run(later, walk.traveller.clone()))
             }
             Action::Return => {
                 reached.leaves(&mut walk.traveller);
+                self.then(walk, Then::Returns);
                 walk.stack.pop();
                 None
             }
@@ -337,17 +390,21 @@ impl<'e> Evaluator<'e> {
                 if matches!(action, Action::Goto(_)) {
                     walk.stack.pop();
                 }
-                let chain = reached.base.table.by_name.get(to.as_str()).filter(|_| walk.stack.len() < DEPTH);
+                let chain = reached.leads_to(to).filter(|_| walk.stack.len() < DEPTH);
                 let Some(chain) = chain else {
                     let because = format!("rule {}, which jumps into nothing or too deep", reached.name());
                     return end(End::Undecided { because }, walk);
                 };
-                walk.stack.push((*chain, 0));
+                self.then(walk, if matches!(action, Action::Goto(_)) { Then::Goes } else { Then::Jumps }(small(chain)));
+                walk.stack.push((chain, 0));
                 None
             }
-            Action::Target(_) => match got.unwrap_or(Outcome::Stays) {
+            Action::Target(_) => match got {
                 Outcome::Stays => None,
-                Outcome::Leaves => Some(self.run(later, walk.traveller.clone())),
+                Outcome::Leaves => {
+                    self.then(walk, Then::Leaves);
+                    Some(self.run(later, walk.traveller.clone()))
+                }
                 Outcome::Ends(decided) => end(decided, walk),
             },
         }
@@ -355,7 +412,12 @@ impl<'e> Evaluator<'e> {
 }
 
 /// The one end of a packet that takes a branch of a rule or does not.
-fn either_way(reached: Reached<'_>, map: bool, (yes, no): (End, End), why: impl FnOnce() -> String) -> End {
+fn either_way(
+    reached: Reached<'_>,
+    map: bool,
+    (yes, no): (End<Place>, End<Place>),
+    why: impl FnOnce() -> String,
+) -> End<Place> {
     match (yes, no) {
         (End::Redirected { by, to }, End::Redirected { by: or, to: other })
             if to != other && (map || to.is_elsewhere() && other.is_elsewhere()) =>
@@ -364,23 +426,18 @@ fn either_way(reached: Reached<'_>, map: bool, (yes, no): (End, End), why: impl 
                 _ if by == or => by,
                 (true, _) => by,
                 (_, true) => or,
-                _ => reached.name(),
+                _ => reached.place(),
             };
             End::Redirected { by, to: to.or(other) }
         }
         // Whichever it gives, the packet is dropped: by one of several.
-        (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => End::Dropped { by: Some(reached.name()) },
+        (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => End::Dropped { by: Some(reached.place()) },
         ends => alike(ends, why),
     }
 }
 
 fn too_much(traveller: Traveller) -> Ways {
     Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, traveller)
-}
-
-/// Whether it makes no difference whether a packet takes the branch.
-fn idle(base: Base<'_>, branch: &Branch<'_>) -> bool {
-    branch.is_idle() && !(base.table.restores && branch.rule().restores_mark())
 }
 
 impl Walk {
@@ -394,9 +451,11 @@ impl Walk {
 }
 
 impl<'r> Reached<'r> {
-    /// The branches of the rule, if there is one.
-    pub(super) fn asking(self) -> Option<&'r Branches<'r>> {
-        self.base.table.rules.get(self.chain)?.get(self.at)
+    /// The chain of this name, to which the rule leads.
+    fn leads_to(self, name: &str) -> Option<usize> {
+        let table = self.base.table;
+        let (_, line) = table.line(self.chain)?;
+        line.jump(self.at).or_else(|| table.by_name.get(name).copied())
     }
 
     /// It is written in nf_tables' own expressions.
@@ -407,8 +466,8 @@ impl<'r> Reached<'r> {
 
     /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
     fn leaves(self, traveller: &mut Traveller) {
-        if self.base.table.paths.redirects(&self.base.chain.name) {
-            traveller.left_by = Some(self.name());
+        if self.base.table.redirects(self.base.index) {
+            traveller.left_by = Some(self.place());
         }
     }
 

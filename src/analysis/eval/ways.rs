@@ -1,7 +1,7 @@
 //! The ways that a packet may take where something is not known, and what each of them hangs on.
 
 use super::journey::{Routed, Way};
-use super::path::Met;
+use super::path::{Path, Place};
 use super::traveller::Traveller;
 use super::walk::TOO_MUCH;
 use super::{End, Taken};
@@ -25,7 +25,7 @@ pub struct Doubt {
 #[derive(Debug, Clone)]
 pub struct Gone {
     /// What becomes of it.
-    pub end: End,
+    pub end: End<Place>,
     /// The packet as it then is.
     pub packet: Packet,
     /// It is for this namespace; else it leaves.
@@ -33,7 +33,7 @@ pub struct Gone {
     /// A transparent socket is to take it.
     pub taken: Option<Taken>,
     /// What it met.
-    pub met: Vec<Met>,
+    pub met: Path,
     /// How it was routed.
     pub routed: Vec<Routed>,
     /// Its route led nowhere.
@@ -56,7 +56,7 @@ pub struct Every {
 /// One end that the packet may have.
 #[derive(Clone)]
 pub(super) struct Leaf {
-    pub(super) end: End,
+    pub(super) end: End<Place>,
     /// The packet, and what was decided about it on this way.
     pub(super) traveller: Traveller,
     /// What it hangs on, the last fork first; true where that holds.
@@ -70,7 +70,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn one(end: End, traveller: Traveller) -> Self {
+    pub(super) fn one(end: End<Place>, traveller: Traveller) -> Self {
         Self { leaves: vec![Leaf { end, traveller, hangs_on: Vec::new() }], doubts: Vec::new() }
     }
 
@@ -112,7 +112,7 @@ impl Ways {
             comes_in: leaf.traveller.comes_in() == Known::Is(true),
             packet: leaf.traveller.packet,
             taken: leaf.traveller.taken,
-            met: leaf.traveller.path.all(),
+            met: leaf.traveller.path,
             unsent: leaf.traveller.lost.is_some() && leaf.traveller.routed.len() == 1 && leaf.traveller.way == Way::Own,
             routed: leaf.traveller.routed,
             lost: leaf.traveller.lost,
@@ -122,7 +122,7 @@ impl Ways {
     }
 
     /// The one end, where only one was asked for.
-    pub(super) fn one_end(mut self) -> (End, Traveller) {
+    pub(super) fn one_end(mut self) -> (End<Place>, Traveller) {
         let Leaf { end, traveller, .. } = self.leaves.swap_remove(0);
         (end, traveller)
     }
@@ -153,7 +153,7 @@ impl Leaf {
 }
 
 /// The end that the packet has either way; where there are two, it hangs on what cannot be known.
-pub(super) fn alike((one, other): (End, End), because: impl FnOnce() -> String) -> End {
+pub(super) fn alike((one, other): (End<Place>, End<Place>), because: impl FnOnce() -> String) -> End<Place> {
     match (&one, &other) {
         (End::Undecided { .. }, _) => one,
         (_, End::Undecided { .. }) => other,

@@ -42,13 +42,18 @@ pub enum NotFollowed {
 /// The branches of a rule, in the order in which they are to be asked.
 #[must_use]
 pub fn branches<'a>(family: Family, table: &Table, rule: &'a Rule) -> Vec<Branch<'a>> {
-    let native = match &rule.body {
+    match &rule.body {
         Body::Xt(rule) => {
             let reading = Reading { rule: Cow::Borrowed(&**rule), ipv6: None };
-            return vec![Branch { reading, before: Vec::new(), unread: None }];
+            vec![Branch { reading, before: Vec::new(), unread: None }]
         }
-        Body::Nft(native) => native,
-    };
+        Body::Nft(native) => native_branches(family, table, native),
+    }
+}
+
+/// The same of a rule of nft's own.
+#[must_use]
+pub fn native_branches(family: Family, table: &Table, native: &nft::Rule) -> Vec<Branch<'static>> {
     let follower = Follower { family, table };
     let Some(statements) = statements(native, place_of(family, table, &[], false)) else {
         return vec![follower.branch(&[], Some(NotFollowed::Rule))];
@@ -283,12 +288,6 @@ impl Branch<'_> {
     /// All that is done, in its order.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.before.iter().chain(std::iter::once(&self.reading.rule.action))
-    }
-
-    /// It changes nothing and leads nowhere.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.unread.is_none() && self.before.is_empty() && self.rule().action == Action::None
     }
 
     /// The rule that stands for its last action.
