@@ -1,5 +1,7 @@
 //! Tests that need no root: the command line on saved text and snapshots, and the house itself. One file each.
 
+#[path = "../support/grid.rs"]
+mod corpus_grid;
 #[path = "../support/parsers.rs"]
 mod parsers;
 
@@ -12,6 +14,7 @@ mod entries;
 mod expressions;
 mod flows;
 mod graph;
+mod grid;
 mod hostile;
 mod house;
 mod kernel;

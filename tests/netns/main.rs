@@ -1,11 +1,14 @@
 //! Real namespaces with real sockets, flows and rules; the kernel and its own tools (`ss`, `conntrack`, `ip`, `nft`) are the
 //! oracles. Needs root; one namespace (or a pair) for each test, nothing in the machine's own.
 
+#[path = "../support/grid.rs"]
+mod corpus_grid;
 #[path = "../support/netns.rs"]
 mod support;
 #[path = "../support/traffic.rs"]
 mod traffic;
 
+mod asked_packets;
 mod below;
 mod certain;
 mod changing;
@@ -21,10 +24,12 @@ mod flows;
 mod flows_made;
 mod followed;
 mod foreign;
+mod grid;
 mod groups;
 mod interfaces;
 mod joined;
 mod listed;
+mod looked_for;
 mod manual;
 mod maps;
 mod names;

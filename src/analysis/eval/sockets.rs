@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::Endpoint;
 use crate::packet::{Known, Packet};
+use crate::xt::matches::Socket;
 
 /// The sockets of a namespace, as rules ask for them.
 pub trait Sockets {
@@ -12,6 +13,9 @@ pub trait Sockets {
     ///
     /// The packet is as it stands at the rule (`nf_tproxy_get_sock_v4` and `_v6`, called by xt_TPROXY.c and nft_tproxy.c).
     fn taking(&self, packet: &Packet, address: Option<IpAddr>, port: u16) -> Taken;
+
+    /// Whether there surely is no socket for the packet that a match takes (net/netfilter/xt_socket.c).
+    fn lacks(&self, packet: &Packet, wanted: &Socket) -> bool;
 }
 
 /// What a rule that wants a transparent socket finds.

@@ -6,6 +6,7 @@ use super::{Found, Receivers, Wanted};
 use crate::analysis::eval::{Sockets, Taken};
 use crate::model::{Endpoint, Protocol, SocketState};
 use crate::packet::{Known, Packet};
+use crate::xt::matches::Socket;
 
 const TRANSPARENT: &str = "whether the socket that waits is transparent";
 const SEVERAL: &str = "which of several sockets gets it, some of which are transparent";
@@ -32,6 +33,10 @@ impl Sockets for Receivers<'_> {
         let at = Endpoint::new(self.place(packet, address), port);
         let found = self.at_place_unconnected(&Wanted { to: at, ..own });
         self.taken_by(found, |_, uid| Taken::Waits { at, uid })
+    }
+
+    fn lacks(&self, packet: &Packet, wanted: &Socket) -> bool {
+        self.is_without(packet, wanted)
     }
 }
 
