@@ -58,7 +58,7 @@ impl Sockets for Receivers<'_> {
             },
         };
         let Ok(found) = found else { return Known::Unknown };
-        let mut bits = found.iter().filter_map(|at| self.sockets.get(*at)).map(bits);
+        let mut bits = found.iter().filter_map(|at| self.sockets.get(*at)).map(|one| self.bits(one, &wanted));
         match bits.next() {
             None if self.may_be_mistaken(&wanted) => Known::Unknown,
             None => Known::Is(0),
@@ -67,14 +67,22 @@ impl Sockets for Receivers<'_> {
     }
 }
 
-/// What a rule may ask of a socket; `None` where that is not told.
-fn bits(found: &Socket) -> Option<u8> {
-    let transparent = if found.details.transparent? { socket::TRANSPARENT } else { 0 };
-    let bound = if found.local.address.is_unspecified() { 0 } else { socket::BOUND };
-    Some(socket::EXISTS | transparent | bound)
-}
-
 impl Receivers<'_> {
+    /// What a rule may ask of a socket; `None` where that is not told. A handshake that is not over is transparent as its listener is.
+    fn bits(&self, found: &Socket, wanted: &Wanted<'_>) -> Option<u8> {
+        let is_transparent = if found.details.request {
+            let waiting = self.at_place(wanted).ok()?;
+            let mut each = waiting.iter().map(|at| self.sockets.get(*at)?.details.transparent);
+            let first = each.next()??;
+            each.all(|other| other == Some(first)).then_some(first)?
+        } else {
+            found.details.transparent?
+        };
+        let transparent = if is_transparent { socket::TRANSPARENT } else { 0 };
+        let bound = if found.local.address.is_unspecified() { 0 } else { socket::BOUND };
+        Some(socket::EXISTS | transparent | bound)
+    }
+
     /// The socket of the packet's own connection comes first, transparent or not.
     fn taken_by_connection(&self, own: &Wanted<'_>) -> Option<Taken> {
         let found = match self.connected_to(own) {
