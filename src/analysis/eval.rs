@@ -11,6 +11,7 @@ mod journey;
 mod line;
 mod order;
 mod path;
+mod reached;
 mod sockets;
 mod translation;
 mod traveller;
@@ -30,11 +31,12 @@ use journey::Way;
 use line::{Does, Line, Making};
 use order::orders;
 pub use path::{Met, Path, Place};
+use reached::Reached;
 pub use sockets::{Sockets, Taken};
 pub use traveller::Belongs;
 use traveller::Traveller;
 use wakes::wakes;
-use walk::{Asked, Base, DEPTH, Evaluator, Reached};
+use walk::{Asked, Base, DEPTH, Evaluator};
 pub use ways::{Doubt, Every, Gone};
 
 use super::ipsets::IpSets;
@@ -174,6 +176,8 @@ struct Prepared<'a> {
     lines: Vec<OnceCell<Line>>,
     /// For each chain whether it leads to a redirect, once that was asked.
     redirecting: OnceCell<Vec<bool>>,
+    /// Whether some rule asks for sockets, once that was asked.
+    sockets: OnceCell<bool>,
 }
 
 /// A rule, or a base chain's policy.
@@ -217,6 +221,7 @@ impl<'a> Rulebase<'a> {
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
             lines: table.chains.iter().map(|_| OnceCell::new()).collect(),
             redirecting: OnceCell::new(),
+            sockets: OnceCell::new(),
         };
         let size = rulesets.iter().map(Ruleset::rule_count).sum::<usize>();
         let size = u32::try_from(size).unwrap_or(u32::MAX);

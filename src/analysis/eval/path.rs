@@ -1,6 +1,7 @@
 //! What a packet met on its way, for those who want to see it.
 
-use super::walk::{Base, Reached};
+use super::reached::Reached;
+use super::walk::Base;
 use crate::model::Hook;
 use crate::packet::Packet;
 

@@ -7,11 +7,12 @@ use super::ground::Ground;
 use super::journey::Advance;
 use super::line::{Does, Next, What};
 use super::path::{Place, Then, small};
+use super::reached::Reached;
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
 use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
-use crate::model::{Body, Chain, Policy, RuleRef};
+use crate::model::{Chain, Policy};
 use crate::packet::{Answer, Known};
 use crate::xt::{Action, Effect, Match, Rule};
 
@@ -60,14 +61,6 @@ struct Walk {
     traveller: Traveller,
 }
 
-/// A rule that a packet has reached.
-#[derive(Clone, Copy)]
-pub(super) struct Reached<'r> {
-    pub(super) base: Base<'r>,
-    pub(super) chain: usize,
-    pub(super) at: usize,
-}
-
 impl<'e> Evaluator<'e> {
     /// For rule sets of so many rules.
     pub(super) fn new(asked: Asked, ground: Option<&'e Ground<'e>>, size: u32) -> Self {
@@ -92,6 +85,7 @@ impl<'e> Evaluator<'e> {
                 Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
             let meets = traveller.meets(base, self.ground);
+            traveller.be_looked_up(base, self.sockets);
             let into = |traveller| self.enter(*base, later, traveller);
             match meets {
                 Answer::No => {}
@@ -194,7 +188,7 @@ impl<'e> Evaluator<'e> {
                 }
                 What::Special => {
                     let first = line.does(rules, found, 0);
-                    if first.is_some_and(|does| self.restores(does.rule, &walk.traveller)) {
+                    if first.is_some_and(|does| restores(does.rule, &walk.traveller)) {
                         // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                         walk.traveller.packet.mark = Known::Unknown;
                         self.see(&mut walk.traveller);
@@ -219,25 +213,10 @@ impl<'e> Evaluator<'e> {
                 }
                 Answer::CannotKnow => {
                     let map = line.count(rules, found) > 1;
-                    if !self.lacks_socket(does.rule, &walk.traveller) {
-                        return self.both(reached, later, walk, (does, map));
-                    }
-                    walk.pass(map);
+                    return self.both(reached, later, walk, (does, map));
                 }
             }
         }
-    }
-
-    /// Whether a match of the rule gives the packet the mark of a socket, or may.
-    fn restores(&self, rule: &Rule, traveller: &Traveller) -> bool {
-        rule.restores_mark() && !self.lacks_socket(rule, traveller)
-    }
-
-    /// Whether a rule asks for a socket where there is none. A packet that was given to a transparent one has that.
-    fn lacks_socket(&self, rule: &Rule, traveller: &Traveller) -> bool {
-        let Some(sockets) = self.sockets.filter(|_| traveller.taken.is_none()) else { return false };
-        let lacks = |part: &Match| matches!(part, Match::Socket(wanted) if sockets.lacks(&traveller.packet, wanted));
-        rule.matches.iter().any(lacks)
     }
 
     /// Follows the packet as if the rule matched by this branch, of several in a `map`, and as if it did not.
@@ -451,6 +430,12 @@ fn either_way(
     }
 }
 
+/// Whether a match of the rule gives the packet the mark of a socket, or may (net/netfilter/xt_socket.c).
+fn restores(rule: &Rule, traveller: &Traveller) -> bool {
+    let may = |part: &Match| part.condition().ask(&traveller.packet) != Answer::No;
+    rule.matches.iter().any(|part| matches!(part, Match::Socket(socket) if socket.restore_mark) && may(part))
+}
+
 fn too_much(traveller: Traveller) -> Ways {
     Ways::one(End::Undecided { because: TOO_MUCH.to_owned() }, traveller)
 }
@@ -470,39 +455,6 @@ impl Walk {
         self.branch = 0;
         if let Some((_, at)) = self.stack.last_mut() {
             *at += 1;
-        }
-    }
-}
-
-impl<'r> Reached<'r> {
-    /// The chain of this name, to which the rule leads.
-    fn leads_to(self, name: &str) -> Option<usize> {
-        let table = self.base.table;
-        let (_, line) = table.line(self.chain)?;
-        line.jump(self.at).or_else(|| table.by_name.get(name).copied())
-    }
-
-    /// It is written in nf_tables' own expressions.
-    fn is_native(self) -> bool {
-        let chain = self.base.table.table.chains.get(self.chain);
-        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
-    }
-
-    /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
-    fn leaves(self, traveller: &mut Traveller) {
-        if self.base.table.redirects(self.base.index) {
-            traveller.left_by = Some(self.place());
-        }
-    }
-
-    pub(super) fn name(self) -> RuleRef {
-        let Prepared { ruleset, table, .. } = self.base.table;
-        RuleRef {
-            backend: ruleset.backend,
-            family: ruleset.family,
-            table: table.name.clone(),
-            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
-            number: self.at + 1,
         }
     }
 }

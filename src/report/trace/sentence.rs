@@ -82,7 +82,7 @@ pub(super) fn doubted(teller: &Teller<'_>, trace: &Trace<'_>, doubt: &Doubt) -> 
     let mut met = trace.outcomes.iter().flat_map(|outcome| &outcome.met).filter(|met| met.supposed);
     let reason = met.find_map(|met| {
         let at = teller.rules.at(met.place).filter(|at| at.name().as_ref() == Some(rule))?;
-        teller.reasons().why_unknown(&at, &met.before)
+        teller.reasons().why_unknown(&at, met.before)
     });
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     escape(&format!("{words}{reason}")).into_owned()
@@ -127,7 +127,10 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
             }
         }
         Verdict::Refused if moved => format!("Refused: it is redirected to {to}{by}, where nobody listens."),
-        Verdict::Refused => format!("Refused: nobody listens at {to}{}.", rule.map_or(String::new(), |_| alone)),
+        Verdict::Refused => {
+            let alone = rule.map(|rule| format!("; {rule} leaves it alone")).unwrap_or_default();
+            format!("Refused: nobody listens at {to}{alone}.")
+        }
         Verdict::Sent => {
             let device = match after.output {
                 Known::Is(device) => format!(" by {}", escape(device.as_str())),
@@ -156,7 +159,7 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
 
 /// The policy that ended it: what it met last.
 fn policy(teller: &Teller<'_>, outcome: &Outcome<'_>) -> Option<String> {
-    let at = teller.rules.at(outcome.met.get(outcome.met.len().checked_sub(1)?)?.place)?;
+    let at = teller.rules.at(outcome.met.iter().last()?.place)?;
     at.rule.is_none().then(|| rule_words(&steps::name(&at)))
 }
 
