@@ -29,6 +29,7 @@ complete -c nslens -n "__fish_nslens_needs_command" -s V -l version -d 'Print ve
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
@@ -126,6 +127,39 @@ complete -c nslens -n "__fish_nslens_using_subcommand conns" -l no-headers -d 'N
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand conns" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l to -d 'Where it is sent: 10.0.0.5:443, [fd00::5]:https' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l from -d 'Where it comes from (default: worked out)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l protocol -d 'tcp (the default), udp, icmp, a number ...' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l uid -d 'User of the process that sends it' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l gid -d 'Group of the process that sends it' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l groups -d 'Its further groups: 1000,1337' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l mark -d 'Mark of the socket, or of the packet: 1337 or 0x539' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l interface -d 'Device by which it comes in or leaves' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l state -d 'new, established, related, invalid, untracked' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l as -d 'Sent by a process as it runs: CONTAINER or pid/N' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l batch -d 'Packets as JSON, one a line, from a file or -' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s o -l output -d 'table, json, jsonl, yaml, mermaid, dot, svg' -r -f -a "table\t''
+json\t''
+jsonl\t''
+yaml\t''
+mermaid\t''
+dot\t''
+svg\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l in -d 'It comes in from outside'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l out -d 'A process of the workload sends it: the default'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -l follow -d 'Go on where a proxy takes it'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
@@ -190,12 +224,13 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

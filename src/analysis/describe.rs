@@ -5,7 +5,7 @@ use super::native::{Reading, alone, asked_first, asks, reading};
 use super::paths::Paths;
 use crate::model::{Body, Chain, Family, NativeRule, Policy, Rule, Table};
 use crate::nft::{Expression, Statement, Verdict, statement_text, statements, written};
-use crate::syntax::place_of;
+use crate::syntax::{place_of, print_native};
 use crate::xt::{Action, Effect};
 
 /// What becomes of a packet that a rule takes, as far as it matters at a glance.
@@ -110,6 +110,23 @@ fn by_statement<'a>(
     let Reading { rule: tests, ipv6 } = asked_first(family, table, native)?;
     let what = if deeds.is_empty() { "counted".to_owned() } else { deeds.join(", then ") };
     Some(Told { who: tests.subject(ipv6, false), what, outcome })
+}
+
+/// What a rule does, in its own syntax: `-j REDIRECT --to-ports 15001`, `redirect to :15001`; the whole of it where its parts cannot
+/// be told apart. Empty for a rule that only counts.
+#[must_use]
+pub fn action_text(family: Family, table: &Table, rule: &Rule) -> String {
+    let native = match &rule.body {
+        Body::Xt(rule) => return rule.action_text(),
+        Body::Nft(native) => native,
+    };
+    let place = place_of(family, table, &[], false);
+    let deeds = written(native, place).and_then(|statements| {
+        let deeds = statements.iter().filter(|statement| !asks(statement));
+        // What xtables wrote has no words of its own here.
+        deeds.map(|statement| statement_text(statement, &place).filter(|text| !text.is_empty())).collect()
+    });
+    deeds.map_or_else(|| print_native(native, &place).0, |deeds: Vec<String>| deeds.join(" "))
 }
 
 /// What becomes of the packets of such a rule, as far as its verdict tells.

@@ -3,10 +3,12 @@
 //! It asks the evaluator for every way that the packet may take, and the sockets of the snapshot who receives it. What is not told
 //! of the packet is worked out from the snapshot, or stays unknown: then every answer is followed.
 
+pub mod asked;
 mod beginning;
 mod follow;
 mod identity;
 mod receiver;
+pub mod why;
 
 use std::cell::OnceCell;
 use std::net::IpAddr;

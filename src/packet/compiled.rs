@@ -266,6 +266,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::*;
+    use crate::packet::Groups;
 
     const CASES: usize = 100_000;
 
@@ -342,6 +343,7 @@ mod tests {
                 bridge_input: self.known(|of| DeviceName::new(of.device()).expect("short")),
                 uid: self.known(Self::number),
                 mark: self.known(Self::number),
+                groups: self.known(|of| Groups::new(&[of.one(&[9, 10, 19]), of.one(&[20, 25])]).expect("few")),
                 connection_mark: self.known(Self::number),
                 state: self.known(|of| 1 << of.below(9)),
                 doubtful_states: self.one(&[0, 0, 0x40, 0xc0, 0xffff_ffff]),

@@ -35,7 +35,7 @@ const ADDRESSES: [&str; 15] = [
 
 /// Whether an address is of the other family: no program takes such a rule.
 #[must_use]
-pub fn is_of_other_family(options: &[Given], ipv6: bool) -> bool {
+pub(super) fn is_of_other_family(options: &[Given], ipv6: bool) -> bool {
     let foreign = |value: &String| {
         // Ports stand behind one colon, and an IPv6 address has two at least.
         let six = value.matches(':').count() > 1;

@@ -53,6 +53,18 @@ impl Rule {
         for part in &self.matches {
             part.save(out);
         }
+        self.save_action(out);
+    }
+
+    /// What it does, as iptables-save writes it: `-j RETURN`; empty for one that only counts.
+    #[must_use]
+    pub fn action_text(&self) -> String {
+        let mut out = String::new();
+        self.save_action(&mut out);
+        out.trim().to_owned()
+    }
+
+    fn save_action(&self, out: &mut String) {
         let mut jump = |option: &str, name: &str| {
             out.push_str(option);
             out.push_str(&word(name));

@@ -1,9 +1,9 @@
 //! Tests that need no root: the command line on saved text and snapshots, and the house itself. One file each.
 
-#[path = "../support/parsers.rs"]
-mod parsers;
 #[path = "../support/grid.rs"]
 mod corpus_grid;
+#[path = "../support/parsers.rs"]
+mod parsers;
 
 mod corpus;
 mod cut;

@@ -1,13 +1,14 @@
 //! Real namespaces with real sockets, flows and rules; the kernel and its own tools (`ss`, `conntrack`, `ip`, `nft`) are the
 //! oracles. Needs root; one namespace (or a pair) for each test, nothing in the machine's own.
 
+#[path = "../support/grid.rs"]
+mod corpus_grid;
 #[path = "../support/netns.rs"]
 mod support;
 #[path = "../support/traffic.rs"]
 mod traffic;
-#[path = "../support/grid.rs"]
-mod corpus_grid;
 
+mod asked_packets;
 mod below;
 mod certain;
 mod changing;

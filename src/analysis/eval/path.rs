@@ -1,6 +1,7 @@
 //! What a packet met on its way, for those who want to see it.
 
-use super::walk::{Base, Reached};
+use super::reached::Reached;
+use super::walk::Base;
 use crate::model::Hook;
 use crate::packet::Packet;
 
@@ -120,14 +121,24 @@ impl Path {
     /// It met something that leaves it as it is.
     pub(super) fn met(&mut self, hook: Hook, place: Place, (matched, supposed): (bool, bool)) {
         let now = self.now();
-        self.steps.push(Step { place, hook, matched, supposed, before: now, after: now, then: Then::Stays });
+        self.push(Step { place, hook, matched, supposed, before: now, after: now, then: Then::Stays });
+    }
+
+    /// A rule that does several things, one after the other, is met once.
+    fn push(&mut self, step: Step) {
+        match self.steps.last_mut() {
+            Some(last) if step.matched && last.matched && (last.place, last.hook) == (step.place, step.hook) => {
+                (last.after, last.then) = (step.after, step.then);
+            }
+            _ => self.steps.push(step),
+        }
     }
 
     /// It met something that may have made this of it.
     pub(super) fn became(&mut self, hook: Hook, place: Place, (matched, supposed): (bool, bool), packet: &Packet) {
         let before = self.now();
         self.see(packet);
-        self.steps.push(Step { place, hook, matched, supposed, before, after: self.now(), then: Then::Stays });
+        self.push(Step { place, hook, matched, supposed, before, after: self.now(), then: Then::Stays });
     }
 
     /// Where it goes on behind the last of them.

@@ -7,13 +7,14 @@ use super::ground::Ground;
 use super::journey::Advance;
 use super::line::{Does, Next, What};
 use super::path::{Place, Then, small};
+use super::reached::Reached;
 use super::traveller::{Outcome, Traveller};
 use super::ways::{Doubt, Ways, alike};
 use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
-use crate::model::{Body, Chain, Policy, RuleRef};
+use crate::model::{Chain, Policy};
 use crate::packet::{Answer, Known};
-use crate::xt::{Action, Effect, Match};
+use crate::xt::{Action, Effect, Match, Rule};
 
 /// Rules asked about one packet before the answer is given up, beside all that there are: a bound against rule sets that fork without
 /// end.
@@ -58,14 +59,6 @@ struct Walk {
     stack: Vec<(usize, usize)>,
     branch: usize,
     traveller: Traveller,
-}
-
-/// A rule that a packet has reached.
-#[derive(Clone, Copy)]
-pub(super) struct Reached<'r> {
-    pub(super) base: Base<'r>,
-    pub(super) chain: usize,
-    pub(super) at: usize,
 }
 
 impl<'e> Evaluator<'e> {
@@ -193,9 +186,8 @@ impl<'e> Evaluator<'e> {
                     continue;
                 }
                 What::Special => {
-                    let restores =
-                        |does: &Does<'_>| does.rule.restores_mark() && !self.lacks_socket(*does, &walk.traveller);
-                    if line.does(rules, found, 0).is_some_and(|does| restores(&does)) {
+                    let first = line.does(rules, found, 0);
+                    if first.is_some_and(|does| self.restores(does.rule, &walk.traveller)) {
                         // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                         walk.traveller.packet.mark = Known::Unknown;
                         self.see(&mut walk.traveller);
@@ -218,17 +210,27 @@ impl<'e> Evaluator<'e> {
                         return ways;
                     }
                 }
-                Answer::CannotKnow if self.lacks_socket(does, &walk.traveller) => walk.pass_rule(),
-                Answer::CannotKnow => return self.both(reached, later, walk, (does, line.count(rules, found) > 1)),
+                Answer::CannotKnow => {
+                    let map = line.count(rules, found) > 1;
+                    if !self.lacks_socket(does.rule, &walk.traveller) {
+                        return self.both(reached, later, walk, (does, map));
+                    }
+                    walk.pass(map);
+                }
             }
         }
     }
 
+    /// Whether a match of the rule gives the packet the mark of a socket, or may.
+    fn restores(&self, rule: &Rule, traveller: &Traveller) -> bool {
+        rule.restores_mark() && !self.lacks_socket(rule, traveller)
+    }
+
     /// Whether a rule asks for a socket where there is none. A packet that was given to a transparent one has that.
-    fn lacks_socket(&self, does: Does<'_>, traveller: &Traveller) -> bool {
+    fn lacks_socket(&self, rule: &Rule, traveller: &Traveller) -> bool {
         let Some(sockets) = self.sockets.filter(|_| traveller.taken.is_none()) else { return false };
         let lacks = |part: &Match| matches!(part, Match::Socket(wanted) if sockets.lacks(&traveller.packet, wanted));
-        does.rule.matches.iter().any(lacks)
+        rule.matches.iter().any(lacks)
     }
 
     /// Follows the packet as if the rule matched by this branch, of several in a `map`, and as if it did not.
@@ -237,11 +239,7 @@ impl<'e> Evaluator<'e> {
         matching.pass_rule();
         let yes = self.matched((reached, true), later, &mut matching, does);
         let yes = yes.unwrap_or_else(|| self.chain(reached.base, later, matching));
-        if map {
-            walk.branch += 1;
-        } else {
-            walk.pass_rule();
-        }
+        walk.pass(map);
         let doubt = || {
             let name = reached.name();
             let why = match map {
@@ -451,44 +449,20 @@ fn too_much(traveller: Traveller) -> Ways {
 }
 
 impl Walk {
+    /// Behind one element of a map, or behind the rule at which it stands.
+    fn pass(&mut self, map: bool) {
+        if map {
+            self.branch += 1;
+        } else {
+            self.pass_rule();
+        }
+    }
+
     /// Behind the rule at which it stands.
     fn pass_rule(&mut self) {
         self.branch = 0;
         if let Some((_, at)) = self.stack.last_mut() {
             *at += 1;
-        }
-    }
-}
-
-impl<'r> Reached<'r> {
-    /// The chain of this name, to which the rule leads.
-    fn leads_to(self, name: &str) -> Option<usize> {
-        let table = self.base.table;
-        let (_, line) = table.line(self.chain)?;
-        line.jump(self.at).or_else(|| table.by_name.get(name).copied())
-    }
-
-    /// It is written in nf_tables' own expressions.
-    fn is_native(self) -> bool {
-        let chain = self.base.table.table.chains.get(self.chain);
-        chain.and_then(|chain| chain.rules.get(self.at)).is_some_and(|rule| matches!(rule.body, Body::Nft(_)))
-    }
-
-    /// Takes the packet out of its chain: worth a note only where staying could have redirected it.
-    fn leaves(self, traveller: &mut Traveller) {
-        if self.base.table.redirects(self.base.index) {
-            traveller.left_by = Some(self.place());
-        }
-    }
-
-    pub(super) fn name(self) -> RuleRef {
-        let Prepared { ruleset, table, .. } = self.base.table;
-        RuleRef {
-            backend: ruleset.backend,
-            family: ruleset.family,
-            table: table.name.clone(),
-            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
-            number: self.at + 1,
         }
     }
 }

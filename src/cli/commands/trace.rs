@@ -1,22 +1,26 @@
 //! `nslens trace`: where one packet goes, and why.
 
-use std::net::IpAddr;
+mod batch;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::conns::{SUBJECTS, source};
 use super::rules::has_rules;
 use super::unread_exit;
-use crate::analysis::trace::{Question, Tracer, Verdict};
+use crate::analysis::trace::asked::{Described, Wrong, device, mark, protocol, state};
+use crate::analysis::trace::{Followed, Identity, IdentityError, Question, Stop, Trace as Answer, Tracer, Verdict};
 use crate::capture::{rules::Wanted, sets::Elements};
 use crate::cli::arguments::{Looks, Where};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
-use crate::model::{Endpoint, Protocol, Snapshot};
-use crate::packet::DeviceName;
-use crate::report::trace::{self as report, Form, Story};
-use crate::report::{document, who};
+use crate::model::{Protocol, Snapshot};
+use crate::packet::{DeviceName, Known};
+use crate::report::trace::{self as report, Form, Story, Teller, Writer};
+use crate::report::{document, graph, who, yaml};
 
 /// Show where a packet goes and why, without sending one.
 ///
@@ -24,48 +28,65 @@ use crate::report::{document, who};
 /// not told of the packet is worked out from the workload; what cannot be known is followed both ways.
 #[derive(Debug, Args)]
 #[command(
-    before_long_help = "Examples:\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --uid 1000\n  sudo nslens trace pod/productpage --in --to 10.244.1.12:9080\n"
+    before_long_help = "Examples:\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --as productpage --follow\n  sudo nslens trace pod/productpage --in --to 10.244.1.12:9080\n  sudo nslens trace pod/productpage --to 10.0.0.5:443 --uid 1000 -v\n"
 )]
 pub struct Trace {
-    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a snapshot, rules, -
+    /// pod/NAME, container/NAME, an ID, pid/N, ip/ADDRESS, netns/NAME, host, a file, -
     pub target: Option<String>,
-    /// Where it is sent: ADDRESS or ADDRESS:PORT, such as 10.0.0.5:443 or [fd00::5]:https
-    #[arg(long, value_name = "ADDRESS")]
-    to: String,
-    /// Where it comes from
+    /// Where it is sent: 10.0.0.5:443, [fd00::5]:https
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "batch")]
+    to: Option<String>,
+    /// Where it comes from (default: worked out)
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
     /// It comes in from outside
     #[arg(long = "in")]
     incoming: bool,
-    /// A process of the workload sends it (this is the default)
-    #[arg(long = "out", conflicts_with = "incoming")]
+    /// A process of the workload sends it: the default
+    #[arg(long = "out", conflicts_with = "incoming", hide_short_help = true)]
     outgoing: bool,
-    /// tcp, udp, icmp, icmpv6, or a number
-    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
-    protocol: Protocol,
+    /// tcp (the default), udp, icmp, a number ...
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+    protocol: Option<Protocol>,
     /// User of the process that sends it
-    #[arg(long, value_name = "UID", conflicts_with = "incoming")]
+    #[arg(long, value_name = "UID", value_parser = owner)]
     uid: Option<u32>,
     /// Group of the process that sends it
-    #[arg(long, value_name = "GID", conflicts_with = "incoming")]
+    #[arg(long, value_name = "GID", value_parser = owner)]
     gid: Option<u32>,
+    /// Its further groups: 1000,1337
+    #[arg(long, hide_short_help = true, value_name = "GIDS", value_delimiter = ',', value_parser = owner)]
+    groups: Option<Vec<u32>>,
     /// Mark of the socket, or of the packet: 1337 or 0x539
-    #[arg(long, value_name = "MARK", default_value = "0", hide_default_value = true, value_parser = number)]
-    mark: u32,
+    #[arg(long, hide_short_help = true, value_name = "MARK", value_parser = mark)]
+    mark: Option<u32>,
     /// Device by which it comes in or leaves
-    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    #[arg(long, hide_short_help = true, value_name = "DEVICE", value_parser = device)]
     interface: Option<DeviceName>,
-    /// table, json
-    #[arg(
-        short,
-        long,
-        value_name = "FORM",
-        default_value = "table",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    output: Output,
+    /// new, established, related, invalid, untracked
+    #[arg(long, hide_short_help = true, value_name = "STATE", value_parser = state)]
+    state: Option<u32>,
+    /// Sent by a process as it runs: CONTAINER or pid/N
+    #[arg(long = "as", value_name = "WHO", conflicts_with_all = ["uid", "gid", "groups", "incoming"])]
+    who: Option<String>,
+    /// Go on where a proxy takes it
+    ///
+    /// The proxy dials the same destination anew, as its own user: on and on until the packet leaves, arrives, or goes round in a
+    /// loop.
+    #[arg(long)]
+    follow: bool,
+    /// Packets as JSON, one a line, from a file or -
+    ///
+    /// Only `destination` is needed: {"direction":"out","protocol":"tcp","source":"10.0.0.2:40000",
+    /// "destination":"10.0.0.5:80","uid":1000,"gid":1000,"groups":[],"mark":0,"interface":null,"state":"new"}. Each is answered on
+    /// a line, in the same order.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from", "incoming", "outgoing", "protocol", "uid", "gid", "groups", "mark", "interface", "state", "who"])]
+    batch: Option<PathBuf>,
+    /// table, json, jsonl, yaml, mermaid, dot, svg
+    ///
+    /// mermaid, dot and svg draw the chains that the packet passes, with what it takes in them marked.
+    #[arg(short, long, value_name = "FORM", hide_possible_values = true)]
+    output: Option<Output>,
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
@@ -77,100 +98,210 @@ pub struct Trace {
 enum Output {
     Table,
     Json,
+    Jsonl,
+    Yaml,
+    Mermaid,
+    Dot,
+    Svg,
 }
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Failure> {
-    let question = question(arguments)?;
+    arguments.check()?;
+    let question = arguments.question()?;
+    let snapshot = taken(arguments, screen)?;
+    if let (Some(question), Some(known)) = (&question, &snapshot.interfaces)
+        && let Some(device) = question.interface
+        && !known.iter().any(|interface| interface.name == device.as_str())
+    {
+        let names: Vec<&str> = known.iter().map(|interface| interface.name.as_str()).collect();
+        return Err(Failure::new(Exit::NotFound, format!("no device is called {}", device.as_str()))
+            .hint(format!("there is: {}", names.join(", "))));
+    }
+    let tracer = Tracer::of(&snapshot);
+    let teller = Teller::of(&snapshot, tracer.rules());
+    let mut writer = Writer::new(&teller, arguments.looks.verbose);
+    let unread = unread_exit(&snapshot, &SUBJECTS);
+    let Some(question) = question else {
+        let answered = batch::run(arguments, &tracer, &mut writer, screen)?;
+        return Ok(Exit::of([answered, unread]));
+    };
+    let question = arguments.known(question, &tracer)?;
+    let asked = Asked { arguments, snapshot: &snapshot, teller: &teller, screen };
+    let decided = match arguments.follow {
+        true => asked.followed(&tracer.follow(&question), &mut writer)?,
+        false => {
+            let trace = tracer.trace(&question);
+            let story = Story { question: &question, trace: &trace };
+            asked.told(story, &mut writer)?;
+            asked.advise(&question, &trace);
+            trace.verdict() != Verdict::Undecided
+        }
+    };
+    Ok(Exit::of([if decided { Exit::Done } else { Exit::CannotTell }, unread]))
+}
+
+/// One packet that was asked about.
+struct Asked<'q, 't> {
+    arguments: &'q Trace,
+    snapshot: &'q Snapshot,
+    teller: &'q Teller<'t>,
+    screen: &'q Screen,
+}
+
+impl Asked<'_, '_> {
+    fn told(&self, story: Story<'_, '_>, writer: &mut Writer<'_>) -> Result<(), Failure> {
+        let Self { teller, screen, .. } = self;
+        let drawn = || report::picture(teller, story);
+        match self.arguments.output.unwrap_or(Output::Table) {
+            Output::Json => screen.print(&document::print(report::document(writer, story))),
+            Output::Yaml => screen.print(&yaml::print(&report::document(writer, story))),
+            Output::Jsonl => {
+                let mut line = String::new();
+                writer.write(story, &mut line);
+                line.push('\n');
+                screen.print(&line)
+            }
+            Output::Mermaid => screen.print(&graph::mermaid(&drawn())),
+            Output::Dot => screen.print(&graph::dot(&drawn())),
+            Output::Svg => screen.print(&graph::svg(&drawn(), env!("CARGO_PKG_VERSION"))),
+            Output::Table => self.page(&report::text(teller, story, self.form())),
+        }
+    }
+
+    /// Whether the end is known.
+    fn followed(&self, followed: &Followed<'_>, writer: &mut Writer<'_>) -> Result<bool, Failure> {
+        let Self { teller, screen, .. } = self;
+        match self.arguments.output.unwrap_or(Output::Table) {
+            Output::Json => screen.print(&document::print(report::followed_document(writer, followed)))?,
+            Output::Yaml => screen.print(&yaml::print(&report::followed_document(writer, followed)))?,
+            Output::Jsonl => {
+                let mut line = String::new();
+                writer.write_followed(followed, &mut line);
+                line.push('\n');
+                screen.print(&line)?;
+            }
+            // Only the forms above come here: see `check`.
+            _ => self.page(&report::followed(teller, followed, self.form()))?,
+        }
+        Ok(ends(followed))
+    }
+
+    fn form(&self) -> Form {
+        let Screen { paint, width, .. } = *self.screen;
+        Form { paint, width, all: self.arguments.looks.verbose }
+    }
+
+    /// The answer is the last line: what could not be read stands above it.
+    fn page(&self, told: &str) -> Result<(), Failure> {
+        let Screen { paint, width, .. } = *self.screen;
+        let mut out = who::heading(self.snapshot, paint, width);
+        out.push_str(&who::unread(self.snapshot, &SUBJECTS, paint, width));
+        out.push('\n');
+        out.push_str(told);
+        self.screen.print(&out)
+    }
+
+    /// What would have told more.
+    fn advise(&self, question: &Question, trace: &Answer<'_>) {
+        let unknown = trace.packet.uid == Known::Unknown || trace.packet.gid == Known::Unknown;
+        if trace.verdict() == Verdict::Undecided && !question.incoming && question.uid.is_none() && unknown {
+            self.screen.note("who sends it makes the difference, and was not told: --uid, --gid, or --as CONTAINER");
+        }
+    }
+}
+
+/// Whether the end of a packet that was followed is known.
+fn ends(followed: &Followed<'_>) -> bool {
+    let undecided = || followed.steps.last().is_some_and(|last| last.trace.verdict() == Verdict::Undecided);
+    match followed.stop {
+        Stop::Arrived => !undecided(),
+        Stop::Loop { .. } => true,
+        Stop::Unclear(_) | Stop::TooLong => false,
+    }
+}
+
+/// All that a packet's way is worked out from.
+fn taken(arguments: &Trace, screen: &Screen) -> Result<Snapshot, Failure> {
     let mut source = source(&arguments.place, screen);
     source.parts.routes = true;
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_rules(&snapshot)?;
-    let tracer = Tracer::of(&snapshot);
-    let trace = tracer.trace(&question);
-    let story = Story { snapshot: &snapshot, rules: tracer.rules(), question: &question, trace: &trace };
-    let undecided = if trace.verdict() == Verdict::Undecided { Exit::CannotTell } else { Exit::Done };
-    if arguments.output == Output::Json {
-        screen.print(&document::print(report::json(&story)))?;
-        return Ok(Exit::of([undecided, exit(&snapshot)]));
-    }
-    let Screen { paint, width, .. } = *screen;
-    let mut out = report::text(&story, Form { paint, width, all: arguments.looks.verbose });
-    out.push_str(&who::unread(&snapshot, &SUBJECTS, paint, width));
-    screen.print(&out)?;
-    Ok(Exit::of([undecided, exit(&snapshot)]))
+    Ok(snapshot)
 }
 
-fn exit(snapshot: &Snapshot) -> Exit {
-    unread_exit(snapshot, &SUBJECTS)
+impl Trace {
+    /// Options that do not go together.
+    fn check(&self) -> Result<(), Failure> {
+        if self.follow && matches!(self.output, Some(Output::Mermaid | Output::Dot | Output::Svg)) {
+            return Err(Failure::new(Exit::Usage, "--follow has no picture: it goes with table, json, jsonl and yaml"));
+        }
+        let Some(batch) = &self.batch else { return Ok(()) };
+        if !matches!(self.output, None | Some(Output::Json | Output::Jsonl)) {
+            return Err(Failure::new(Exit::Usage, "--batch answers in lines of JSON, and in no other form"));
+        }
+        if batch.as_os_str() == "-" && self.target.as_deref() == Some("-") {
+            return Err(Failure::new(Exit::Usage, "standard input can be the target or the packets, not both"));
+        }
+        Ok(())
+    }
+
+    /// The packet that is asked about; none where they come by `--batch`.
+    fn question(&self) -> Result<Option<Question>, Failure> {
+        let Some(to) = &self.to else { return Ok(None) };
+        let described = Described {
+            to: Cow::Borrowed(to),
+            from: self.from.as_deref().map(Cow::Borrowed),
+            incoming: self.incoming,
+            protocol: self.protocol,
+            uid: self.uid,
+            gid: self.gid,
+            groups: self.groups.clone(),
+            mark: self.mark.unwrap_or_default(),
+            interface: self.interface,
+            state: self.state,
+        };
+        described.question().map(Some).map_err(wrong)
+    }
 }
 
-/// The packet that is asked about.
-fn question(arguments: &Trace) -> Result<Question, Failure> {
-    let wrong = |text: &str| {
-        Failure::new(Exit::Usage, format!("{text:?} is no address"))
-            .hint("an address, or an address and a port, such as 10.0.0.5:443 or [fd00::5]:443")
-    };
-    let (address, port) = end(&arguments.to).ok_or_else(|| wrong(&arguments.to))?;
-    let from = match &arguments.from {
-        Some(text) => Some(end(text).ok_or_else(|| wrong(text))?),
-        None => None,
-    };
-    if port.is_none() && report::has_ports(arguments.protocol) {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} packets have a port, and --to names none", arguments.protocol),
-        )
-        .hint(format!("--to {}", Endpoint::new(address, 443))));
+impl Trace {
+    /// The question, with who sends the packet.
+    fn known(&self, question: Question, tracer: &Tracer<'_>) -> Result<Question, Failure> {
+        let Some(who) = &self.who else { return Ok(question) };
+        let Identity { uid, gid, groups } = tracer.identity(who).map_err(|error| {
+            let exit = match &error {
+                IdentityError::Unread | IdentityError::Several { .. } => Exit::Usage,
+                IdentityError::Nobody { .. } => Exit::NotFound,
+                IdentityError::Uncounted { .. } => Exit::CannotTell,
+            };
+            let failure = Failure::of(exit, &error);
+            match error {
+                IdentityError::Several { .. } => failure.hint("one of them: --as pid/NUMBER"),
+                IdentityError::Unread | IdentityError::Uncounted { .. } => {
+                    failure.hint("say it by number: --uid, --gid, --groups")
+                }
+                IdentityError::Nobody { .. } => failure,
+            }
+        })?;
+        Ok(Question { uid: Some(uid), gid: Some(gid), groups: Some(groups), ..question })
     }
-    if from.is_some_and(|(from, _)| from.is_ipv6() != address.is_ipv6()) {
-        return Err(Failure::new(Exit::Usage, "--from and --to are of two families"));
+}
+
+fn wrong(Wrong { text, hint }: Wrong) -> Failure {
+    let failure = Failure::new(Exit::Usage, text);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
-    Ok(Question {
-        incoming: arguments.incoming,
-        protocol: arguments.protocol,
-        source: from.map(|(address, _)| address),
-        source_port: from.and_then(|(_, port)| port),
-        uid: arguments.uid,
-        gid: arguments.gid,
-        mark: arguments.mark,
-        interface: arguments.interface,
-        ..Question::to(Endpoint::new(address, port.unwrap_or_default()))
+}
+
+/// The number of a user or group.
+fn owner(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    number.ok_or_else(|| {
+        "a number: rules and sockets know users and groups by number only, and each container has names of its own (`id -u NAME` there)"
+            .to_owned()
     })
-}
-
-/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`; a port may be a service's name.
-fn end(text: &str) -> Option<(IpAddr, Option<u16>)> {
-    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Some((address, None));
-    }
-    let (address, port) = text.rsplit_once(':')?;
-    let address = address.strip_prefix('[').map_or(Some(address), |inner| inner.strip_suffix(']'))?;
-    Some((address.parse().ok()?, Some(crate::analysis::trace::port(port)?)))
-}
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
-        "icmp" => Ok(Protocol::Other(1)),
-        "icmpv6" | "ipv6-icmp" => Ok(Protocol::Other(58)),
-        other => match other.parse::<u8>() {
-            Ok(number) => Ok(Protocol::from_number(number)),
-            Err(_) => Err("there are: tcp, udp, icmp, icmpv6, or a number up to 255".to_owned()),
-        },
-    }
-}
-
-fn number(text: &str) -> Result<u32, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| "a number of 32 bits, such as 1337 or 0x539".to_owned())
-}
-
-fn device(text: &str) -> Result<DeviceName, String> {
-    DeviceName::new(text).filter(|_| !text.is_empty()).ok_or_else(|| "a device's name has 1 to 15 bytes".to_owned())
 }

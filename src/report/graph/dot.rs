@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Edge, End, Graph, Node, Row};
+use super::{Edge, End, Graph, Mark, Node, Row};
 use crate::analysis::describe::Outcome;
 
 /// Colours of a row's last cell, and what stands for it without colour is the text itself.
@@ -64,6 +64,15 @@ pub fn dot(graph: &Graph) -> String {
     out
 }
 
+/// What stands before the number of a rule that a packet takes.
+pub(super) fn sign(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Taken => "✓ ",
+        Mark::Perhaps => "? ",
+        Mark::None | Mark::Not => "",
+    }
+}
+
 fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
@@ -76,10 +85,13 @@ fn arrow(graph: &Graph, edge: &Edge) -> String {
     };
     let row = graph.chains.get(edge.from).and_then(|node| node.rows.get(edge.row));
     let tip = row.map_or(String::new(), |row| format!("{} → {}", row.who, row.what));
-    let style = match (edge.redirects, edge.for_good) {
-        (true, _) => ", color=\"#2563b0\", penwidth=1.6",
-        (false, true) => ", style=dashed",
-        (false, false) => "",
+    let style = match (edge.mark, edge.redirects, edge.for_good) {
+        (Mark::Taken, ..) => ", color=\"#b5530b\", penwidth=3",
+        (Mark::Perhaps, ..) => ", color=\"#b5530b\", penwidth=3, style=dashed",
+        (Mark::Not, ..) => ", color=\"#c9d0d7\"",
+        (Mark::None, true, _) => ", color=\"#2563b0\", penwidth=1.6",
+        (Mark::None, false, true) => ", style=dashed",
+        (Mark::None, false, false) => "",
     };
     format!("  c{}:r{}:e -> {to} [tooltip={}{style}];", edge.from, edge.row, quoted(&tip))
 }
@@ -102,15 +114,21 @@ fn table(node: &Node) -> String {
     }
     out.push_str("</td></tr>");
     for (at, row) in node.rows.iter().enumerate() {
-        let Row { number, who, what, outcome, packets, .. } = row;
-        let number = number.map_or(String::new(), |number| number.to_string());
+        let Row { number, who, what, outcome, packets, mark, .. } = row;
+        let number = format!("{}{}", sign(*mark), number.map_or(String::new(), |number| number.to_string()));
+        let who = html(who);
+        let who = match mark {
+            Mark::None => who,
+            Mark::Taken | Mark::Perhaps => format!("<b>{who}</b>"),
+            Mark::Not => format!("<font color=\"#9aa4ad\">{who}</font>"),
+        };
         let counted = packets.filter(|packets| *packets > 0).map_or(String::new(), |packets| format!(" ×{packets}"));
         write!(
             out,
             "<hr/><tr><td align=\"right\"><font color=\"#5b6570\">{number}{counted} </font></td><td align=\"left\">{}</td>\
              <td align=\"left\" port=\"r{at}\" bgcolor=\"{}\">{}</td></tr>",
-            html(who),
-            colour(*outcome),
+            who,
+            if *mark == Mark::Not { "#ffffff" } else { colour(*outcome) },
             if what.is_empty() { " ".to_owned() } else { html(what) },
         )
         .ok();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{End, Graph, Node, Row};
+use super::dot::sign;
+use super::{End, Graph, Mark, Node, Row};
 use crate::analysis::describe::Outcome;
 
 /// What a chain's rules lead to, in the order of the first that does.
@@ -33,7 +34,7 @@ pub fn mermaid(graph: &Graph) -> String {
         leads.entry((edge.from, edge.row)).or_default().push(edge.to);
     }
     let mut hooks: Vec<&str> = Vec::new();
-    let (mut styles, mut links) = (Vec::new(), 0_usize);
+    let (mut styles, mut took, mut links) = (Vec::new(), Vec::new(), 0_usize);
     for (at, node) in graph.chains.iter().enumerate() {
         self::node(&mut out, at, node);
         if let Some((hook, _)) = &node.entry {
@@ -49,7 +50,7 @@ pub fn mermaid(graph: &Graph) -> String {
         line(&mut out, &format!("  x{at}([\"{}\"]):::redirected", words(exit)));
     }
     for (at, node) in graph.chains.iter().enumerate() {
-        for (number, (to, rows)) in grouped(at, node, &leads).iter().enumerate() {
+        for (number, (to, rows, mark)) in grouped(at, node, &leads).iter().enumerate() {
             let label = rows.iter().map(|row| words(row)).collect::<Vec<_>>().join("<br/>");
             let (name, redirect) = match to {
                 To::Node(End::Chain(to)) => (format!("c{to}"), false),
@@ -62,14 +63,19 @@ pub fn mermaid(graph: &Graph) -> String {
                 To::Onward => (format!("c{at}"), false),
             };
             line(&mut out, &format!("  c{at} -->|\"{label}\"| {name}"));
-            if redirect {
-                styles.push(links.to_string());
+            match mark {
+                Mark::Taken | Mark::Perhaps => took.push(links.to_string()),
+                _ if redirect => styles.push(links.to_string()),
+                _ => {}
             }
             links += 1;
         }
     }
     if !styles.is_empty() {
         line(&mut out, &format!("  linkStyle {} stroke:#2563b0,stroke-width:2px", styles.join(",")));
+    }
+    if !took.is_empty() {
+        line(&mut out, &format!("  linkStyle {} stroke:#b5530b,stroke-width:4px", took.join(",")));
     }
     for (name, style) in CLASSES {
         line(&mut out, &format!("  classDef {name} {style}"));
@@ -119,14 +125,18 @@ fn node(out: &mut String, at: usize, node: &Node) {
 }
 
 /// The rules of a chain by where they lead; each with its number and words.
-fn grouped<'a>(at: usize, node: &'a Node, leads: &BTreeMap<(usize, usize), Vec<End>>) -> Vec<(To<'a>, Vec<String>)> {
-    let mut found: Vec<(To<'a>, Vec<String>)> = Vec::new();
+fn grouped<'a>(
+    at: usize,
+    node: &'a Node,
+    leads: &BTreeMap<(usize, usize), Vec<End>>,
+) -> Vec<(To<'a>, Vec<String>, Mark)> {
+    let mut found: Vec<(To<'a>, Vec<String>, Mark)> = Vec::new();
     // That a chain comes back at its end goes without saying; the policy of a base chain does not.
     let rows = node.rows.iter().enumerate().filter(|(_, row)| row.number.is_some() || node.entry.is_some());
     for (index, row) in rows {
-        let Row { number, who, what, outcome, packets, .. } = row;
+        let Row { number, who, what, outcome, packets, mark, .. } = row;
         let counted = packets.filter(|packets| *packets > 0).map_or(String::new(), |packets| format!(" (×{packets})"));
-        let number = number.map_or(String::new(), |number| format!("{number}: "));
+        let number = number.map_or(String::new(), |number| format!("{}{number}: ", sign(*mark)));
         let ends = leads.get(&(at, index)).map(Vec::as_slice).unwrap_or_default();
         // A jump is told by its line, what happens at an end by its box; only a rule that goes on says it itself.
         let on = *outcome == Outcome::GoesOn && ends.is_empty();
@@ -138,9 +148,12 @@ fn grouped<'a>(at: usize, node: &'a Node, leads: &BTreeMap<(usize, usize), Vec<E
         };
         let more = ends.iter().skip(1).map(|end| (To::Node(*end), told.clone()));
         for (to, told) in std::iter::once((to, told.clone())).chain(more) {
-            match found.iter_mut().find(|(known, _)| *known == to) {
-                Some((_, rules)) => rules.push(told),
-                None => found.push((to, vec![told])),
+            match found.iter_mut().find(|(known, ..)| *known == to) {
+                Some((_, rules, known)) => {
+                    rules.push(told);
+                    *known = (*known).max(*mark);
+                }
+                None => found.push((to, vec![told], *mark)),
             }
         }
     }
@@ -154,7 +167,7 @@ fn words(text: &str) -> String {
         match character {
             letter if letter.is_alphanumeric() => out.push(letter),
             ' ' | '.' | ',' | ':' | '/' | '-' | '_' | '·' | '→' | '–' | '×' | '(' | ')' | '[' | ']' | '+' | '='
-            | '%' | '@' | '!' => {
+            | '%' | '@' | '!' | '✓' => {
                 out.push(character);
             }
             // Writing to a String cannot fail.

@@ -5,6 +5,7 @@ mod layout;
 mod mermaid;
 mod place;
 mod svg;
+mod taken;
 mod text;
 mod wires;
 
@@ -23,6 +24,7 @@ pub use dot::dot;
 pub use layout::{Area, Card, Picture, Plate, picture};
 pub use mermaid::mermaid;
 pub use svg::svg;
+pub use taken::{Passed, taken};
 pub use wires::Wire;
 
 /// Destinations more than this are not drawn as boxes of their own: the rules name them.
@@ -45,6 +47,20 @@ pub struct Graph {
     pub exits: Vec<String>,
     /// From a rule to a chain or a destination.
     pub edges: Vec<Edge>,
+}
+
+/// What a picture of one packet's way says of a rule or a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Mark {
+    /// Nothing: it is no such picture.
+    #[default]
+    None,
+    /// The packet passes it by.
+    Not,
+    /// Whether the packet takes it cannot be known.
+    Perhaps,
+    /// The packet takes it.
+    Taken,
 }
 
 /// A chain.
@@ -81,6 +97,8 @@ pub struct Row {
     pub packets: Option<u64>,
     /// Its own text.
     pub text: String,
+    /// Whether a packet takes it.
+    pub mark: Mark,
 }
 
 /// A line in the picture.
@@ -96,6 +114,8 @@ pub struct Edge {
     pub for_good: bool,
     /// It leads to where something redirects.
     pub redirects: bool,
+    /// Whether a packet takes it.
+    pub mark: Mark,
 }
 
 /// What a line leads to.
@@ -121,6 +141,10 @@ pub fn graph(snapshot: &Snapshot, chosen: &Chosen<'_>, sentence: &str) -> Graph 
         builder.block += 1;
     }
     builder.lines();
+    finish(builder, snapshot, sentence)
+}
+
+fn finish(builder: Builder<'_>, snapshot: &Snapshot, sentence: &str) -> Graph {
     let (title, facts) = facts(snapshot);
     let unread = snapshot.unread.iter().map(|unread| escape(&format!("could not read {}", unread.source)).into_owned());
     Graph {
@@ -204,7 +228,7 @@ impl<'a> Builder<'a> {
                 for to in paths.leads_to(rule) {
                     let Some(end) = self.known.get(&(key, to)) else { continue };
                     let redirects = paths.redirects(to);
-                    self.edges.push(Edge { from, row, to: End::Chain(*end), for_good, redirects });
+                    self.edges.push(Edge { from, row, to: End::Chain(*end), for_good, redirects, mark: Mark::None });
                 }
                 let Some(Row { outcome: Outcome::Redirected, what, .. }) =
                     self.nodes.get(from).and_then(|node| node.rows.get(row)).filter(|row| !row.what.is_empty())
@@ -216,7 +240,14 @@ impl<'a> Builder<'a> {
                     known.push(what.clone());
                     known.len() - 1
                 });
-                self.edges.push(Edge { from, row, to: End::Exit(exit), for_good: true, redirects: true });
+                self.edges.push(Edge {
+                    from,
+                    row,
+                    to: End::Exit(exit),
+                    for_good: true,
+                    redirects: true,
+                    mark: Mark::None,
+                });
             }
         }
         if self.exits.len() > MOST_EXITS {
@@ -247,6 +278,7 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
             outcome: told.outcome,
             packets: rule.counters.map(|counters| counters.packets),
             text,
+            mark: Mark::None,
         });
     }
     if chain.rules.iter().any(|rule| takes_everything(family, block.table, rule)) {
@@ -254,7 +286,15 @@ fn rows<'a>(block: &Block<'a>, paths: &Paths<'a>, chain: &'a Chain) -> Vec<Row> 
     }
     let (what, outcome) = describe::end(chain);
     let who = if chain.rules.is_empty() { "everything" } else { "what is left" }.to_owned();
-    rows.push(Row { number: None, who, what: what.to_owned(), outcome, packets: None, text: String::new() });
+    rows.push(Row {
+        number: None,
+        who,
+        what: what.to_owned(),
+        outcome,
+        packets: None,
+        text: String::new(),
+        mark: Mark::None,
+    });
     rows
 }
 

@@ -8,7 +8,7 @@ use super::layout::{
 };
 use super::text::Face;
 use super::wires::Wire;
-use super::{Graph, Node};
+use super::{Graph, Mark, Node};
 use crate::analysis::describe::Outcome;
 
 /// What the hooks are, for those who do not know their names.
@@ -34,11 +34,9 @@ pub fn svg(graph: &Graph, version: &str) -> String {
         out.push(&format!("<path class=\"rule\" d=\"M{MARGIN} {y}H{right}\"/>"));
     }
     // The lines first: should one pass behind a card, the card stays legible.
-    for wire in
-        picture.wires.iter().filter(|wire| !wire.redirects).chain(picture.wires.iter().filter(|wire| wire.redirects))
-    {
-        out.wire(wire);
-    }
+    let mut wires: Vec<&Wire> = picture.wires.iter().collect();
+    wires.sort_by_key(|wire| (wire.mark, wire.redirects));
+    wires.into_iter().for_each(|wire| out.wire(wire));
     for (y, group) in &picture.groups {
         out.group(*y, group);
     }
@@ -77,7 +75,11 @@ impl Drawing {
             xml(&graph.sentence)
         ));
         self.push(include_str!("style.txt").trim_end());
-        self.push(&format!("<defs>{}{}</defs>", arrow("arrow", "tip"), arrow("arrow-redirect", "tip tip-redirect")));
+        // Not in every picture is there a way to mark.
+        let marked = graph.edges.iter().any(|edge| edge.mark != Mark::None);
+        let way = if marked { arrow("arrow-taken", "tip tip-taken") } else { String::new() };
+        let arrows = arrow("arrow", "tip") + &arrow("arrow-redirect", "tip tip-redirect") + &way;
+        self.push(&format!("<defs>{arrows}</defs>"));
         self.push(&format!("<rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>"));
         let mut y = MARGIN - 4;
         for line in title {
@@ -117,9 +119,18 @@ impl Drawing {
     }
 
     fn wire(&mut self, wire: &Wire) {
-        let redirect = if wire.redirects { " wire-redirect" } else { "" };
-        let good = if wire.for_good && !wire.redirects { " stroke-dasharray=\"5 3\"" } else { "" };
-        let arrow = if wire.redirects { "arrow-redirect" } else { "arrow" };
+        let (redirect, arrow) = match (wire.mark, wire.redirects) {
+            (Mark::Taken | Mark::Perhaps, _) => (" wire-taken", "arrow-taken"),
+            (Mark::Not, _) => (" wire-not", "arrow"),
+            (Mark::None, true) => (" wire-redirect", "arrow-redirect"),
+            (Mark::None, false) => ("", "arrow"),
+        };
+        let dashed = match wire.mark {
+            Mark::Perhaps => true,
+            Mark::None => wire.for_good && !wire.redirects,
+            Mark::Taken | Mark::Not => false,
+        };
+        let good = if dashed { " stroke-dasharray=\"5 3\"" } else { "" };
         self.push(&format!(
             "<path class=\"wire{redirect}\" d=\"{}\" marker-end=\"url(#{arrow})\"{good}/>",
             path(&wire.points)
@@ -152,9 +163,21 @@ impl Drawing {
         }
         for (row, rule) in card.rows.iter().zip(&node.rows) {
             let Area { y, .. } = row.area;
-            self.push("<g>");
+            self.push(match rule.mark {
+                Mark::Not => "<g class=\"not\">",
+                _ => "<g>",
+            });
             if !rule.text.is_empty() {
                 self.push(&format!("<title>{}</title>", xml(&rule.text)));
+            }
+            if matches!(rule.mark, Mark::Taken | Mark::Perhaps) {
+                let Area { height, .. } = row.area;
+                let class = if rule.mark == Mark::Taken { "taken" } else { "perhaps" };
+                self.push(&format!(
+                    "<rect class=\"{class}\" x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{height}\"/>",
+                    x + 1,
+                    width - 2
+                ));
             }
             self.push(&format!("<path class=\"rule\" d=\"M{x} {y}H{right}\"/>"));
             let base = y + 4 + LINE - 5;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::layout::{Card, Line, Plate};
-use super::{Edge, End, Graph};
+use super::{Edge, End, Graph, Mark};
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Wire {
     pub for_good: bool,
     /// It leads to where something redirects.
     pub redirects: bool,
+    /// Whether a packet takes it.
+    pub mark: Mark,
     /// Where it leads.
     pub to: End,
 }
@@ -134,7 +136,7 @@ fn wire(
         let y = crossing(columns, end.1, number, below);
         vec![start, (out, start.1), (out, y), (into, y), (into, end.1), end]
     };
-    Some(Wire { points, for_good: edge.for_good, redirects: edge.redirects, to: edge.to })
+    Some(Wire { points, for_good: edge.for_good, redirects: edge.redirects, mark: edge.mark, to: edge.to })
 }
 
 /// The height, near the wanted one, at which nothing stands in these columns. Across very many of them it is below everything.

@@ -1,0 +1,152 @@
+//! Where a packet goes, told: the story for people, the document for programs, the picture.
+
+mod follow;
+mod json;
+mod picture;
+mod sentence;
+mod steps;
+mod text;
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use crate::analysis::eval::Rulebase;
+use crate::analysis::routes::Kind;
+use crate::analysis::trace::why::Reasons;
+use crate::analysis::trace::{Question, Trace, asked};
+use crate::model::{Process, RuleRef, Snapshot, Socket};
+use crate::packet::{Known, Packet};
+use crate::report::escape::escape;
+
+pub use follow::{conclusion, followed};
+pub use json::{Writer, document, followed_document};
+pub use picture::picture;
+pub use sentence::answer;
+pub use text::{Form, text};
+
+/// What is told about: a snapshot, its rules, and whose sockets are whose.
+#[derive(Debug)]
+pub struct Teller<'t> {
+    /// Whose rules they are.
+    pub snapshot: &'t Snapshot,
+    /// The rules.
+    pub rules: &'t Rulebase<'t>,
+    owners: HashMap<u32, &'t Process>,
+    reasons: OnceCell<Reasons<'t>>,
+}
+
+/// One packet that was asked about, and the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Story<'s, 'a> {
+    /// What was asked.
+    pub question: &'s Question,
+    /// The answer.
+    pub trace: &'s Trace<'a>,
+}
+
+impl<'t> Teller<'t> {
+    /// For the packets of this snapshot.
+    #[must_use]
+    pub fn of(snapshot: &'t Snapshot, rules: &'t Rulebase<'t>) -> Self {
+        let mut owners: HashMap<u32, &Process> = HashMap::new();
+        for process in snapshot.processes.iter().flatten() {
+            for inode in process.sockets.iter().filter(|inode| **inode != 0) {
+                let first = owners.entry(*inode).or_insert(process);
+                if process.pid < first.pid {
+                    *first = process;
+                }
+            }
+        }
+        Self { snapshot, rules, owners, reasons: OnceCell::new() }
+    }
+
+    /// The process that holds a socket; of several the one of the least number.
+    fn owner(&self, socket: &Socket) -> Option<&'t Process> {
+        self.owners.get(&socket.inode).copied()
+    }
+
+    fn reasons(&self) -> &Reasons<'t> {
+        self.reasons.get_or_init(|| Reasons::of(self.snapshot))
+    }
+}
+
+/// Appends `10.0.0.5:80`, `[fd00::5]:80`, or the address alone where there is no port, or it is not known.
+fn end(out: &mut String, address: Known<IpAddr>, port: Known<u16>) {
+    // Writing to a String cannot fail.
+    match (address, port) {
+        (Known::Is(IpAddr::V6(address)), Known::Is(port)) => write!(out, "[{address}]:{port}").ok(),
+        (Known::Is(address), Known::Is(port)) => write!(out, "{address}:{port}").ok(),
+        (Known::Is(address), _) => write!(out, "{address}").ok(),
+        (_, Known::Is(port)) => write!(out, "?:{port}").ok(),
+        _ => write!(out, "?").ok(),
+    };
+}
+
+fn source(packet: &Packet) -> String {
+    let mut out = String::new();
+    end(&mut out, packet.source, packet.source_port);
+    out
+}
+
+fn destination(packet: &Packet) -> String {
+    let mut out = String::new();
+    end(&mut out, packet.destination, packet.destination_port);
+    out
+}
+
+/// What a rule changes: `10.0.0.5:80 → 127.0.0.1:15001`; nothing where it changes nothing of these.
+fn change(before: &Packet, after: &Packet) -> Option<String> {
+    let mut parts = Vec::new();
+    if (before.destination, before.destination_port) != (after.destination, after.destination_port) {
+        parts.push(format!("{} → {}", destination(before), destination(after)));
+    }
+    if (before.source, before.source_port) != (after.source, after.source_port) {
+        parts.push(format!("from {} → {}", source(before), source(after)));
+    }
+    let mark = |mark: Known<u32>| match mark {
+        Known::Is(mark) => format!("{mark:#x}"),
+        _ => "?".to_owned(),
+    };
+    if before.mark != after.mark {
+        parts.push(format!("mark {} → {}", mark(before.mark), mark(after.mark)));
+    }
+    if before.connection_mark != after.connection_mark {
+        parts.push(format!("connection mark {} → {}", mark(before.connection_mark), mark(after.connection_mark)));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// `rule 4 of ISTIO_OUTPUT (nat)`, or the policy of a chain. Free of what steers a terminal.
+fn rule_words(rule: &RuleRef) -> String {
+    let (table, chain) = (escape(&rule.table), escape(&rule.chain));
+    match rule.number {
+        0 => format!("the policy of {chain} ({table})"),
+        number => format!("rule {number} of {chain} ({table})"),
+    }
+}
+
+/// The state in which the packet begins.
+fn state_word(packet: &Packet) -> Option<&'static str> {
+    let Known::Is(bits) = packet.state else { return None };
+    asked::STATES.iter().find(|(_, bit)| bits & bit != 0).map(|(word, _)| *word)
+}
+
+/// What a route does, in one word: those of ip-route(8), and some for what it has no word for.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Local => "local",
+        Kind::Unicast => "unicast",
+        Kind::Broadcast => "broadcast",
+        Kind::Anycast => "anycast",
+        Kind::Multicast => "multicast",
+        Kind::Blackhole => "blackhole",
+        Kind::Unreachable => "unreachable",
+        Kind::Prohibit => "prohibit",
+        Kind::NoRoute => "none",
+        Kind::NotForwarded => "not-forwarded",
+        Kind::Invalid => "invalid",
+        Kind::ReversePath => "reverse-path",
+    }
+}
