@@ -9,11 +9,39 @@ use std::borrow::Cow;
 impl Translator<'_> {
     /// What a set asks of the packet, as far as that can be said of fields of it.
     pub(super) fn sets(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
-        self.property(left, sign, right).or_else(|| match (sign, right) {
+        self.property(left, sign, right).or_else(|| self.flags(left, sign, right)).or_else(|| match (sign, right) {
             ("" | "==", Right::Set(name)) => self.looked_up(left, name, false),
             ("!=", Right::Set(name)) => self.looked_up(left, name, true),
             _ => None,
         })
+    }
+
+    /// Flags of TCP, of which some are masked or not.
+    fn flags(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
+        const ALL: u8 = u8::MAX;
+        const TCP: u8 = 6;
+        let (of, mask) = match left {
+            Term::Binary { of, sign: "&", with } => match with.as_slice() {
+                [mask] => (&**of, *mask),
+                _ => return None,
+            },
+            other => (other, ALL),
+        };
+        let Term::Field(nft::Field { header: "tcp", name: "flags", .. }) = of else { return None };
+        let field = Field::TcpFlags;
+        let (condition, negated) = match (right, sign) {
+            (Right::Value(value), "" | "==" | "!=") => {
+                let [value] = value.as_slice() else { return None };
+                (Condition::Masked { field, mask: mask.into(), value: (*value).into() }, sign == "!=")
+            }
+            (Right::AnyOf(bits) | Right::NoneOf(bits), "" | "==") => {
+                let [bits] = bits.as_slice() else { return None };
+                (Condition::AnyBit(field, (*bits & mask).into()), matches!(right, Right::NoneOf(_)))
+            }
+            _ => return None,
+        };
+        self.protocol(false, TCP)?;
+        Some(condition.negated_where_present(field, negated))
     }
 
     /// A key that is looked up, element by element.

@@ -4,7 +4,6 @@
 //! net/ipv6/udp.c; net/ipv4/netfilter/nf_tproxy_ipv4.c and net/ipv6/netfilter/nf_tproxy_ipv6.c for transparent sockets.
 
 mod place;
-mod present;
 mod transparent;
 
 use std::collections::HashMap;
