@@ -327,8 +327,9 @@ pub(crate) fn told(trace: &Trace<'_>) -> Told {
         let text = why.map_or(text.clone(), |why| format!("{text}: {why}"));
         return Told { becomes: text, by: by(only) };
     }
-    let ways: Vec<String> =
+    let mut ways: Vec<String> =
         trace.outcomes.iter().map(|outcome| [becomes(trace, outcome), ruled(outcome)].concat()).collect();
+    ways.sort();
     let why = trace.doubts.last().map(|doubt| doubt.why.clone()).unwrap_or_default();
     Told { becomes: format!("undecided: {}", ways.join(" | ")), by: why }
 }
