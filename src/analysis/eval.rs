@@ -185,6 +185,8 @@ struct Prepared<'a> {
     lines: Vec<OnceCell<Line>>,
     /// For each chain whether it leads to a redirect, once that was asked.
     redirecting: OnceCell<Vec<bool>>,
+    /// Whether some rule asks for sockets, once that was asked.
+    sockets: OnceCell<bool>,
 }
 
 /// A rule, or a base chain's policy.
@@ -228,6 +230,7 @@ impl<'a> Rulebase<'a> {
             by_name: table.chains.iter().enumerate().map(|(index, chain)| (chain.name.as_str(), index)).collect(),
             lines: table.chains.iter().map(|_| OnceCell::new()).collect(),
             redirecting: OnceCell::new(),
+            sockets: OnceCell::new(),
         };
         let size = rulesets.iter().map(Ruleset::rule_count).sum::<usize>();
         let size = u32::try_from(size).unwrap_or(u32::MAX);

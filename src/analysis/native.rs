@@ -208,7 +208,9 @@ impl<'a> Translator<'a> {
             Verdict::Return => Action::Return,
             Verdict::Jump(chain) => Action::Jump(chain.clone()),
             Verdict::Goto(chain) => Action::Goto(chain.clone()),
-            Verdict::Continue | Verdict::Other(_) => return None,
+            // What all rules without a verdict do.
+            Verdict::Continue => return (!self.acted && self.tproxy.is_none()).then_some(()),
+            Verdict::Other(_) => return None,
         })
     }
 

@@ -8,19 +8,25 @@ mod beginning;
 mod follow;
 mod identity;
 mod receiver;
+mod sender;
 pub mod why;
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+pub use beginning::Assumed;
 pub use follow::{Followed, Step, Stop};
 pub use identity::{Candidate, Identity, IdentityError};
 use receiver::{Receivers, Waiting};
+use sender::Sender;
 
 use super::eval::{Doubt, End, Gone, Ground, Path, Place, Routed, Rulebase, Taken};
 use super::routes::Kind;
-use crate::model::{Endpoint, Protocol, RuleRef, Snapshot, Socket};
-use crate::packet::{DeviceName, Packet};
+use crate::model::{Endpoint, Protocol, RuleRef, Snapshot, Socket, SocketState};
+use crate::packet::{DeviceName, Known, Packet};
+
+/// What is open where a socket cannot be told to be transparent.
+const ANSWER: &str = "whether the socket that waits is transparent: only such a one can answer for an address that is not the workload's";
 
 /// What is asked about: the first packet of a connection, unless its state says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +142,7 @@ pub struct Trace<'a> {
     /// What is not known and makes a difference.
     pub doubts: Vec<Doubt>,
     /// What was taken for want of better.
-    pub assumed: Vec<String>,
+    pub assumed: Vec<Assumed>,
 }
 
 impl Trace<'_> {
@@ -165,6 +171,8 @@ pub struct Tracer<'a> {
     receivers: Receivers<'a>,
     /// Strangers of IPv4 and of IPv6, from whom packets come unless it is told.
     strangers: [OnceCell<Option<IpAddr>>; 2],
+    /// Who sends packets of which that is not told, once that was asked.
+    sender: OnceCell<Option<Sender>>,
 }
 
 impl<'a> Tracer<'a> {
@@ -172,7 +180,7 @@ impl<'a> Tracer<'a> {
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
         let (rules, ground, receivers) = (Rulebase::of(snapshot), Ground::of(snapshot), Receivers::of(snapshot));
-        Self { snapshot, rules, ground, receivers, strangers: Default::default() }
+        Self { snapshot, rules, ground, receivers, strangers: Default::default(), sender: OnceCell::new() }
     }
 
     /// The rules that are asked.
@@ -215,12 +223,33 @@ impl<'a> Tracer<'a> {
             return (Verdict::Sent, rule, Vec::new(), None);
         }
         match self.receivers.of_packet(packet, taken) {
-            Waiting::These(sockets) => (Verdict::Delivered, rule, sockets, None),
+            Waiting::These(sockets) => match self.can_answer(packet, &sockets) {
+                Some(false) => (Verdict::Dropped, rule, Vec::new(), None),
+                None => (Verdict::Undecided, rule, Vec::new(), Some(ANSWER.to_owned())),
+                Some(true) => (Verdict::Delivered, rule, sockets, None),
+            },
             Waiting::Kernel => (Verdict::Delivered, rule, Vec::new(), None),
             Waiting::Nobody => (Verdict::Refused, rule, Vec::new(), None),
             Waiting::Silent => (Verdict::Dropped, rule, Vec::new(), None),
             Waiting::Unknown(why) => (Verdict::Undecided, rule, Vec::new(), Some(why.to_owned())),
         }
+    }
+
+    /// Whether one that waits can answer a packet of IPv4 that opens a connection: the answer's source is the packet's destination, and
+    /// where that is no own address only transparent sockets may send so (`inet_csk_route_req`).
+    fn can_answer(&self, packet: &Packet, sockets: &[&Socket]) -> Option<bool> {
+        let (Known::Is(IpAddr::V4(address)), Some(ground)) = (packet.destination, &self.ground) else {
+            return Some(true);
+        };
+        if packet.protocol != Known::Is(6) || ground.is_own(address.into()) {
+            return Some(true);
+        }
+        let mut may = sockets.iter().map(|socket| match socket.state {
+            SocketState::Listen => socket.details.transparent,
+            _ => Some(true),
+        });
+        let first = may.next()??;
+        may.all(|other| other == Some(first)).then_some(first)
     }
 
     /// A rule that ends a packet says so to its sender, or does not.

@@ -65,6 +65,12 @@ impl Hook {
         }
     }
 
+    /// The same where iptables-nft made the table: its `security` stands elsewhere, as `nft list ruleset` shows.
+    #[must_use]
+    pub fn nft_table_priority(self, table: &str) -> i32 {
+        if table == "security" { 150 } else { self.table_priority(table) }
+    }
+
     /// The name in lower case, as in JSON and nft.
     #[must_use]
     pub fn word(self) -> &'static str {

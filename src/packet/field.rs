@@ -63,6 +63,8 @@ pub enum Field {
     CgroupClass,
     /// Realm of its route.
     Realm,
+    /// Bits of [`super::socket`].
+    Socket,
     /// IANA protocol number of its connection.
     ConnectionProtocol,
     /// Source address of its connection's first packet.
@@ -123,6 +125,7 @@ impl Packet {
             Field::Cpu => self.cpu.wide(),
             Field::CgroupClass => self.cgroup_class.wide(),
             Field::Realm => self.realm.wide(),
+            Field::Socket => self.socket.wide(),
             Field::ConnectionProtocol => self.connection.protocol.wide(),
             Field::OriginalSource => self.connection.original_source.map(number),
             Field::OriginalDestination => self.connection.original_destination.map(number),

@@ -9,6 +9,7 @@ mod field;
 mod groups;
 pub(crate) mod hexadecimal;
 mod name;
+pub mod socket;
 pub mod state;
 
 pub use compiled::Compiled;
@@ -119,6 +120,8 @@ pub struct Packet {
     pub cgroup_class: Known<u32>,
     /// Realm of its route.
     pub realm: Known<u32>,
+    /// Bits of [`socket`]: the one that it is for, as the kernel finds it where a rule asks.
+    pub socket: Known<u8>,
     /// What is tracked of its connection, beside mark and state.
     pub connection: Tracked,
 }

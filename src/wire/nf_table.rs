@@ -90,7 +90,7 @@ impl<'a> ChainReader<'a> {
         // A base chain of another name, place or type in such a table is a native one, which the iptables tools leave out (K18).
         let built_in = message.hook.is_none_or(|(_, priority)| {
             hook.is_some_and(|hook| {
-                hook.word().to_uppercase() == message.name && hook.table_priority(table) == priority
+                hook.word().to_uppercase() == message.name && hook.nft_table_priority(table) == priority
             })
         });
         let possible = matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in;
@@ -167,7 +167,7 @@ fn speak(family: Family, table: &str, chain: &mut Chain) {
     let built_in = chain.priority.is_none_or(|priority| {
         chain
             .hook
-            .is_some_and(|hook| hook.word().to_uppercase() == chain.name && hook.table_priority(table) == priority)
+            .is_some_and(|hook| hook.word().to_uppercase() == chain.name && hook.nft_table_priority(table) == priority)
     });
     if !(matches!(family, Family::Ip | Family::Ip6) && IPTABLES.contains(&table) && built_in) {
         return;

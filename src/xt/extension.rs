@@ -14,6 +14,36 @@ pub struct Given {
     pub values: Vec<String>,
 }
 
+/// Options whose values are addresses, alone, with ports or as ranges.
+const ADDRESSES: [&str; 15] = [
+    "--to-destination",
+    "--to-source",
+    "--to",
+    "--on-ip",
+    "--gateway",
+    "--src-range",
+    "--dst-range",
+    "--tunnel-src",
+    "--tunnel-dst",
+    "--ctorigsrc",
+    "--ctorigdst",
+    "--ctreplsrc",
+    "--ctrepldst",
+    "--rt-0-addrs",
+    "--mask",
+];
+
+/// Whether an address is of the other family: no program takes such a rule.
+#[must_use]
+pub(super) fn is_of_other_family(options: &[Given], ipv6: bool) -> bool {
+    let foreign = |value: &String| {
+        // Ports stand behind one colon, and an IPv6 address has two at least.
+        let six = value.matches(':').count() > 1;
+        if ipv6 { !six && value.contains('.') } else { six }
+    };
+    options.iter().any(|given| ADDRESSES.contains(&given.name) && given.values.iter().any(foreign))
+}
+
 impl Given {
     /// The first value; empty where the option takes none.
     #[must_use]

@@ -180,6 +180,12 @@ impl Rule {
         self.matches.iter().any(|part| matches!(part, Match::Socket(socket) if socket.restore_mark))
     }
 
+    /// A match asks for the socket that the packet is for.
+    #[must_use]
+    pub fn asks_for_socket(&self) -> bool {
+        self.matches.iter().any(|part| matches!(part, Match::Socket(_)))
+    }
+
     /// The indices of the sets that it holds by index still.
     #[must_use]
     pub fn set_indices(&self) -> Vec<u16> {

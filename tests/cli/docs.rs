@@ -32,7 +32,7 @@ const OTHERS: [&str; 6] = [
 /// Under which names the program is called in an example.
 const CALLED: [&str; 3] = ["nslens", "./target/release/nslens", "~/.cargo/bin/nslens"];
 /// Other programs that may feed it in a line that is run.
-const FEEDERS: [&str; 4] = ["cat", "cut", "head", "printf"];
+const FEEDERS: [&str; 5] = ["cat", "cut", "grep", "head", "printf"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -336,14 +336,15 @@ fn no_page_speaks_of_an_option_that_is_not_there() {
     }
 }
 
-/// The keys of a JSON value, at every depth. Those of `labels`, `annotations` and `environment` are the pod's own.
+/// The keys of a JSON value, at every depth. Those of `labels`, `annotations` and `environment` are the pod's own, those of `settings`
+/// the kernel's.
 fn keys(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
         Value::Object(entries) => {
             for (key, value) in entries {
                 found.insert(key.clone());
-                if !["labels", "annotations", "environment"].contains(&key.as_str()) {
+                if !["labels", "annotations", "environment", "settings"].contains(&key.as_str()) {
                     keys(value, found);
                 }
             }
@@ -370,6 +371,8 @@ fn every_key_of_the_documents_is_explained() {
         format!("nslens conns {first} --all -o json"),
         format!("nslens conns {first} --flows -o json"),
         format!("nslens conns {first} --summary -o json"),
+        format!("nslens trace {first} --to 10.0.0.5:80 -o json -v"),
+        format!("nslens trace {second} --to 10.0.0.5:80 --as productpage --follow -o json"),
         format!("nslens diff {first} {second} --rules --conns -o json"),
     ];
     let mut documents: Vec<String> = commands.into_iter().map(|command| run(&command).0).collect();

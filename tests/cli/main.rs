@@ -33,5 +33,6 @@ mod streams;
 mod targets;
 mod texts;
 mod told;
+mod trace;
 mod usage;
 mod words;

@@ -1,19 +1,21 @@
 //! What transparent proxies do with what they get, followed to its end or round and round; each step is dialled for real, too.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, listen, setsockopt, socket, sockopt,
+};
 use nix::unistd::{Uid, setfsuid};
-use nslens::analysis::trace::{Followed, Question, Stop, Tracer, Verdict};
+use nslens::analysis::trace::{Followed, Identity, Question, Stop, Tracer, Verdict};
 use nslens::capture::routes;
 use nslens::capture::rules::{Wanted, read as read_rules};
 use nslens::model::{Endpoint, Snapshot};
 
 use crate::look_at;
-use crate::support::{Lab, Running, require_root};
+use crate::support::{Lab, Running, require_root, wait_until};
 
 /// As istio-iptables writes them, in this order; what begins with `#` is left out where it is asked for.
 const ISTIO: [&str; 12] = [
@@ -160,6 +162,75 @@ fn inbound_the_proxy_dials_the_application() {
     assert_eq!(told(&followed), [(Verdict::Delivered, Some(15006)), (Verdict::Delivered, Some(15006))]);
     assert_eq!(followed.stop, Stop::Loop { from: 1 });
     assert_eq!(answers(&without.pod, 1337, "10.0.0.2 8080"), "inbound");
+}
+
+/// A socket with this mark.
+fn marked(mark: u32) -> OwnedFd {
+    let opened = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    setsockopt(&opened, sockopt::Mark, &mark).expect("root may mark");
+    opened
+}
+
+#[test]
+fn a_proxy_is_spared_by_the_mark_of_its_sockets() {
+    if !require_root() {
+        return;
+    }
+    let at = |text: &str| SockaddrStorage::from(text.parse::<SocketAddr>().expect("an end"));
+    for (rules, stop) in [
+        (
+            "-A OUTPUT -m mark --mark 0x539/0xfff -j ACCEPT\n-A OUTPUT -p tcp -j REDIRECT --to-ports 15001",
+            Stop::Arrived,
+        ),
+        ("-A OUTPUT -p tcp -j REDIRECT --to-ports 15001", Stop::Loop { from: 1 }),
+    ] {
+        let (pod, world) = Lab::pod_and_world();
+        pod.sh(&format!("iptables-nft-restore <<'END'\n*nat\n{rules}\nCOMMIT\nEND"));
+        let _server = world.nc(0, 0, "-ll -p 80 -e echo world");
+        world.wait_for_sockets(1, "state listening");
+        // The proxy lives elsewhere, as ztunnel does, and marks all its sockets.
+        let proxy = pod.netns().enter(|| {
+            let proxy = marked(0x539);
+            bind(proxy.as_raw_fd(), &at("0.0.0.0:15001")).expect("a free port");
+            listen(&proxy, Backlog::new(8).expect("small")).expect("a listener");
+            TcpListener::from(proxy)
+        });
+        let proxy = proxy.expect("inside");
+        let snapshot = looked(&pod);
+        let followed = Tracer::of(&snapshot).follow(&Question { uid: Some(1000), ..to([10, 0, 0, 5], 80) });
+        assert_eq!(followed.stop, stop, "{followed:#?}");
+        assert_eq!(followed.steps.len(), 2);
+        assert_eq!(followed.steps[1].question.mark, 0x539);
+        assert_eq!(followed.steps[1].sender.map(|process| process.pid), Some(std::process::id()));
+        // Its own connection gets as far as is said.
+        let peer = pod.netns().enter(|| {
+            let caller = marked(0x539);
+            connect(caller.as_raw_fd(), &at("10.0.0.5:80")).expect("somebody answers");
+            caller
+        });
+        proxy.set_nonblocking(true).expect("a listener");
+        assert_eq!(proxy.accept().is_ok(), stop != Stop::Arrived, "{rules}");
+        drop(peer);
+    }
+}
+
+#[test]
+fn a_process_is_known_by_its_number() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut command = lab.command("setpriv");
+    command.args(["--reuid", "1000", "--regid", "1001", "--groups", "7,5", "--pdeathsig", "KILL", "sleep", "100"]);
+    let mut sleeper = command.spawn().expect("setpriv can be run");
+    let known = || {
+        let snapshot = looked(&lab);
+        Tracer::of(&snapshot).identity(&format!("pid/{}", sleeper.id()))
+    };
+    wait_until("the process is another user", || known().is_ok_and(|identity| identity.uid == 1000));
+    let found = known();
+    sleeper.kill().and_then(|()| sleeper.wait()).expect("it ends");
+    assert_eq!(found, Ok(Identity { uid: 1000, gid: 1001, groups: vec![5, 7] }));
 }
 
 #[test]

@@ -18,7 +18,7 @@ const WAITING: [&[(&str, bool)]; 8] = [
     &[("10.0.0.2:80", false)],
     &[("10.0.0.3:80", false), ("[fd00::2]:81", false)],
     &[("10.0.0.2:80", true), ("[fd00::2]:80", true)],
-    &[("[::]:80", true), ("[fd00::2]:80", false)],
+    &[("0.0.0.0:80", true), ("[fd00::2]:80", false)],
 ];
 
 #[test]
@@ -26,11 +26,11 @@ fn a_socket_that_is_looked_for_is_missed_where_the_kernel_misses_it() {
     if !require_root() {
         return;
     }
-    let (mut found, mut missed) = (0, 0);
+    let (mut found, mut missed, mut port) = (0, 0, 40_000);
     for waiting in WAITING {
         let mut stage = Stage::new();
         for (at, transparent) in waiting {
-            let properties = Properties { transparent: *transparent, ..Properties::default() };
+            let properties = Properties { transparent: *transparent, shares_port: true, ..Properties::default() };
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let at = at.parse().expect("an end");
                 stage.receive(Place::Pod, protocol, at, &properties).expect("a socket that waits");
@@ -43,9 +43,12 @@ fn a_socket_that_is_looked_for_is_missed_where_the_kernel_misses_it() {
             }
             let snapshot = stage.snapshot();
             let tracer = Tracer::of(&snapshot);
-            for (from, to) in [("10.0.0.1:40000", "10.0.0.2:80"), ("[fd00::1]:40000", "[fd00::2]:80")] {
+            for (from, to) in [("10.0.0.1", "10.0.0.2:80"), ("fd00::1", "[fd00::2]:80")] {
                 for protocol in [Protocol::Tcp, Protocol::Udp] {
-                    let (from, to): (SocketAddr, SocketAddr) = (from.parse().expect("one"), to.parse().expect("one"));
+                    // What was left of the last one has other ends.
+                    port += 1;
+                    let from = SocketAddr::new(from.parse().expect("an address"), port);
+                    let to: SocketAddr = to.parse().expect("an end");
                     let question = Question {
                         incoming: true,
                         protocol,

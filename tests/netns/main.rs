@@ -52,6 +52,7 @@ mod sockets;
 mod sockets_in_full;
 mod texts;
 mod tracked;
+mod transparent;
 mod untouched;
 mod watch;
 mod ways;

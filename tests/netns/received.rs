@@ -1,8 +1,8 @@
 //! Which socket gets a packet, against the kernel: random sockets of every kind at one port, and real packets to them.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,41 +13,42 @@ use nix::sys::socket::{
 use nslens::analysis::trace::{Question, Tracer, Verdict};
 use nslens::capture::connections::Channels;
 use nslens::model::{Endpoint, Protocol, Snapshot};
-use std::os::fd::AsFd;
-use std::os::fd::FromRawFd;
+use nslens::packet::state;
 
 use crate::routes::read;
 use crate::routes_asked::Dice;
 use crate::support::{Lab, require_root};
 
-const PORT: u16 = 7000;
+pub(crate) const PORT: u16 = 7000;
 /// Where connected sockets have their peers.
-const PEER: u16 = 9000;
+pub(crate) const PEER: u16 = 9000;
 
 /// A socket that is to be.
 #[derive(Debug, Clone)]
-struct Wish {
-    tcp: bool,
-    at: SocketAddr,
-    device: Option<&'static str>,
+pub(crate) struct Wish {
+    pub(crate) tcp: bool,
+    pub(crate) at: SocketAddr,
+    pub(crate) device: Option<&'static str>,
     only_v6: bool,
     shares_port: bool,
     shares_address: bool,
+    /// `IP_TRANSPARENT`
+    pub(crate) transparent: bool,
     peer: Option<SocketAddr>,
 }
 
 /// One that is.
-struct Socket {
-    wish: Wish,
-    inode: u32,
+pub(crate) struct Socket {
+    pub(crate) wish: Wish,
+    pub(crate) inode: u32,
     fd: OwnedFd,
 }
 
-fn at(address: &str, port: u16) -> SocketAddr {
+pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("an address"), port)
 }
 
-fn wish(dice: &mut Dice, tcp: bool) -> Wish {
+pub(crate) fn wish(dice: &mut Dice, tcp: bool) -> Wish {
     const ADDRESSES: [&str; 8] =
         ["0.0.0.0", "::", "10.0.0.2", "127.0.0.1", "::ffff:0.0.0.0", "::ffff:10.0.0.2", "fd00::2", "::1"];
     let address = match dice.once_in(2) {
@@ -72,6 +73,7 @@ fn wish(dice: &mut Dice, tcp: bool) -> Wish {
         only_v6: address.contains(':') && !mapped && dice.once_in(3),
         shares_port: shares != 0,
         shares_address: shares == 0,
+        transparent: false,
         peer,
     }
 }
@@ -86,6 +88,9 @@ fn open(wish: &Wish) -> nix::Result<OwnedFd> {
     if wish.at.is_ipv6() {
         setsockopt(&opened, sockopt::Ipv6V6Only, &wish.only_v6)?;
     }
+    if wish.transparent {
+        setsockopt(&opened, sockopt::IpTransparent, &true)?;
+    }
     setsockopt(&opened, sockopt::ReusePort, &wish.shares_port)?;
     setsockopt(&opened, sockopt::ReuseAddr, &wish.shares_address)?;
     bind(opened.as_raw_fd(), &SockaddrStorage::from(wish.at))?;
@@ -99,7 +104,7 @@ fn open(wish: &Wish) -> nix::Result<OwnedFd> {
 }
 
 /// As many of the sockets as the kernel lets live side by side.
-fn opened(pod: &Lab, wishes: Vec<Wish>) -> Vec<Socket> {
+pub(crate) fn opened(pod: &Lab, wishes: Vec<Wish>) -> Vec<Socket> {
     let open = |wish: Wish| {
         let fd = open(&wish).ok()?;
         let inode = nix::sys::stat::fstat(&fd).expect("it is open").st_ino;
@@ -110,11 +115,11 @@ fn opened(pod: &Lab, wishes: Vec<Wish>) -> Vec<Socket> {
 
 /// A packet to be sent.
 #[derive(Debug, Clone, Copy)]
-struct Sent {
-    incoming: bool,
-    tcp: bool,
-    from: SocketAddr,
-    to: SocketAddr,
+pub(crate) struct Sent {
+    pub(crate) incoming: bool,
+    pub(crate) tcp: bool,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
 }
 
 fn packet(dice: &mut Dice, tcp: bool, port: u16) -> Sent {
@@ -133,8 +138,19 @@ fn packet(dice: &mut Dice, tcp: bool, port: u16) -> Sent {
     Sent { incoming, tcp, from: at(from, port), to: at(to, PORT) }
 }
 
-/// The socket that gets it, if one does.
-fn gets(labs: (&Lab, &Lab), sent: Sent, sockets: &[Socket]) -> Option<u32> {
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// The socket of this inode has it.
+    By(u32),
+    /// Nobody, and its sender is told.
+    Refused,
+    /// Nobody, and nobody is told.
+    Silent,
+}
+
+/// What becomes of it.
+pub(crate) fn gets(labs: (&Lab, &Lab), sent: Sent, sockets: &[Socket]) -> Got {
     let from = if sent.incoming { labs.1 } else { labs.0 };
     let told = from.netns().enter(|| {
         let family = if sent.from.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
@@ -145,12 +161,13 @@ fn gets(labs: (&Lab, &Lab), sent: Sent, sockets: &[Socket]) -> Option<u32> {
         let called = connect(client.as_raw_fd(), &SockaddrStorage::from(sent.to));
         if sent.tcp {
             assert!(matches!(called, Err(Errno::EINPROGRESS | Errno::ECONNREFUSED) | Ok(())), "{called:?}");
-            let mut waits = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
-            assert_eq!(poll(&mut waits, PollTimeout::from(2000_u16)), Ok(1), "{sent:?} is answered");
         } else {
             called.expect("a peer");
             send(client.as_raw_fd(), b"?", MsgFlags::empty()).expect("sent");
         }
+        // All that happens happens before the call is over, so that nothing is waited for but by chance.
+        let mut waits = [PollFd::new(client.as_fd(), if sent.tcp { PollFlags::POLLOUT } else { PollFlags::POLLERR })];
+        poll(&mut waits, PollTimeout::from(if sent.tcp { 10_u16 } else { 1 })).expect("it can wait");
         setsockopt(&client, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).expect("an option");
         let refused = getsockopt(&client, sockopt::SocketError).expect("an option") == nix::libc::ECONNREFUSED;
         (refused, client)
@@ -159,9 +176,13 @@ fn gets(labs: (&Lab, &Lab), sent: Sent, sockets: &[Socket]) -> Option<u32> {
     let mut by = sockets.iter().filter(|socket| socket.wish.tcp == sent.tcp && taken(socket)).map(|one| one.inode);
     let found = by.next();
     assert_eq!(by.next(), None, "one gets it");
-    assert_eq!(found.is_none(), refused, "{sent:?}: it is refused where nobody gets it");
+    assert!(found.is_none() || !refused, "{sent:?} is refused although {found:?} gets it");
     drop(client);
-    found
+    match found {
+        Some(inode) => Got::By(inode),
+        None if refused => Got::Refused,
+        None => Got::Silent,
+    }
 }
 
 /// Takes what has come, if something has.
@@ -183,7 +204,7 @@ fn end(at: SocketAddr) -> Endpoint {
     Endpoint::new(address, at.port())
 }
 
-fn question(sent: Sent) -> Question {
+pub(crate) fn question(sent: Sent) -> Question {
     Question {
         incoming: sent.incoming,
         protocol: if sent.tcp { Protocol::Tcp } else { Protocol::Udp },
@@ -194,7 +215,7 @@ fn question(sent: Sent) -> Question {
 }
 
 /// What is known of a pod and its sockets.
-fn look(pod: &Lab) -> Snapshot {
+pub(crate) fn look(pod: &Lab) -> Snapshot {
     let mut snapshot = read(pod);
     let mut channels = Channels::open(pod.netns(), std::path::Path::new("/proc")).expect("channels");
     let (sockets, unread) = channels.read_sockets(false);
@@ -222,8 +243,8 @@ fn compare(labs: (&Lab, &Lab), dice: &mut Dice, port: &mut u16) -> (usize, usize
         let [outcome] = trace.outcomes.as_slice() else { panic!("{trace:#?}") };
         let said: Vec<u32> = outcome.receivers.iter().map(|socket| socket.inode).collect();
         let right = match (found, outcome.verdict) {
-            (Some(inode), Verdict::Delivered) => said.contains(&inode),
-            (None, Verdict::Refused) => true,
+            (Got::By(inode), Verdict::Delivered) => said.contains(&inode),
+            (Got::Refused, Verdict::Refused) => true,
             // An IPv6 socket may get it, as newer kernels have it.
             (_, Verdict::Undecided) => !sent.tcp && sent.to.ip() == IpAddr::from([127, 0, 0, 6]),
             _ => false,
@@ -238,7 +259,7 @@ fn compare(labs: (&Lab, &Lab), dice: &mut Dice, port: &mut u16) -> (usize, usize
 }
 
 /// Both know each other's addresses, and tell of every datagram that nobody gets.
-fn talking() -> (Lab, Lab) {
+pub(crate) fn talking() -> (Lab, Lab) {
     let (pod, world) = Lab::pod_and_world();
     for lab in [&pod, &world] {
         lab.sh("echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit");
@@ -264,4 +285,46 @@ fn packets_go_to_the_socket_that_the_kernel_picks() {
     }
     println!("seed {seed}: {all} packets, one of several sockets said of {several}");
     assert!(several * 3 < all, "one of several sockets is said of {several} of {all}");
+}
+
+/// What is said of a packet to the pod's port from this one of the world.
+fn said(snapshot: &Snapshot, port: u16, state: Option<u32>) -> (Verdict, Vec<u32>) {
+    let sent = Sent { incoming: true, tcp: true, from: at("10.0.0.5", port), to: at("10.0.0.2", PORT) };
+    let trace = Tracer::of(snapshot).trace(&Question { state, ..question(sent) });
+    let inodes = trace.outcomes[0].receivers.iter().map(|socket| socket.inode).collect();
+    (trace.verdict(), inodes)
+}
+
+#[test]
+fn what_goes_on_is_for_its_connection_alone() {
+    if !require_root() {
+        return;
+    }
+    let (pod, world) = talking();
+    let listener = pod.netns().enter(|| TcpListener::bind("0.0.0.0:7000").expect("a listener")).expect("inside");
+    let caller = world.netns().enter(|| TcpStream::connect("10.0.0.2:7000").expect("a connection")).expect("inside");
+    let (held, peer) = listener.accept().expect("a call");
+    let inode = |fd: &dyn AsFd| {
+        let found = nix::sys::stat::fstat(fd.as_fd()).expect("it is open").st_ino;
+        u32::try_from(found).expect("an inode of a socket")
+    };
+    let snapshot = look(&pod);
+    assert_eq!(said(&snapshot, peer.port(), Some(state::ESTABLISHED)), (Verdict::Delivered, vec![inode(&held)]));
+    // Another one has no connection, and is answered with a reset: by the kernel, whoever listens.
+    assert_eq!(said(&snapshot, 9, Some(state::ESTABLISHED)), (Verdict::Refused, Vec::new()));
+    assert_eq!(said(&snapshot, 9, None), (Verdict::Delivered, vec![inode(&listener)]));
+    let resets = || pod.sh("awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp").trim().parse::<u64>().expect("a number");
+    let before = resets();
+    // The pod's end is gone: what comes then is for nobody.
+    setsockopt(&held, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).expect("an option");
+    pod.sh(&format!("iptables-legacy -A OUTPUT -p tcp --dport {} --tcp-flags RST RST -j DROP", peer.port()));
+    drop(held);
+    let snapshot = look(&pod);
+    assert_eq!(said(&snapshot, peer.port(), Some(state::ESTABLISHED)).0, Verdict::Refused);
+    send(caller.as_raw_fd(), b"?", MsgFlags::empty()).expect("it knows of nothing");
+    assert!(resets() > before, "what comes is answered with a reset");
+    // A message is for the kernel itself.
+    let ping = Question { incoming: true, protocol: Protocol::Other(1), ..Question::to(end(at("10.0.0.2", 0))) };
+    let trace = Tracer::of(&snapshot).trace(&ping);
+    assert_eq!((trace.verdict(), trace.outcomes[0].receivers.len()), (Verdict::Delivered, 0));
 }

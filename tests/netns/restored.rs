@@ -96,3 +96,43 @@ fn what_iptables_restore_takes_is_read_as_it_is_loaded() {
     assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
     assert!(rules > 100, "{rules} rules only");
 }
+
+#[test]
+fn an_address_of_the_other_family_is_refused_as_the_programs_refuse_it() {
+    if !require_root() {
+        return;
+    }
+    let (lab, mut wrong) = (Lab::new(), Vec::new());
+    for (table, chain, rule, addresses) in [
+        ("nat", "OUTPUT", "-p tcp -j DNAT --to-destination", ["10.0.34.16", "fd00::1"]),
+        ("nat", "OUTPUT", "-p tcp -j DNAT --to-destination", ["10.0.0.1-10.0.0.2:80-90", "[fd00::1-fd00::2]:80-90"]),
+        ("nat", "POSTROUTING", "-p tcp -j SNAT --to-source", ["10.0.34.16", "fd00::1"]),
+        ("nat", "OUTPUT", "-j NETMAP --to", ["10.0.0.0/8", "fd00::/64"]),
+        ("mangle", "PREROUTING", "-p tcp -j TPROXY --on-port 1 --on-ip", ["10.0.0.1", "fd00::1"]),
+        ("mangle", "PREROUTING", "-j TEE --gateway", ["10.0.0.1", "fd00::1"]),
+        ("mangle", "PREROUTING", "-m iprange --src-range", ["10.0.0.1-10.0.0.2", "fd00::1-fd00::2"]),
+        ("mangle", "PREROUTING", "-m iprange --dst-range", ["10.0.0.1-10.0.0.2", "fd00::1-fd00::2"]),
+        ("mangle", "PREROUTING", "-m conntrack --ctorigsrc", ["10.0.0.1", "fd00::1"]),
+        ("mangle", "PREROUTING", "-m conntrack ! --ctrepldst", ["10.0.0.1", "fd00::1"]),
+        ("mangle", "PREROUTING", "-m recent --set --mask", ["255.0.0.0", "ffff::"]),
+        ("mangle", "PREROUTING", "-s", ["10.0.0.1", "fd00::1"]),
+    ] {
+        for (at, address) in addresses.iter().enumerate() {
+            let families = [("iptables", Family::Ip), ("ip6tables", Family::Ip6)];
+            for (of, (program, family)) in families.into_iter().enumerate() {
+                let text = format!("*{table}\n:{chain} ACCEPT [0:0]\n-A {chain} {rule} {address}\nCOMMIT\n");
+                let file = tempfile::NamedTempFile::new().expect("a file");
+                std::fs::write(file.path(), &text).expect("written");
+                let restore = lab.command(&format!("{program}-nft-restore")).arg("-t").arg(file.path()).output();
+                let theirs = restore.expect("it can be run").status.success();
+                assert_eq!(theirs, at == of, "{program} {text}");
+                // What is not understood is kept as text, and matches or does nobody knows what.
+                let understood = |found: &[Ruleset]| !format!("{found:?}").contains("Unknown");
+                if parse_save(&text, family).is_ok_and(|found| understood(&found)) != theirs {
+                    wrong.push(format!("{program}: {text}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

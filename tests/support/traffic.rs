@@ -70,6 +70,11 @@ pub(crate) struct Arrived {
     pub(crate) late: usize,
     /// The pod had nobody for it, or was about to say so: ports where nobody waits, and resets.
     pub(crate) refused: u64,
+    /// The pod's end and the other one of a connection that a listener of the pod was asked for, and that is not yet there. Looked for
+    /// where nothing else was seen.
+    pub(crate) requests: Vec<(SocketAddr, SocketAddr)>,
+    /// A listener of the pod was asked for a connection and could not answer.
+    pub(crate) unanswered: u64,
     /// Other errors that the pod was about to tell of (`icmp_send`).
     pub(crate) complaints: u64,
 }
@@ -158,6 +163,8 @@ pub(crate) struct Stage {
     workers: [Worker; 2],
     tap: OwnedFd,
     number: u64,
+    /// Connections that were asked for before and are not yet given up.
+    asked_for: Vec<(SocketAddr, SocketAddr)>,
     /// Of `iptables-legacy`, which would else wait for everybody's.
     lock: tempfile::NamedTempFile,
 }
@@ -202,7 +209,7 @@ impl Stage {
         let workers = [Worker::of(&pod), Worker::of(&ext)];
         let tap = workers[1].run(wire::tap).expect("packets can be seen");
         let lock = tempfile::NamedTempFile::new().expect("a file");
-        Self { pod, ext, receivers: Vec::new(), workers, tap, number: FIRST, lock }
+        Self { pod, ext, receivers: Vec::new(), workers, tap, number: FIRST, asked_for: Vec::new(), lock }
     }
 
     /// What the other namespace gets from the pod unasked is lost there: it is seen on the cable, and no answer disturbs.
@@ -272,6 +279,17 @@ impl Stage {
         take(Workload::named(Kind::Netns, "lab"), self.pod.netns(), None, parts, occasion).expect("a snapshot")
     }
 
+    /// Reads the rules and sets of the pod, and what of its routing may have changed, into what is known of it.
+    pub(crate) fn read_rules(&self, snapshot: &mut Snapshot, wanted: Wanted) {
+        let parts = Parts { rules: Some(wanted), routes: true, interfaces: true, ..Parts::default() };
+        let occasion = Occasion { node: "node", now: 0, asked: "netns/lab", proc_root: Path::new("/proc") };
+        let read = take(Workload::named(Kind::Netns, "lab"), self.pod.netns(), None, parts, occasion);
+        let read = read.expect("a snapshot");
+        assert!(read.unread.is_empty(), "{:?}", read.unread);
+        (snapshot.rulesets, snapshot.ipsets) = (read.rulesets, read.ipsets);
+        (snapshot.routes, snapshot.interfaces) = (read.routes, read.interfaces);
+    }
+
     /// Nobody waits any more.
     pub(crate) fn silence(&mut self) {
         self.receivers.clear();
@@ -299,6 +317,12 @@ impl Stage {
         self.watch(&socket, packet.protocol, Instant::now() + patience, &mut arrived, &mut held);
         let after = self.errors();
         (arrived.refused, arrived.complaints) = (after.0 - before.0, after.1 - before.1);
+        arrived.unanswered = after.2 - before.2;
+        if packet.protocol == Protocol::Tcp && arrived.by.is_empty() && arrived.wire.is_empty() {
+            let now = requests(self.pod.pid());
+            arrived.requests = now.iter().filter(|one| !self.asked_for.contains(one)).copied().collect();
+            self.asked_for = now;
+        }
         socket::abort(socket);
         held.into_iter().for_each(socket::abort);
         arrived
@@ -382,11 +406,11 @@ impl Stage {
 
     /// Datagrams for ports where nobody waits, and resets; messages of errors: all that the pod meant to send so far, whether it came
     /// through or not.
-    fn errors(&self) -> (u64, u64) {
+    fn errors(&self) -> (u64, u64, u64) {
         let read = |name: &str| {
             std::fs::read_to_string(format!("/proc/{}/net/{name}", self.pod.pid())).expect("the kernel counts")
         };
-        let (four, six) = (read("snmp"), read("snmp6"));
+        let (four, six) = (read("snmp") + &read("netstat"), read("snmp6"));
         let lines: Vec<&str> = four.lines().collect();
         let pairs = lines.chunks_exact(2).flat_map(|pair| pair[0].split_whitespace().zip(pair[1].split_whitespace()));
         let all: Vec<_> = pairs.chain(six.lines().filter_map(|line| line.split_once(char::is_whitespace))).collect();
@@ -394,7 +418,8 @@ impl Stage {
             let found = all.iter().filter(|(name, _)| wanted.contains(name));
             found.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).sum::<u64>()
         };
-        (sum(&["NoPorts", "OutRsts", "Udp6NoPorts"]), sum(&["OutDestUnreachs", "Icmp6OutDestUnreachs"]))
+        let refused = sum(&["NoPorts", "OutRsts", "Udp6NoPorts"]);
+        (refused, sum(&["OutDestUnreachs", "Icmp6OutDestUnreachs"]), sum(&["ListenDrops"]))
     }
 }
 
@@ -415,4 +440,28 @@ fn emit(packet: &Sent, number: u64) -> (Option<OwnedFd>, Option<Errno>) {
         (Err(error), _) => Err(error),
     };
     (Some(socket), sent.err())
+}
+
+/// Connections of a process's namespace that are asked for (`/proc/net/tcp`, state 3).
+fn requests(pid: u32) -> Vec<(SocketAddr, SocketAddr)> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
+    let end = |text: &str| -> Option<SocketAddr> {
+        let (address, port) = text.split_once(':')?;
+        // Words of 32 bits in the machine's own order.
+        let word = |at: usize| Some(u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(match address.len() {
+            8 => (word(0)?, port).into(),
+            _ => {
+                let bytes: [u8; 16] = [word(0)?, word(1)?, word(2)?, word(3)?].concat().try_into().ok()?;
+                socket::plain((bytes, port).into())
+            }
+        })
+    };
+    let line = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, peer, state) = (words.next()?, words.next()?, words.next()?);
+        (state == "03").then(|| Some((end(local)?, end(peer)?)))?
+    };
+    [read("tcp"), read("tcp6")].iter().flat_map(|text| text.lines().filter_map(line).collect::<Vec<_>>()).collect()
 }

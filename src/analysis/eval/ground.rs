@@ -149,11 +149,13 @@ impl<'a> Ground<'a> {
             let (again, more) = self.routes.ask(&Query { source: Some(source), ..first.clone() })?;
             why = why.or(more);
             let same = |other: &Decision| (other.kind, &other.device) == (decision.kind, &decision.device);
-            if packet.protocol != Known::Is(TCP) && !again.iter().all(same) {
+            let unconnected = packet.protocol != Known::Is(TCP) && !again.iter().all(same);
+            found.extend(again);
+            // What hangs on something is told with the way first where that is so.
+            if unconnected {
                 why = why.or(Some(Why::Socket));
                 found.push(decision);
             }
-            found.extend(again);
         }
         Ok((found, why))
     }

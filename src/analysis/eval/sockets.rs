@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::model::Endpoint;
+use super::Prepared;
+use super::traveller::Traveller;
+use super::walk::Base;
+use crate::model::{Body, Endpoint, Hook};
 use crate::packet::{Known, Packet};
-use crate::xt::matches::Socket;
 
 /// The sockets of a namespace, as rules ask for them.
 pub trait Sockets {
@@ -14,8 +16,9 @@ pub trait Sockets {
     /// The packet is as it stands at the rule (`nf_tproxy_get_sock_v4` and `_v6`, called by xt_TPROXY.c and nft_tproxy.c).
     fn taking(&self, packet: &Packet, address: Option<IpAddr>, port: u16) -> Taken;
 
-    /// Whether there surely is no socket for the packet that a match takes (net/netfilter/xt_socket.c).
-    fn lacks(&self, packet: &Packet, wanted: &Socket) -> bool;
+    /// The socket that a packet which comes in is for, as a rule that asks finds it: bits of [`crate::packet::socket`]
+    /// (`nf_sk_lookup_slow_v4` and `_v6`).
+    fn found(&self, packet: &Packet) -> Known<u8>;
 }
 
 /// What a rule that wants a transparent socket finds.
@@ -39,6 +42,28 @@ pub enum Taken {
     Nobody,
     /// It cannot be told, for this reason.
     Unknown(&'static str),
+}
+
+impl Prepared<'_> {
+    /// Some rule asks for the socket that a packet is for.
+    fn asks_for_sockets(&self) -> bool {
+        let asks = |body: &Body| matches!(body, Body::Xt(rule) if rule.asks_for_socket());
+        let rules = || self.table.chains.iter().flat_map(|chain| &chain.rules);
+        *self.sockets.get_or_init(|| rules().any(|rule| asks(&rule.body)))
+    }
+}
+
+impl Traveller {
+    /// Finds the socket that the packet is for, where some rule of the table asks.
+    pub(super) fn be_looked_up(&mut self, base: &Base<'_>, sockets: Option<&dyn Sockets>) {
+        let Some(sockets) = sockets.filter(|_| matches!(base.chain.hook, Some(Hook::Prerouting | Hook::Input))) else {
+            return;
+        };
+        if base.table.asks_for_sockets() {
+            // What was taken has another socket, of which not all is told.
+            self.packet.socket = if self.taken.is_some() { Known::Unknown } else { sockets.found(&self.packet) };
+        }
+    }
 }
 
 impl Taken {

@@ -85,6 +85,7 @@ impl<'e> Evaluator<'e> {
                 Advance::Forks(ways, why) => return self.apart(bases.get(at..).unwrap_or_default(), ways, why),
             }
             let meets = traveller.meets(base, self.ground);
+            traveller.be_looked_up(base, self.sockets);
             let into = |traveller| self.enter(*base, later, traveller);
             match meets {
                 Answer::No => {}
@@ -187,7 +188,7 @@ impl<'e> Evaluator<'e> {
                 }
                 What::Special => {
                     let first = line.does(rules, found, 0);
-                    if first.is_some_and(|does| self.restores(does.rule, &walk.traveller)) {
+                    if first.is_some_and(|does| restores(does.rule, &walk.traveller)) {
                         // Whether the rest of the rule matches or not (net/netfilter/xt_socket.c).
                         walk.traveller.packet.mark = Known::Unknown;
                         self.see(&mut walk.traveller);
@@ -212,25 +213,10 @@ impl<'e> Evaluator<'e> {
                 }
                 Answer::CannotKnow => {
                     let map = line.count(rules, found) > 1;
-                    if !self.lacks_socket(does.rule, &walk.traveller) {
-                        return self.both(reached, later, walk, (does, map));
-                    }
-                    walk.pass(map);
+                    return self.both(reached, later, walk, (does, map));
                 }
             }
         }
-    }
-
-    /// Whether a match of the rule gives the packet the mark of a socket, or may.
-    fn restores(&self, rule: &Rule, traveller: &Traveller) -> bool {
-        rule.restores_mark() && !self.lacks_socket(rule, traveller)
-    }
-
-    /// Whether a rule asks for a socket where there is none. A packet that was given to a transparent one has that.
-    fn lacks_socket(&self, rule: &Rule, traveller: &Traveller) -> bool {
-        let Some(sockets) = self.sockets.filter(|_| traveller.taken.is_none()) else { return false };
-        let lacks = |part: &Match| matches!(part, Match::Socket(wanted) if sockets.lacks(&traveller.packet, wanted));
-        rule.matches.iter().any(lacks)
     }
 
     /// Follows the packet as if the rule matched by this branch, of several in a `map`, and as if it did not.
@@ -442,6 +428,12 @@ fn either_way(
         (End::Dropped { by }, End::Dropped { by: or }) if map && by != or => End::Dropped { by: Some(reached.place()) },
         ends => alike(ends, why),
     }
+}
+
+/// Whether a match of the rule gives the packet the mark of a socket, or may (net/netfilter/xt_socket.c).
+fn restores(rule: &Rule, traveller: &Traveller) -> bool {
+    let may = |part: &Match| part.condition().ask(&traveller.packet) != Answer::No;
+    rule.matches.iter().any(|part| matches!(part, Match::Socket(socket) if socket.restore_mark) && may(part))
 }
 
 fn too_much(traveller: Traveller) -> Ways {

@@ -1,19 +1,147 @@
 //! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
 
 use super::elements::{entries, present};
-use super::{L4PROTO, MARK, Reading, SKGID, SKUID, Translator, big16, host};
-use crate::nft::{self, Right, Statement, Term};
-use crate::packet::{Condition, Field};
+use super::{IIF, L4PROTO, MARK, NFPROTO, OIF, Reading, SKGID, SKUID, Translator, big16, host};
+use crate::nft::{self, Load, Right, Statement, Term};
+use crate::packet::{Condition, Device, Field};
 use std::borrow::Cow;
+
+/// `NFT_CT_*`
+const CT_DIRECTION: u32 = 1;
+const CT_STATUS: u32 = 2;
+const CT_PROTOCOL: u32 = 10;
+/// Bits of the states without a connection, of which nothing can be asked.
+const WITHOUT: u128 = 1 | 1 << 8;
+
+/// What is asked of a connection ends the rule where there is none (net/netfilter/nft_ct.c).
+fn tracked(condition: Condition) -> Condition {
+    Condition::All(vec![Condition::AnyBit(Field::State, WITHOUT).negated_if(true), condition])
+}
+
+/// What is asked of a header that only packets of its protocol have.
+fn of_transport(header: &str, condition: Condition) -> Condition {
+    let number = match header {
+        "tcp" => 6_u8,
+        "udp" => 17,
+        _ => return condition,
+    };
+    Condition::All(vec![Condition::equals(Field::Protocol, number), condition])
+}
+
+/// Bits of a field.
+fn bits(field: Field, right: &Right, number: impl Fn(&[u8]) -> Option<u128>) -> Option<Condition> {
+    Some(match right {
+        Right::Value(value) => Condition::equals(field, number(value)?),
+        Right::AnyOf(bits) => Condition::AnyBit(field, number(bits)?),
+        Right::NoneOf(bits) => Condition::Masked { field, mask: number(bits)?, value: 0 },
+        Right::Of { mask, value } => Condition::Masked { field, mask: number(mask)?, value: number(value)? },
+        _ => return None,
+    })
+}
 
 impl Translator<'_> {
     /// What a set asks of the packet, as far as that can be said of fields of it.
     pub(super) fn sets(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
-        self.property(left, sign, right).or_else(|| match (sign, right) {
-            ("" | "==", Right::Set(name)) => self.looked_up(left, name, false),
-            ("!=", Right::Set(name)) => self.looked_up(left, name, true),
+        self.property(left, sign, right)
+            .or_else(|| match (sign, right) {
+                ("" | "==", Right::Set(name)) => self.looked_up(left, name, false),
+                ("!=", Right::Set(name)) => self.looked_up(left, name, true),
+                _ => None,
+            })
+            .or_else(|| self.compared_by(left, sign, right))
+            .or_else(|| self.flags(left, sign, right))
+    }
+
+    /// Comparisons by size and by bits of what has a field of its own.
+    fn compared_by(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
+        let negated = match sign {
+            "" | "==" => Some(false),
+            "!=" => Some(true),
             _ => None,
-        })
+        };
+        match (left, right) {
+            (Term::Field(field), Right::Value(value)) if negated.is_none() => {
+                let (of, protocol) = match (field.header, field.name) {
+                    (header @ ("th" | "tcp" | "udp"), "sport") => (Field::SourcePort, header),
+                    (header @ ("th" | "tcp" | "udp"), "dport") => (Field::DestinationPort, header),
+                    _ => return None,
+                };
+                let (port, most) = (u128::from(big16(value)?), u128::from(u16::MAX));
+                let condition = match sign {
+                    "<" => Condition::Range(of, 0, port.checked_sub(1)?),
+                    "<=" => Condition::Range(of, 0, port),
+                    ">" => Condition::Range(of, port + 1, most),
+                    ">=" => Condition::Range(of, port, most),
+                    _ => return None,
+                };
+                Some(of_transport(protocol, condition))
+            }
+            (Term::Field(field), right) if (field.header, field.name) == ("tcp", "flags") => {
+                let condition = bits(Field::TcpFlags, right, |value| value.first().copied().map(Into::into))?;
+                Some(of_transport("tcp", condition.negated_where_present(Field::TcpFlags, negated?)))
+            }
+            (Term::Load(Load::Ct { key: CT_DIRECTION, direction: None }), Right::Value(value)) => {
+                let reply = *value.first()?;
+                Some(tracked(Condition::equals(Field::IsReply, reply).negated_if(negated?)))
+            }
+            (Term::Load(Load::Ct { key: CT_PROTOCOL, .. }), Right::Value(value)) => {
+                let number = *value.first()?;
+                Some(tracked(Condition::equals(Field::ConnectionProtocol, number).negated_if(negated?)))
+            }
+            (Term::Load(Load::Ct { key: CT_STATUS, direction: None }), Right::AnyOf(_) | Right::NoneOf(_)) => {
+                let condition = bits(Field::ConnectionStatus, right, |value| host(value).map(Into::into))?;
+                Some(tracked(condition.negated_if(negated?)))
+            }
+            (Term::Meta(NFPROTO), Right::Value(value)) => match value.as_slice() {
+                [2] => Some(Condition::Ipv6(false).negated_if(negated?)),
+                [10] => Some(Condition::Ipv6(true).negated_if(negated?)),
+                _ => None,
+            },
+            (Term::Meta(key @ (IIF | OIF)), Right::Value(value)) => {
+                let (device, word) = if *key == IIF { (Device::Input, "iif") } else { (Device::Output, "oif") };
+                let (index, of) =
+                    (host(value)?, |name: &str, prefix| Condition::Device { device, name: name.to_owned(), prefix });
+                // Loopback is the first of each namespace; where there is no device, the number is 0.
+                let condition = match index {
+                    0 => of("", true).negated_if(true),
+                    1 => of("lo", false),
+                    _ => {
+                        let which = Condition::Opaque(format!("{word} {index}"));
+                        Condition::All(vec![of("", true), of("lo", false).negated_if(true), which])
+                    }
+                };
+                Some(condition.negated_if(negated?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Flags of TCP, of which some are masked or not.
+    fn flags(&mut self, left: &Term, sign: &str, right: &Right) -> Option<Condition> {
+        const ALL: u8 = u8::MAX;
+        const TCP: u8 = 6;
+        let (of, mask) = match left {
+            Term::Binary { of, sign: "&", with } => match with.as_slice() {
+                [mask] => (&**of, *mask),
+                _ => return None,
+            },
+            other => (other, ALL),
+        };
+        let Term::Field(nft::Field { header: "tcp", name: "flags", .. }) = of else { return None };
+        let field = Field::TcpFlags;
+        let (condition, negated) = match (right, sign) {
+            (Right::Value(value), "" | "==" | "!=") => {
+                let [value] = value.as_slice() else { return None };
+                (Condition::Masked { field, mask: mask.into(), value: (*value).into() }, sign == "!=")
+            }
+            (Right::AnyOf(bits) | Right::NoneOf(bits), "" | "==") => {
+                let [bits] = bits.as_slice() else { return None };
+                (Condition::AnyBit(field, (*bits & mask).into()), matches!(right, Right::NoneOf(_)))
+            }
+            _ => return None,
+        };
+        self.protocol(false, TCP)?;
+        Some(condition.negated_where_present(field, negated))
     }
 
     /// A key that is looked up, element by element.
@@ -76,8 +204,8 @@ impl Translator<'_> {
                 ("ip", "protocol") => (Field::Protocol, Some(false)),
                 (header @ ("ip" | "ip6"), "saddr") => (Field::Source, Some(header == "ip6")),
                 (header @ ("ip" | "ip6"), "daddr") => (Field::Destination, Some(header == "ip6")),
-                ("th", "sport") => (Field::SourcePort, None),
-                ("th", "dport") => (Field::DestinationPort, None),
+                ("th" | "tcp" | "udp", "sport") => (Field::SourcePort, None),
+                ("th" | "tcp" | "udp", "dport") => (Field::DestinationPort, None),
                 _ => return None,
             },
             _ => return None,
@@ -104,6 +232,10 @@ impl Translator<'_> {
         let condition = match field {
             Field::SourcePort | Field::DestinationPort => condition.negated_where_present(field, negated),
             _ => condition.negated_if(negated),
+        };
+        let condition = match property {
+            Term::Field(field) => of_transport(field.header, condition),
+            _ => condition,
         };
         if let Some(ipv6) = ipv6 {
             self.family(ipv6)?;

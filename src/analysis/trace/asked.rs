@@ -115,6 +115,13 @@ pub fn end(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
     if let Ok(address) = text.parse() {
         return Ok(unmapped(address, None));
     }
+    if let Some((plain, device)) = text.trim_start_matches('[').split_once('%')
+        && plain.parse::<IpAddr>().is_ok()
+    {
+        let device = device.split([']', ':']).next().unwrap_or_default();
+        return Err(Wrong::new(format!("{text:?} names a device beside the address"))
+            .hint(format!("leave %{device} out, and say --interface {device}")));
+    }
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (address, port) = match bracketed {
         Some((address, "")) => (address, None),
@@ -136,12 +143,6 @@ pub fn end(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
 
 /// Why this is no address.
 fn no_address(text: &str, address: &str, port: Option<&str>) -> Wrong {
-    if let Some((plain, device)) = address.split_once('%')
-        && plain.parse::<IpAddr>().is_ok()
-    {
-        let wrong = Wrong::new(format!("{text:?} names a device beside the address"));
-        return wrong.hint(format!("leave %{device} out, and say --interface {device}"));
-    }
     let dotted = address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     if !dotted && !address.is_empty() && address.chars().all(name) {

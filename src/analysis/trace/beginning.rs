@@ -1,7 +1,9 @@
 //! The packet that is asked about, with all that the snapshot tells of it, and what is taken for want of better.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::sender::Sender;
 use super::{Question, Tracer};
 use crate::analysis::eval::{Belongs, Every, Start};
 use crate::analysis::routes::{Outcome, Query};
@@ -19,9 +21,55 @@ const ICMPV6: u8 = 58;
 /// `PACKET_HOST`: for this machine.
 const FOR_HOST: u8 = 0;
 
+/// Something that was not told of a packet, and was taken for want of better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assumed {
+    /// There are rules, and nothing else: where its destination is.
+    Place {
+        /// The destination.
+        destination: IpAddr,
+        /// It is an address of the pod.
+        own: bool,
+    },
+    /// It comes from this address, which no rule names.
+    Stranger(IpAddr),
+    /// The group of its user.
+    Group {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// The program that sends it: its name and number, and how it is counted (hostile).
+    Sender(String),
+    /// It is an echo request.
+    Echo,
+    /// The proxy that sends it gives it no mark: marks of sockets could not be read.
+    NoMark,
+}
+
+impl fmt::Display for Assumed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place { destination, own } => {
+                let word = if *own { "is" } else { "is not" };
+                write!(
+                    formatter,
+                    "{destination} {word} an address of the pod: there are rules, and no addresses or routes"
+                )
+            }
+            Self::Stranger(address) => write!(formatter, "it comes from {address}, an address that no rule names"),
+            Self::Group { uid, gid } => write!(formatter, "the group of user {uid} is {gid}"),
+            Self::Sender(words) => write!(formatter, "it is sent by {words}, or one like it"),
+            Self::NoMark => write!(formatter, "the proxy gives no mark: marks of sockets could not be read"),
+            Self::Echo => write!(formatter, "it is an echo request (ping)"),
+        }
+    }
+}
+
 impl Tracer<'_> {
     /// The packet at its beginning, and what was taken.
-    pub(super) fn start(&self, question: &Question) -> (Start, Vec<String>) {
+    pub(super) fn start(&self, question: &Question) -> (Start, Vec<Assumed>) {
         // A socket of IPv6 that speaks to `::ffff:10.0.0.5` sends packets of IPv4 (K3).
         let (incoming, destination) = (question.incoming, question.destination.address.to_canonical());
         let ipv6 = destination.is_ipv6();
@@ -30,15 +78,12 @@ impl Tracer<'_> {
         let bare =
             self.snapshot.interfaces.is_none() && self.snapshot.unread_about(&[Subject::Interfaces]).next().is_none();
         if bare {
-            let local = if incoming || destination.is_loopback() { "is" } else { "is not" };
-            assumed.push(format!(
-                "{destination} {local} an address of the pod: there are rules, and no addresses or routes"
-            ));
+            assumed.push(Assumed::Place { destination, own: incoming || destination.is_loopback() });
         }
         let own = self.own(destination, incoming, bare);
         let source = question.source.map(|source| source.to_canonical()).or_else(|| {
             let stranger = if incoming { self.stranger(ipv6) } else { None };
-            assumed.extend(stranger.map(|stranger| format!("it comes from {stranger}, an address that no rule names")));
+            assumed.extend(stranger.map(Assumed::Stranger));
             stranger
         });
         let device = |device: Option<DeviceName>| Known::from_option(question.interface.or(device));
@@ -48,11 +93,7 @@ impl Tracer<'_> {
             false if self.ground.is_some() => (Known::Absent, Known::from_option(question.interface)),
             false => (Known::Absent, device(self.leaves_by(&own, bare))),
         };
-        // The group of the same number, as most systems have it.
-        let gid = question.gid.or(question.uid);
-        if let (Some(uid), None, Some(gid), false) = (question.uid, question.gid, gid, incoming) {
-            assumed.push(format!("its group is {gid}, as is usual for user {uid}"));
-        }
+        let (uid, gid, groups) = if incoming { Default::default() } else { self.who(question, &mut assumed) };
         let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
         let (state, belongs) = match question.state {
             None => (state::NEW, Belongs::Perhaps),
@@ -62,7 +103,7 @@ impl Tracer<'_> {
         };
         let header = header(question, ipv6, belongs);
         if matches!(header.icmp_type, Known::Is(_)) {
-            assumed.push("it is an echo request (ping)".to_owned());
+            assumed.push(Assumed::Echo);
         }
         let packet = Packet {
             source: Known::from_option(source),
@@ -75,12 +116,9 @@ impl Tracer<'_> {
             destination_local: own,
             input,
             output,
-            uid: owner(question.uid),
+            uid: owner(uid),
             gid: owner(gid),
-            groups: match &question.groups {
-                _ if incoming => Known::Absent,
-                groups => Known::from_option(groups.as_ref().and_then(|groups| Groups::new(groups))),
-            },
+            groups: if incoming { Known::Absent } else { Known::from_option(groups) },
             mark: Known::Is(question.mark),
             connection_mark: Known::Is(0),
             state: Known::Is(state),
@@ -88,6 +126,26 @@ impl Tracer<'_> {
         };
         let bound = question.interface.filter(|_| !incoming);
         (Start { packet, ipv6, incoming, bound, belongs, bare }, assumed)
+    }
+
+    /// User, group and further groups of the sending socket.
+    fn who(&self, question: &Question, assumed: &mut Vec<Assumed>) -> (Option<u32>, Option<u32>, Option<Groups>) {
+        let told = question.groups.as_ref().map(|groups| Groups::new(groups));
+        let Some(uid) = question.uid else {
+            let sender = self.sender().filter(|_| question.gid.is_none() && question.groups.is_none());
+            let Some(Sender { identity, words }) = sender else {
+                return (None, question.gid, told.flatten());
+            };
+            assumed.push(Assumed::Sender(words.clone()));
+            return (Some(identity.uid), Some(identity.gid), Groups::new(&identity.groups));
+        };
+        let gid = question.gid.unwrap_or_else(|| {
+            // Else the group of the same number, as most systems have it.
+            let gid = self.group_of(uid).unwrap_or(uid);
+            assumed.push(Assumed::Group { uid, gid });
+            gid
+        });
+        (Some(uid), Some(gid), told.unwrap_or_else(|| Groups::new(&[])))
     }
 
     /// Whether an address is one of the namespace.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::identity::alike;
-use super::{Outcome, Question, Trace, Tracer, Verdict};
+use super::{Assumed, Outcome, Question, Trace, Tracer, Verdict};
 use crate::model::{Endpoint, Process, Protocol, Socket, SocketState};
 use crate::packet::{Condition, Field, Known, number, state};
 
@@ -53,7 +53,7 @@ pub enum Stop {
 enum Next<'a> {
     Nothing,
     Unclear(String),
-    Opens(Question, Option<&'a Process>, Option<String>),
+    Opens(Question, Option<&'a Process>, Option<Assumed>),
 }
 
 impl<'a> Tracer<'a> {
@@ -129,7 +129,7 @@ impl<'a> Tracer<'a> {
 
     /// The mark that a proxy gives to what it opens: that of its connections to elsewhere, or where it has none that of the sockets at
     /// which it waits; and what was taken for want of better.
-    fn mark_of(&self, proxy: Option<&Process>, receivers: &[&Socket]) -> Result<(u32, Option<String>), String> {
+    fn mark_of(&self, proxy: Option<&Process>, receivers: &[&Socket]) -> Result<(u32, Option<Assumed>), String> {
         let held: Vec<&Socket> = match proxy {
             Some(proxy) => {
                 let its = |socket: &&Socket| socket.inode != 0 && proxy.sockets.contains(&socket.inode);
@@ -147,7 +147,7 @@ impl<'a> Tracer<'a> {
         marks.dedup();
         match marks.as_slice() {
             [Some(mark)] => Ok((*mark, None)),
-            [None] | [] => Ok((0, Some("the proxy gives no mark: marks of sockets could not be read".to_owned()))),
+            [None] | [] => Ok((0, Some(Assumed::NoMark))),
             _ => Err("the proxy gives some of its connections a mark, and others none or another".to_owned()),
         }
     }

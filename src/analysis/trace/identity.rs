@@ -143,3 +143,6 @@ pub(super) fn alike(one: &Process, other: &Process) -> bool {
     };
     (one.uid, one.gid) == (other.uid, other.gid) && sorted(one) == sorted(other)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 //! net/ipv6/udp.c; net/ipv4/netfilter/nf_tproxy_ipv4.c and net/ipv6/netfilter/nf_tproxy_ipv6.c for transparent sockets.
 
 mod place;
-mod present;
 mod transparent;
 
 use std::collections::HashMap;
@@ -251,11 +250,12 @@ impl<'a> Receivers<'a> {
 
     /// Whether an IPv6 socket may get what comes to 127.0.0.6. That is the IPv4 address which the kernel writes into IPv6 sockets that
     /// are bound to an address (`LOOPBACK4_IPV6`), and since Linux 6.14 it finds them by that when it finds nobody else
-    /// (`udp4_lib_lookup1`).
+    /// (`udp4_lib_lookup1`); not those that take IPv6 only.
     fn may_be_mistaken(&self, wanted: &Wanted<'_>) -> bool {
         let mistaken = |socket: &Socket| {
             let bound = socket.local.address.is_ipv6() && !socket.local.address.is_unspecified();
-            socket.protocol == wanted.protocol && socket.local.port == wanted.to.port && bound
+            let only_v6 = socket.details.only_v6 == Some(true);
+            socket.protocol == wanted.protocol && socket.local.port == wanted.to.port && bound && !only_v6
         };
         wanted.to.address == IpAddr::from([127, 0, 0, 6]) && self.sockets.iter().any(mistaken)
     }

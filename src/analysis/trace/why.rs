@@ -103,6 +103,7 @@ fn says_no(condition: &Condition, packet: &Packet) -> String {
         {
             absent(*field)
         }
+        Condition::Masked { field: Field::Socket, .. } => "it is for no such socket".to_owned(),
         Condition::Has(field) => absent(*field),
         Condition::Range(field, ..) | Condition::Masked { field, .. } | Condition::AnyBit(field, _) => {
             format!("{}, not {}", is(*field, packet), wanted(condition, packet))
@@ -320,6 +321,7 @@ fn name(field: Field) -> &'static str {
         Field::Cpu => "CPU",
         Field::CgroupClass => "cgroup class",
         Field::Realm => "realm",
+        Field::Socket => "socket",
         Field::ConnectionProtocol => "connection's protocol",
         Field::OriginalSource => "original source",
         Field::OriginalDestination => "original destination",

@@ -61,7 +61,7 @@ impl<'t> Writer<'t> {
         out.push_str(&self.head);
         out.push(',');
         self.members(story, out);
-        out.push_str(",\"then\":null}");
+        out.push_str(",\"then\":null,\"followed\":null}");
     }
 
     /// The same of a packet that was followed through proxies.
@@ -176,7 +176,7 @@ impl<'t> Writer<'t> {
         out.push_str("],\"assumed\":[");
         for (number, assumed) in trace.assumed.iter().enumerate() {
             comma(number, out);
-            text(assumed, out);
+            text(&assumed.to_string(), out);
         }
         out.push(']');
     }

@@ -127,7 +127,10 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
             }
         }
         Verdict::Refused if moved => format!("Refused: it is redirected to {to}{by}, where nobody listens."),
-        Verdict::Refused => format!("Refused: nobody listens at {to}{}.", rule.map_or(String::new(), |_| alone)),
+        Verdict::Refused => {
+            let alone = rule.map(|rule| format!("; {rule} leaves it alone")).unwrap_or_default();
+            format!("Refused: nobody listens at {to}{alone}.")
+        }
         Verdict::Sent => {
             let device = match after.output {
                 Known::Is(device) => format!(" by {}", escape(device.as_str())),
@@ -156,7 +159,7 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
 
 /// The policy that ended it: what it met last.
 fn policy(teller: &Teller<'_>, outcome: &Outcome<'_>) -> Option<String> {
-    let at = teller.rules.at(outcome.met.get(outcome.met.len().checked_sub(1)?)?.place)?;
+    let at = teller.rules.at(outcome.met.iter().last()?.place)?;
     at.rule.is_none().then(|| rule_words(&steps::name(&at)))
 }
 

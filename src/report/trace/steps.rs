@@ -16,25 +16,27 @@ pub(super) struct Step<'m> {
     pub(super) matched: Option<bool>,
 }
 
-/// What was met on one way, in order. Rules that did not match are left out unless `all`; so are policies that let the packet pass.
-pub(super) fn steps<'m>(teller: &Teller<'_>, outcome: &'m Outcome<'_>, all: bool) -> Vec<Step<'m>> {
-    shown(teller, &met(teller, outcome, all), all)
-}
-
-/// All that was met on one way; rules that did not match, too, where they are wanted.
+/// What was met on one way, in order; with `all`, rules that did not match too.
 pub(super) fn met<'m>(teller: &Teller<'_>, outcome: &'m Outcome<'_>, all: bool) -> Vec<Met<'m>> {
     if all { teller.rules.whole(&outcome.met) } else { outcome.met.iter().collect() }
 }
 
+/// The same as it is told: policies that let the packet pass are left out.
+pub(super) fn steps<'m>(teller: &Teller<'_>, outcome: &'m Outcome<'_>, all: bool) -> Vec<Step<'m>> {
+    if all { shown(teller, &met(teller, outcome, all)) } else { told(teller, outcome.met.iter()).collect() }
+}
+
 /// The same of a part of the way.
-pub(super) fn shown<'m>(teller: &Teller<'_>, met: &[Met<'m>], all: bool) -> Vec<Step<'m>> {
-    let told = |met: &&Met<'m>| match teller.rules.at(met.place) {
-        Some(At { rule: Some(_), .. }) => met.matched || met.supposed || all,
+pub(super) fn shown<'m>(teller: &Teller<'_>, met: &[Met<'m>]) -> Vec<Step<'m>> {
+    told(teller, met.iter().copied()).collect()
+}
+
+fn told<'m>(teller: &Teller<'_>, met: impl Iterator<Item = Met<'m>>) -> impl Iterator<Item = Step<'m>> {
+    let told = |met: &Met<'_>| match teller.rules.at(met.place) {
         Some(At { rule: None, chain, .. }) => chain.policy == Some(Policy::Drop),
-        None => false,
+        found => found.is_some(),
     };
-    let matched = |met: &Met<'_>| if met.supposed { None } else { Some(met.matched) };
-    met.iter().filter(told).map(|met| Step { met: *met, matched: matched(met) }).collect()
+    met.filter(told).map(|met| Step { met, matched: if met.supposed { None } else { Some(met.matched) } })
 }
 
 /// What was met on any way: what is not alike on all of them cannot be known.

@@ -1,9 +1,9 @@
 //! The story for people: hook by hook what the packet met, and the answer in the last line.
 
-use super::steps::{Step, name, shown};
+use super::steps::{Step, met, name, shown};
 use super::{Story, Teller, answer, change, destination, sentence, source, state_word};
 use crate::analysis::describe::{self, Outcome as Fate};
-use crate::analysis::eval::{At, Met};
+use crate::analysis::eval::{At, Met, Routed};
 use crate::analysis::paths::Paths;
 use crate::analysis::trace::{Outcome, Verdict, asked};
 use crate::model::Hook;
@@ -40,7 +40,7 @@ pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
     let mut page = Page { teller, form, out: String::new() };
     page.line(Label::Name, "", &asked(story));
     for assumed in &story.trace.assumed {
-        page.line(Label::Dim, "", &format!("taken for granted: {}", escape(assumed)));
+        page.line(Label::Dim, "", &format!("taken for granted: {}", escape(&assumed.to_string())));
     }
     let outcomes = &story.trace.outcomes;
     let mut before: Option<&Outcome<'_>> = None;
@@ -119,21 +119,22 @@ impl Page<'_, '_> {
 
     /// The hooks of one way, from where it parts with the one before.
     fn way(&mut self, outcome: &Outcome<'_>, before: Option<&Outcome<'_>>) {
-        let alike = |before: &Outcome<'_>| outcome.met.iter().zip(&before.met).take_while(|(a, b)| a == b).count();
+        let (teller, all) = (self.teller, self.form.all);
+        let whole = met(teller, outcome, all);
+        let alike = |before: &Outcome<'_>| {
+            let other = met(teller, before, all);
+            whole.iter().zip(&other).take_while(|(one, other)| one == other).count()
+        };
         let shared = before.map_or(0, alike);
         if shared > 0 {
             self.line(Label::Dim, "", "up to here as before, then:");
         }
-        let met = super::steps::met(self.teller, outcome, self.form.all);
-        let part = |from: usize, to: usize| {
-            let place = |at| met.partition_point(|met: &Met<'_>| met.at < at);
-            met.get(place(from)..place(to)).unwrap_or_default()
-        };
         let mut at = shared;
         let mut said: Option<String> = None;
-        for routed in outcome.routed.iter().filter(|routed| routed.at > shared || shared == 0) {
-            self.passes(part(at, routed.at));
-            at = at.max(routed.at);
+        let before = |routed: &Routed| whole.partition_point(|met| met.at < routed.at);
+        for routed in outcome.routed.iter().filter(|routed| shared == 0 || before(routed) > shared) {
+            self.passes(whole.get(at..before(routed)).unwrap_or_default());
+            at = at.max(before(routed));
             let words = sentence::route(routed);
             // Looked up again and found the same.
             if said.as_ref() != Some(&words) {
@@ -142,7 +143,7 @@ impl Page<'_, '_> {
                 said = Some(words);
             }
         }
-        self.passes(part(at, usize::MAX));
+        self.passes(whole.get(at..).unwrap_or_default());
     }
 
     fn passes(&mut self, met: &[Met<'_>]) {
@@ -163,7 +164,7 @@ impl Page<'_, '_> {
             let Some((first, at)) = group.first().and_then(|met| Some((met, teller.rules.at(met.place)?))) else {
                 continue;
             };
-            let steps = shown(teller, group, self.form.all);
+            let steps = shown(teller, group);
             if steps.is_empty() {
                 quiet.push(at);
                 continue;

@@ -65,7 +65,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
-use super::extension::{Extension, Given, Unknown};
+use super::extension::{Extension, Given, Unknown, is_of_other_family};
 use super::words::Words;
 use crate::packet::Condition;
 
@@ -190,6 +190,9 @@ macro_rules! all_matches {
             /// From its options as text; `None` when name or value is not understood.
             #[must_use]
             pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
+                if is_of_other_family(options, ipv6) {
+                    return None;
+                }
                 $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(|known| Self::$known(known.into())); })+
                 None
             }

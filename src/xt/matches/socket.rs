@@ -1,6 +1,7 @@
 //! `-m socket`: an established or listening socket takes the packet (`struct xt_socket_mtinfo1` to `3`).
 
 use super::{Condition, Extension, Given, Matching, Words};
+use crate::packet::{Field, socket};
 use crate::xt::bytes::Layout;
 
 /// A local socket exists for the packet.
@@ -59,7 +60,11 @@ impl Socket {
 
 impl Matching for Socket {
     fn condition(&self) -> Condition {
-        Condition::Opaque(format!("{} for the packet", self.kind()))
+        // Without `--nowildcard` listeners at any address do not count (net/netfilter/xt_socket.c).
+        let bound = if self.no_wildcard { 0 } else { socket::BOUND };
+        let transparent = if self.transparent { socket::TRANSPARENT } else { 0 };
+        let mask = u128::from(socket::EXISTS | bound | transparent);
+        Condition::Masked { field: Field::Socket, mask, value: mask }
     }
 
     fn explain(&self, words: &mut Words) {

@@ -40,7 +40,7 @@ mod trace;
 mod ttl;
 mod ulog;
 
-use super::extension::{Extension, Given, Unknown};
+use super::extension::{Extension, Given, Unknown, is_of_other_family};
 
 pub use audit::{Audit, Recorded};
 pub use checksum::Checksum;
@@ -140,6 +140,9 @@ macro_rules! all_targets {
             /// From its options as text; `None` when name or value is not understood.
             #[must_use]
             pub fn parse(name: &str, options: &[Given], ipv6: bool) -> Option<Self> {
+                if is_of_other_family(options, ipv6) {
+                    return None;
+                }
                 $(if $known::NAMES.contains(&name) { return $known::parse(name, options, ipv6).map(Self::from); })+
                 None
             }

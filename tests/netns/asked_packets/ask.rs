@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nslens::analysis::eval::{At, Met};
@@ -22,6 +23,9 @@ use nslens::sys::netns::Netns;
 
 use super::profiles::Rules;
 use crate::traffic::{Arrived, Place, Properties, Sent, Stage, Told};
+
+/// How long to wait for a packet on a busy machine; TCP sends anew after a second.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Where rules are, and by what they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,7 +247,7 @@ impl Pod {
     #[track_caller]
     pub(super) fn ask_all(&mut self, asked: &Asked, expected: &[(&str, &str)]) -> String {
         self.compare(asked, &asked.question(), expected, |pod| {
-            let arrived = pod.stage.send(&asked.sent);
+            let arrived = pod.stage.send_within(&asked.sent, PATIENCE);
             pod.seen(asked, &arrived)
         })
     }

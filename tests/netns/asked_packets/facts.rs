@@ -1,6 +1,9 @@
 //! What the kernel does that nobody would guess (K11, K12, K21 to K31 of the catalogue of failures), said by the tracer and done by
 //! the kernel for the same packets. K10 is PQ33, K30 is PQ09.
 
+use std::net::UdpSocket;
+
+use nix::sys::socket::{setsockopt, sockopt};
 use nslens::model::Protocol;
 
 use super::ask::{Means, Pod, inward, out};
@@ -32,6 +35,9 @@ fn add(pod: &Pod, lines: &str) {
 fn native(pod: &Pod, chains: &str) {
     pod.stage.pod.sh(&format!("nft -f - <<'END'\ntable inet guard {{\n{chains}\n}}\nEND"));
 }
+
+/// On what a packet's way hangs.
+const CONNECTED: &str = "whether its socket is connected";
 
 /// Packets with this mark are for the pod, whatever their address.
 const TAKEN_BY_MARK: &str = "ip rule add fwmark 7 lookup 7; ip route add local default dev lo table 7";
@@ -69,18 +75,14 @@ fn k21_filters_behind_a_redirect_see_the_device_of_before() {
          6 -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
     let delivered = "proxy gets 10.0.0.2 > 127.0.0.1:15001 for 10.0.0.5:80";
     each(redirect, |mut pod| {
-        add(
-            &pod,
-            "-A OUTPUT -o lo -p tcp --dport 15001 -j DROP
-             -A OUTPUT -d 127.0.0.1 -m addrtype --dst-type LOCAL --limit-iface-out -p tcp --dport 15001 -j DROP",
-        );
+        add(&pod, "-A OUTPUT -o lo -p tcp --dport 15001 -j DROP");
         pod.ask(&out("10.0.0.5:80"), delivered, "nat OUTPUT 1");
         add(
             &pod,
             "-A OUTPUT -o eth0 -d 127.0.0.1 -p tcp --dport 15001 -j DROP
              6 -A OUTPUT -o eth0 -d ::1 -p tcp --dport 15001 -j DROP",
         );
-        pod.ask(&out("10.0.0.5:80"), "dropped", "filter OUTPUT 3");
+        pod.ask(&out("10.0.0.5:80"), "dropped", "filter OUTPUT 2");
         pod.ask(&out("[fd01::9]:80"), "dropped", "filter OUTPUT 1");
     });
     each(redirect, |mut pod| {
@@ -91,12 +93,13 @@ fn k21_filters_behind_a_redirect_see_the_device_of_before() {
         );
         pod.ask(&out("10.0.0.5:80"), "dropped", "mangle POSTROUTING 2");
     });
-    each("-t mangle -A OUTPUT -p tcp --dport 8080 -j MARK --set-mark 7", |mut pod| {
+    each("-t mangle -A OUTPUT -p udp --dport 53 -j MARK --set-mark 7", |mut pod| {
         pod.stage.pod.sh(TAKEN_BY_MARK);
+        pod.hears("listener", "0.0.0.0:53", 1000);
         add(&pod, "-A OUTPUT -o lo -m mark --mark 7 -j DROP");
-        pod.ask(&out("10.0.0.5:8080"), "application gets 10.0.0.2 > 10.0.0.5:8080 for 10.0.0.5:8080", "no rule");
+        pod.ask(&out("10.0.0.5:53").udp(), "listener gets 10.0.0.2 > 10.0.0.5:53", "no rule");
         add(&pod, "-A OUTPUT -o eth0 -m mark --mark 7 -j DROP");
-        pod.ask(&out("10.0.0.5:8080"), "dropped", "filter OUTPUT 2");
+        pod.ask(&out("10.0.0.5:53").udp(), "dropped", "filter OUTPUT 2");
     });
 }
 
@@ -167,16 +170,17 @@ fn k26_tproxy_ends_its_own_table_alone() {
     let rules = "-t mangle -A PREROUTING -p tcp --dport 80 -j TPROXY --on-port 15006
          -t mangle -A PREROUTING -p tcp --dport 80 -j DROP
          -t mangle -A PREROUTING -p udp --dport 53 -j TPROXY --on-port 15053
-         -t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 15001";
+         -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 15001";
     each(rules, |mut pod| {
         pod.ask(&inward("10.0.0.1", "10.0.0.2:80"), "dropped", "mangle PREROUTING 1");
-        let transparent = Properties { uid: 1337, gid: 1337, transparent: true, ..Properties::default() };
-        pod.waits_so("transparent", (Place::Pod, Protocol::Tcp), "0.0.0.0:15006", &transparent);
-        let expected = "transparent gets 10.0.0.1 > 10.0.0.2:15001 for 10.0.0.2:80";
-        pod.ask(&inward("10.0.0.1", "10.0.0.2:80"), expected, "nat PREROUTING 1");
-        // Datagrams as well, even where somebody waits at their own port.
+        // Even where somebody waits at the packet's own port.
         pod.hears("resolver", "0.0.0.0:53", 1000);
-        pod.ask(&inward("10.0.0.1", "10.0.0.2:53").udp(), "dropped", "mangle PREROUTING 3");
+        pod.hears("other", "0.0.0.0:15001", 1000);
+        let asked = inward("10.0.0.1", "10.0.0.2:53").udp();
+        pod.ask(&asked, "dropped", "mangle PREROUTING 3");
+        let transparent = Properties { uid: 1337, gid: 1337, transparent: true, ..Properties::default() };
+        pod.waits_so("transparent", (Place::Pod, Protocol::Udp), "0.0.0.0:15053", &transparent);
+        pod.ask(&asked, "transparent gets 10.0.0.1 > 10.0.0.2:15001", "mangle PREROUTING 3");
     });
 }
 
@@ -215,18 +219,29 @@ fn k29_a_route_that_a_sockets_mark_chooses() {
     each("", |mut pod| {
         pod.stage.pod.sh(TAKEN_BY_MARK);
         pod.hears("listener", "0.0.0.0:53", 1000);
-        let expected = "listener gets 10.0.0.5 > 10.0.0.5:53";
-        pod.ask(&out("10.0.0.5:53").udp().mark(7), expected, "no rule");
+        // A socket that is connected looks twice, and finds no way from there.
+        let asked = out("10.0.0.5:53").udp().mark(7);
+        let open = [("listener gets 10.0.0.5 > 10.0.0.5:53", "no rule"), ("rejected", "no rule")];
+        let seen = pod.ask_all(&asked, &open);
+        assert_eq!((seen.as_str(), pod.open(&asked)), ("rejected", vec![CONNECTED.into()]));
+        let got = pod.stage.pod.netns().enter(|| {
+            let listener = UdpSocket::bind("0.0.0.0:54").expect("a listener");
+            let sender = UdpSocket::bind("0.0.0.0:0").expect("a sender");
+            setsockopt(&sender, sockopt::Mark, &7).expect("a mark");
+            sender.send_to(b"x", "10.0.0.5:54").expect("it is sent");
+            listener.recv_from(&mut [0; 8]).expect("it comes").1
+        });
+        assert_eq!(got.expect("inside").ip().to_string(), "10.0.0.5");
         pod.ask(&out("10.0.0.5:8080").mark(7), "rejected", "no rule");
         // A mark that comes from a chain of this type is no reason to look for another route.
-        native(&pod, "chain o { type filter hook output priority -150; tcp dport 8080 counter meta mark set 7; }");
-        pod.ask(&out("10.0.0.5:8080"), "leaves 10.0.0.2 > 10.0.0.5:8080", "no rule");
-        native(&pod, "chain r { type route hook output priority -140; tcp dport 8080 counter meta mark set 7; }");
-    });
-    each("", |mut pod| {
-        pod.stage.pod.sh(TAKEN_BY_MARK);
-        native(&pod, "chain r { type route hook output priority -140; tcp dport 8080 counter meta mark set 7; }");
-        pod.ask(&out("10.0.0.5:8080"), "application gets 10.0.0.2 > 10.0.0.5:8080 for 10.0.0.5:8080", "no rule");
+        let chain = |kind: &str| {
+            format!("chain {kind} {{ type {kind} hook output priority -150; udp dport 53 counter meta mark set 7; }}")
+        };
+        native(&pod, &chain("filter"));
+        pod.ask(&out("10.0.0.5:53").udp(), "leaves 10.0.0.2 > 10.0.0.5:53", "no rule");
+        pod.stage.pod.sh("nft delete table inet guard");
+        native(&pod, &chain("route"));
+        pod.ask(&out("10.0.0.5:53").udp(), "listener gets 10.0.0.2 > 10.0.0.5:53", "no rule");
     });
 }
 
@@ -237,7 +252,7 @@ fn k31_nat_chains_stand_where_nat_is_done() {
             &pod,
             "chain f { type filter hook output priority 0; tcp dport 80 counter drop; }
              chain n { type nat hook output priority 100; tcp dport 80 counter redirect to :15001; }
-             chain p { type nat hook output priority -199; meta mark 5 counter redirect to :8080; }
+             chain p { type nat hook output priority -199; meta l4proto tcp meta mark 5 counter redirect to :8080; }
              chain m { type filter hook output priority -150; tcp dport 81 counter meta mark set 5; }",
         );
         let expected = "proxy gets 10.0.0.2 > 127.0.0.1:15001 for 10.0.0.5:80";

@@ -2,11 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Found, Receivers, Wanted};
+use super::{Found, MESSAGES, Receivers, Wanted};
 use crate::analysis::eval::{Sockets, Taken};
-use crate::model::{Endpoint, Protocol, SocketState};
-use crate::packet::{Known, Packet};
-use crate::xt::matches::Socket;
+use crate::model::{Endpoint, Protocol, Socket, SocketState};
+use crate::packet::{Known, Packet, socket};
 
 const TRANSPARENT: &str = "whether the socket that waits is transparent";
 const SEVERAL: &str = "which of several sockets gets it, some of which are transparent";
@@ -35,12 +34,55 @@ impl Sockets for Receivers<'_> {
         self.taken_by(found, |_, uid| Taken::Waits { at, uid })
     }
 
-    fn lacks(&self, packet: &Packet, wanted: &Socket) -> bool {
-        self.is_without(packet, wanted)
+    fn found(&self, packet: &Packet) -> Known<u8> {
+        let protocol = match packet.protocol {
+            Known::Is(6) => Protocol::Tcp,
+            Known::Is(17) => Protocol::Udp,
+            // A message may be about a packet of a socket.
+            Known::Is(other) if !MESSAGES.contains(&other) => return Known::Is(0),
+            _ => return Known::Unknown,
+        };
+        let (Known::Is(address), Known::Is(port)) = (packet.destination, packet.destination_port) else {
+            return Known::Unknown;
+        };
+        // Of answers the address is looked for that the connection had before it was translated.
+        if !self.known || packet.connection.is_reply == Known::Is(true) {
+            return Known::Unknown;
+        }
+        let wanted = Wanted { protocol, to: Endpoint::new(address, port), packet, by_rule: true };
+        let found = match wanted.is_datagram() {
+            true => self.datagram(&wanted),
+            false => match self.connected_to(&wanted) {
+                Ok(found) if found.is_empty() => self.at_place(&wanted),
+                found => found,
+            },
+        };
+        let Ok(found) = found else { return Known::Unknown };
+        let mut bits = found.iter().filter_map(|at| self.sockets.get(*at)).map(|one| self.bits(one, &wanted));
+        match bits.next() {
+            None if self.may_be_mistaken(&wanted) => Known::Unknown,
+            None => Known::Is(0),
+            Some(first) => Known::from_option(first.filter(|first| bits.all(|other| other == Some(*first)))),
+        }
     }
 }
 
 impl Receivers<'_> {
+    /// What a rule may ask of a socket; `None` where that is not told. A handshake that is not over is transparent as its listener is.
+    fn bits(&self, found: &Socket, wanted: &Wanted<'_>) -> Option<u8> {
+        let is_transparent = if found.details.request {
+            let waiting = self.at_place(wanted).ok()?;
+            let mut each = waiting.iter().map(|at| self.sockets.get(*at)?.details.transparent);
+            let first = each.next()??;
+            each.all(|other| other == Some(first)).then_some(first)?
+        } else {
+            found.details.transparent?
+        };
+        let transparent = if is_transparent { socket::TRANSPARENT } else { 0 };
+        let bound = if found.local.address.is_unspecified() { 0 } else { socket::BOUND };
+        Some(socket::EXISTS | transparent | bound)
+    }
+
     /// The socket of the packet's own connection comes first, transparent or not.
     fn taken_by_connection(&self, own: &Wanted<'_>) -> Option<Taken> {
         let found = match self.connected_to(own) {
