@@ -147,8 +147,11 @@ pub struct Rulebase<'a> {
     /// Rules of all tables.
     size: u32,
     /// The orders of chains for hooks and family, once they were asked for.
-    orders: RefCell<Vec<((Vec<Hook>, bool), Rc<Vec<Order>>)>>,
+    orders: RefCell<Vec<(Entered, Rc<Vec<Order>>)>>,
 }
+
+/// Hooks in the order of a way, and whether packets of IPv6 pass them.
+type Entered = (Vec<Hook>, bool);
 
 /// Base chains by the places of their tables and of themselves.
 type Order = Vec<(usize, usize)>;
