@@ -69,10 +69,13 @@ fn what_makes_no_sense_is_refused_with_what_to_say_instead() {
 #[test]
 fn the_exit_code_says_whether_the_answer_is_known() {
     trace(POD, &["--to", "10.0.0.5:80", "--uid", "1000"]).ended(0);
-    let run = trace(POD, &["--to", "10.0.0.5:80"]).ended(5);
+    // The workload has but one program that may have sent it.
+    let run = trace(POD, &["--to", "10.0.0.5:80"]).ended(0);
+    assert!(run.out.contains("taken for granted: it is sent by app/150 (UID 1000, GID 1000)"), "{}", run.out);
+    let run = trace(POD, &["--to", "10.0.0.5:80", "--gid", "1000"]).ended(5);
     assert!(run.out.lines().any(|line| line.starts_with("Undecided: ")), "{}", run.out);
     let path = fixture(POD);
-    let run = nslens(&["trace", &path, "--to", "10.0.0.5:80"]).ended(5);
+    let run = nslens(&["trace", &path, "--to", "10.0.0.5:80", "--gid", "1000"]).ended(5);
     assert!(run.err.contains("--uid, --gid, or --as"), "{}", run.err);
     trace(BROKEN, &["--to", "10.0.0.5:80", "--as", "productpage", "--follow"]).ended(0);
     // Nobody listens there.
@@ -128,7 +131,7 @@ fn the_document_has_the_keys_that_are_promised() {
     assert_eq!(told["verdict"], "delivered");
     assert_eq!(told["destination"], "127.0.0.1:15001");
     assert_eq!(told["receiver"]["container"], "istio-proxy");
-    let told = trace(POD, &["--to", "10.0.0.5:80", "-o", "json"]).ended(5).json();
+    let told = trace(POD, &["--to", "10.0.0.5:80", "--gid", "1000", "-o", "json"]).ended(5).json();
     assert_eq!(keys(&told["path"][0]), ["hook", "rule", "matched", "action", "change"]);
     assert_eq!(keys(&told["uncertain"][0]), ["rule", "why"]);
     let fourth = told["path"].as_array().into_iter().flatten().find(|step| step["rule"]["number"] == 4);
@@ -340,7 +343,7 @@ fn the_picture_marks_what_is_taken_and_nothing_else() {
     let svg = with("svg");
     assert_eq!((svg.matches("class=\"taken\"").count(), svg.matches("wire-taken\"").count()), (3, 3), "{svg}");
     assert_eq!(with("mermaid").matches("✓ ").count(), 3);
-    let unsure = trace(POD, &["--to", "10.0.0.5:80", "-o", "svg"]).ended(5).out;
+    let unsure = trace(POD, &["--to", "10.0.0.5:80", "--gid", "1000", "-o", "svg"]).ended(5).out;
     assert!(unsure.contains("class=\"perhaps\"") && unsure.contains("stroke-dasharray"), "{unsure}");
     // Pictures of rules are as they were.
     let path = fixture(POD);

@@ -90,10 +90,12 @@ fn asked(story: Story<'_, '_>) -> String {
     let protocol = asked::name(question.protocol).to_uppercase();
     let mut parts = vec![format!("{protocol} {from} → {}", destination(packet))];
     parts.push(if question.incoming { "comes in" } else { "sent by the workload" }.to_owned());
+    let known = |id| if let Known::Is(id) = id { Some(id) } else { None };
+    let (uid, gid): (Option<u32>, Option<u32>) = (known(packet.uid), known(packet.gid));
     if !question.incoming {
-        parts.push(question.uid.map_or_else(|| "UID not told".to_owned(), |uid| format!("UID {uid}")));
+        parts.push(uid.map_or_else(|| "UID not told".to_owned(), |uid| format!("UID {uid}")));
     }
-    parts.extend(question.gid.map(|gid| format!("GID {gid}")));
+    parts.extend(gid.map(|gid| format!("GID {gid}")));
     // That it is in its own group goes without saying.
     let groups = question.groups.iter().filter(|groups| groups.iter().any(|group| Some(*group) != question.gid));
     parts.extend(groups.map(|groups| {
