@@ -187,14 +187,10 @@ fn leave(folder: &Path, name: &str, snapshot: &Snapshot, questions: &[Question])
     archive::write(snapshot, false, &mut bytes).expect("a snapshot");
     std::fs::write(folder.join(format!("{name}.json")), bytes).expect("a file");
     let line = |question: &Question| {
-        let mut line = format!(
-            "{{\"direction\":\"{}\",\"to\":\"{}\",\"source_port\":{}",
-            if question.incoming { "in" } else { "out" },
-            question.destination,
-            question.source_port.unwrap_or_default(),
-        );
-        if let Some(source) = question.source {
-            line.push_str(&format!(",\"from\":\"{source}\""));
+        let direction = if question.incoming { "in" } else { "out" };
+        let mut line = format!("{{\"direction\":\"{direction}\",\"destination\":\"{}\"", question.destination);
+        if let (Some(source), Some(port)) = (question.source, question.source_port) {
+            line.push_str(&format!(",\"source\":\"{}\"", Endpoint::new(source, port)));
         }
         if let (Some(uid), Some(gid)) = (question.uid, question.gid) {
             line.push_str(&format!(",\"uid\":{uid},\"gid\":{gid}"));
