@@ -62,6 +62,8 @@ pub(super) struct Traveller {
     template: bool,
     /// Its zones of tracking, among first packets and among replies.
     zones: (Known<u16>, Known<u16>),
+    /// Who ended it tells its sender.
+    pub(super) rejected: bool,
     /// Nothing is known but rules: what comes in is for the only address.
     pub(super) bare: bool,
     /// The kernel tracks connections here (K22).
@@ -127,6 +129,7 @@ impl Traveller {
             routed: Vec::new(),
             moved: false,
             lost: None,
+            rejected: false,
             open: None,
             bound: None,
             entry: None,
@@ -282,7 +285,10 @@ impl Traveller {
             Effect::Prefix { destination, .. } => {
                 self.prefixed(destination, &name()).map_or(Outcome::Stays, Outcome::Ends)
             }
-            Effect::Stop => Outcome::Ends(End::Dropped { by: Some(by) }),
+            Effect::Stop => {
+                self.rejected = matches!(target, xt::Target::Reject(_));
+                Outcome::Ends(End::Dropped { by: Some(by) })
+            }
             Effect::Untracked => self.lose_tracking(reached),
             Effect::Mark { value, mask } => {
                 self.packet.mark = changed(&self.packet.mark, &Known::Is(value), mask);

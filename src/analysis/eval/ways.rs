@@ -133,7 +133,10 @@ impl Leaf {
     fn alike(&self, other: &Self) -> bool {
         let ends = match (&self.end, &other.end) {
             (End::Undecided { because }, End::Undecided { because: other }) => because == other,
-            (End::Dropped { .. }, End::Dropped { .. }) => return self.traveller.lost == other.traveller.lost,
+            (End::Dropped { .. }, End::Dropped { .. }) => {
+                let told = |one: &Self| (one.traveller.lost, one.traveller.rejected);
+                return told(self) == told(other);
+            }
             (one, other) => one.same(other),
         };
         let (one, other) = (&self.traveller.packet, &other.traveller.packet);

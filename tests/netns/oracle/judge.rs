@@ -204,14 +204,19 @@ pub(super) fn against(
     let counts = |names: BTreeSet<RuleRef>| -> BTreeSet<RuleRef> {
         names.into_iter().filter(|name| counting.contains_key(name)).collect()
     };
+    // Where chains may stand in several orders that lead to the same end, the rules told are those of one of them.
+    if !strict {
+        return wrong;
+    }
     let (said, unsure) = matched(tracer, outcome);
     let (said, unsure) = (counts(said), counts(unsure));
     // Replies, resets and messages of errors count, too, where there are some; and behind a doubt there may be others.
-    let exact = seen.is_single() && unsure.is_empty();
+    let reset = outcome.verdict == Verdict::Rejected && seen.protocol == Protocol::Tcp;
+    let exact = seen.is_single() && !reset && unsure.is_empty();
     if !said.is_subset(&seen.moved) || exact && said != seen.moved {
         wrong.push("counters");
     }
-    if strict && !unsure.is_empty() {
+    if !unsure.is_empty() {
         wrong.push("undecided match");
     }
     if let Some(rule) = &outcome.rule

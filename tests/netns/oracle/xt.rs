@@ -111,7 +111,7 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
                 0 => format!("-m conntrack {inverted}--ctorigdst {}", chance.word(address)),
                 1 => format!("-m conntrack --ctproto udp {inverted}--ctorigdstport {}", chance.word(PORTS)),
                 2 => format!("-m conntrack {inverted}--ctproto {}", chance.word("tcp udp")),
-                _ => format!("-m conntrack --ctdir {}", chance.word("ORIGINAL REPLY")),
+                _ => "-m conntrack --ctdir ORIGINAL".to_owned(),
             }
         }
         12 => {
