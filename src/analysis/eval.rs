@@ -135,6 +135,9 @@ impl End<Place> {
     }
 }
 
+/// What is not known where chains stand at the same priority (K5).
+const ORDER: &str = "the unknown order of chains at the same priority";
+
 /// Rules looked at to find those that tell by several properties at once.
 const STEPS: u32 = 5_000;
 
@@ -337,8 +340,11 @@ impl<'a> Rulebase<'a> {
             Evaluator::new(Asked::EveryEnd, ground, self.size).asking(sockets).run(&self.in_order(order), traveller())
         };
         let first = run(orders.next().unwrap_or(&Order::new()));
-        let doubt = || Doubt { rule: None, why: "the unknown order of chains at the same priority".to_owned() };
-        orders.fold(first, |ways, order| ways.or(run(order), doubt)).every()
+        let doubt = || Doubt { rule: None, why: ORDER.to_owned() };
+        let several = orders.len() > 0;
+        let every = orders.fold(first, |ways, order| ways.or(run(order), doubt)).every();
+        let told = every.doubts.iter().any(|doubt| doubt.rule.is_none() && doubt.why == ORDER);
+        Every { same_in_any_order: several && !told, ..every }
     }
 
     /// Whether some rule makes the kernel track connections of a family (K22); `None` where that hangs on one that is not understood.
@@ -429,7 +435,7 @@ impl<'a> Rulebase<'a> {
                 open @ End::Undecided { .. } => return open.named(self),
                 other if other.same(&end) => {}
                 _ => {
-                    let because = "the unknown order of chains at the same priority".to_owned();
+                    let because = ORDER.to_owned();
                     return End::Undecided { because };
                 }
             }

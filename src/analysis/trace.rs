@@ -141,6 +141,9 @@ pub struct Trace<'a> {
     pub outcomes: Vec<Outcome<'a>>,
     /// What is not known and makes a difference.
     pub doubts: Vec<Doubt>,
+    /// Chains stand at the same priority, in an order that nobody knows (K5): the answer is the same in each, and the rules that are
+    /// told are those of one.
+    pub same_in_any_order: bool,
     /// What was taken for want of better.
     pub assumed: Vec<Assumed>,
 }
@@ -208,7 +211,13 @@ impl<'a> Tracer<'a> {
             let Gone { packet, met, routed, lost, hangs_on, .. } = gone;
             Outcome { verdict, packet, rule, receivers, taken, met, routed, lost, hangs_on, why }
         });
-        Trace { packet, outcomes: outcomes.collect(), doubts: every.doubts, assumed }
+        Trace {
+            packet,
+            outcomes: outcomes.collect(),
+            doubts: every.doubts,
+            same_in_any_order: every.same_in_any_order,
+            assumed,
+        }
     }
 
     /// What a packet is that passed all its hooks.

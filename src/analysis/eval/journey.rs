@@ -126,6 +126,7 @@ impl Traveller {
         }
         let turns = self.route.is_some_and(|route| route.kind.takes_in());
         if self.way == Way::Leaving && turns && matches!(hook, Some(Hook::Ingress | Hook::Prerouting | Hook::Input)) {
+            self.be_tracked(Some(ground));
             self.come_again();
         }
         let fits = match hook {

@@ -331,7 +331,8 @@ impl Traveller {
         if self.template || !matches!(self.tracking, Tracking::Later(..)) {
             return;
         }
-        (self.packet.state, self.packet.connection_mark) = (Known::Unknown, Known::Unknown);
+        // It is new to whoever asks before the tracking.
+        (self.packet.state, self.packet.connection_mark) = (Known::Is(state::NEW), Known::Unknown);
         self.template = true;
         let Some(zone) = zone else { return };
         let marked = match self.packet.mark {

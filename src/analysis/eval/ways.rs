@@ -51,6 +51,9 @@ pub struct Every {
     pub ways: Vec<Gone>,
     /// What is not known and makes a difference.
     pub doubts: Vec<Doubt>,
+    /// Chains stand at the same priority, in an order that nobody knows (K5), and it makes no difference: of rules that were met those
+    /// of one order are told.
+    pub same_in_any_order: bool,
 }
 
 /// One end that the packet may have.
@@ -118,7 +121,7 @@ impl Ways {
             lost: leaf.traveller.lost,
             hangs_on: leaf.hangs_on,
         };
-        Every { ways: self.leaves.into_iter().map(gone).collect(), doubts: self.doubts }
+        Every { ways: self.leaves.into_iter().map(gone).collect(), doubts: self.doubts, same_in_any_order: false }
     }
 
     /// The one end, where only one was asked for.

@@ -32,8 +32,6 @@ impl Tracer<'_> {
 
     fn only_sender(&self) -> Option<Sender> {
         let all = self.snapshot.processes.as_ref()?;
-        // The program that holds the sandbox sends nothing.
-        let named = all.iter().any(|process| process.container.is_some());
         let ports = self.redirected_to();
         let sockets = self.snapshot.sockets.iter().flatten();
         let waits = |inode: u32| {
@@ -41,9 +39,8 @@ impl Tracer<'_> {
             socket.is_some_and(|socket| socket.state == SocketState::Listen && ports.contains(&socket.local.port))
         };
         let sends = |process: &&Process| {
-            !process.elsewhere
-                && (!named || process.container.is_some())
-                && !process.sockets.iter().any(|inode| waits(*inode))
+            // What is in no container holds the sandbox, or is anybody's.
+            !process.elsewhere && process.container.is_some() && !process.sockets.iter().any(|inode| waits(*inode))
         };
         let mut senders = all.iter().filter(sends);
         let first = senders.next()?;

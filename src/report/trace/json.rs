@@ -173,6 +173,12 @@ impl<'t> Writer<'t> {
             text(&doubted(self.teller, trace, doubt), out);
             out.push('}');
         }
+        if trace.same_in_any_order {
+            comma(trace.doubts.len(), out);
+            out.push_str("{\"rule\":null,\"why\":");
+            text(super::text::SAME_IN_ANY_ORDER, out);
+            out.push('}');
+        }
         out.push_str("],\"assumed\":[");
         for (number, assumed) in trace.assumed.iter().enumerate() {
             comma(number, out);

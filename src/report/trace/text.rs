@@ -34,6 +34,9 @@ struct Page<'p, 't> {
     out: String,
 }
 
+/// What is said where the order of chains is not known, and need not be.
+pub(super) const SAME_IN_ANY_ORDER: &str = "Chains stand at the same priority, and nobody can tell which of them comes first: the answer is the same either way.";
+
 /// The story for people.
 #[must_use]
 pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
@@ -59,6 +62,9 @@ pub fn text(teller: &Teller<'_>, story: Story<'_, '_>, form: Form) -> String {
         before = Some(outcome);
     }
     page.out.push('\n');
+    if story.trace.same_in_any_order {
+        page.line(Label::Dim, "", SAME_IN_ANY_ORDER);
+    }
     page.line(label(story.trace.verdict()), "", &answer(teller, story));
     page.out
 }

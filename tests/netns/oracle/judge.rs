@@ -189,6 +189,8 @@ pub(super) fn against(
             _ => wrong.push("sent"),
         },
         Verdict::Refused if !gone || *refused == 0 => wrong.push("refused"),
+        // A listener that cannot answer lets the request go.
+        Verdict::Dropped if seen.protocol == Protocol::Tcp && seen.arrived.unanswered > 0 && here.is_empty() => {}
         Verdict::Dropped if !gone || *refused != 0 || *complaints != 0 => wrong.push("dropped"),
         Verdict::Rejected if !gone || *refused != 0 => wrong.push("rejected"),
         // Who lost nothing is told nothing; the message to others may be lost itself.
@@ -212,7 +214,9 @@ pub(super) fn against(
     let (said, unsure) = (counts(said), counts(unsure));
     // Replies, resets and messages of errors count, too, where there are some; and behind a doubt there may be others.
     let reset = outcome.verdict == Verdict::Rejected && seen.protocol == Protocol::Tcp;
-    let exact = seen.is_single() && !reset && unsure.is_empty();
+    // So does the answer to who opens a connection, also one that is not let through.
+    let answered = outcome.verdict == Verdict::Delivered && seen.protocol == Protocol::Tcp;
+    let exact = seen.is_single() && !reset && !answered && unsure.is_empty();
     if !said.is_subset(&seen.moved) || exact && said != seen.moved {
         wrong.push("counters");
     }
