@@ -183,7 +183,9 @@ const POD: &str = "
     ip addr add 10.0.0.3/24 dev eth0
     ip addr add fd00::2/64 dev eth0 nodad
     ip link set eth0 up
-    for a in 10.0.0.1 10.0.0.5 fd00::1; do ip neigh add $a lladdr 02:00:00:00:00:01 dev eth0 nud permanent; done
+    for a in 10.0.0.1 10.0.0.77 fd00::1 fd00::77 $(seq -f 10.0.0.%g 4 15) $(seq -f fd00::%g 3 9); do
+        ip neigh add $a lladdr 02:00:00:00:00:01 dev eth0 nud permanent
+    done
     ip route add default via 10.0.0.1
     ip -6 route add default via fd00::1";
 const EXT: &str = "

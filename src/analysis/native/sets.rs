@@ -1,9 +1,9 @@
 //! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
 
 use super::elements::{entries, present};
-use super::{IIF, L4PROTO, MARK, NFPROTO, OIF, Reading, SKGID, SKUID, Translator, big16, host};
+use super::{IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, Reading, SKGID, SKUID, Translator, big16, host};
 use crate::nft::{self, Load, Right, Statement, Term};
-use crate::packet::{Condition, Device, Field};
+use crate::packet::{Condition, Device, Field, exact_text};
 use std::borrow::Cow;
 
 /// `NFT_CT_*`
@@ -97,6 +97,14 @@ impl Translator<'_> {
                 [10] => Some(Condition::Ipv6(true).negated_if(negated?)),
                 _ => None,
             },
+            (Term::Meta(key @ (IIFNAME | OIFNAME)), Right::Value(name) | Right::Begins(name)) => {
+                let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+                let (name, rest) = name.split_at_checked(end)?;
+                let device = if *key == IIFNAME { Device::Input } else { Device::Output };
+                let (name, prefix) = (exact_text(name).into_owned(), matches!(right, Right::Begins(_)));
+                let plain = rest.iter().all(|byte| *byte == 0);
+                plain.then_some(Condition::Device { device, name, prefix }.negated_if(negated?))
+            }
             (Term::Meta(key @ (IIF | OIF)), Right::Value(value)) => {
                 let (device, word) = if *key == IIF { (Device::Input, "iif") } else { (Device::Output, "oif") };
                 let (index, of) =

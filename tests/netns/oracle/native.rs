@@ -166,7 +166,11 @@ fn done(chance: &mut Chance, spot: &Spot<'_>) -> String {
                 "meta l4proto {} tproxy {family}to :{}{}",
                 chance.word("udp tcp"),
                 chance.word("15006 15006 15001 9090"),
-                chance.text(" accept| meta mark set 0x100 accept|")
+                chance.text(if spot.open {
+                    " accept| meta mark set 0x100 accept|"
+                } else {
+                    " accept| meta mark set 0x100 accept"
+                })
             )
         }
         15 if chance.percent(25) => "meta mark set udp dport map @marked".to_owned(),

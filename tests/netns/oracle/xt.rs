@@ -144,10 +144,19 @@ pub(super) fn open(chance: &mut Chance, spot: &Spot<'_>) -> String {
         |-m u32 --u32 \"0>>22&0x3c@0>>16=20000:25000\"|-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"\
         |-m string --algo bm --string nslens|-m tos --tos 0|-m dscp --dscp 0|-m connbytes --connbytes 1 --connbytes-dir original --connbytes-mode packets\
         |-m connlimit --connlimit-upto 3|-m cpu --cpu 0|-m time --timestart 00:00 --timestop 12:00|-m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 7\
-        |-m conntrack --ctstatus CONFIRMED|-m conntrack --ctstatus SEEN_REPLY|-m conntrack --ctexpire 0:100|-m socket|-m socket --transparent --restore-skmark|-m rpfilter\
-        |-m connlabel --label 1|-m helper --helper ftp|-m realm --realm 1|-m mac --mac-source 02:00:00:00:00:01|-m policy --dir in --pol none|-m physdev --physdev-is-in\
-        |-m nfacct --nfacct-name none|-m ecn --ecn-tcp-cwr|-m osf --genre Linux|-m addrtype --dst-type UNICAST|-m addrtype --src-type LOCAL,BROADCAST|-m addrtype --dst-type LOCAL --limit-iface-in|-m addrtype --dst-type LOCAL --limit-iface-out\
-        |-m devgroup --src-group 0|-m cgroup --cgroup 1";
+        |-m conntrack --ctstatus CONFIRMED|-m conntrack --ctstatus SEEN_REPLY|-m conntrack --ctexpire 0:100\
+        |-m connlabel --label 1|-m helper --helper ftp\
+        |-m nfacct --nfacct-name none|-m ecn --ecn-tcp-cwr|-m addrtype --dst-type UNICAST|-m addrtype --src-type LOCAL,BROADCAST\
+        |-m cgroup --cgroup 1";
+    // Of these the kernel checks the hook in base chains alone where iptables-nft wrote them. In a chain of its own that is reached
+    // from elsewhere, where there is no device or no route, some of them take the whole kernel down with them (`devgroup_mt`,
+    // Linux 6.18): they stand in base chains only, and `devgroup`, `realm` and `rpfilter` nowhere.
+    if spot.base && matches!(spot.hook, "PREROUTING" | "INPUT") && chance.percent(20) {
+        return chance.text(
+            "-m socket|-m socket --transparent --restore-skmark|-m mac --mac-source 02:00:00:00:00:01|-m policy --dir in --pol none\
+            |-m physdev --physdev-is-in|-m addrtype --dst-type LOCAL --limit-iface-in",
+        );
+    }
     match chance.below(6) {
         0 if six => "-m hl --hl-eq 64".to_owned(),
         0 => chance.text("-m ttl --ttl-eq 64|-m ttl --ttl-gt 64"),
@@ -216,7 +225,8 @@ fn target(chance: &mut Chance, spot: &Spot<'_>, protocol: Option<&str>) -> Strin
     let done = match spot.table {
         "filter" if verdict.percent(40) => reject(verdict, six, protocol),
         "filter" | "security" => "DROP".to_owned(),
-        "raw" => verdict.text("CT --notrack|NOTRACK|CT --zone 5|DROP|CT"),
+        "raw" if spot.open => verdict.text("CT --notrack|NOTRACK|CT --zone 5|DROP|CT"),
+        "raw" => verdict.text("CT --notrack|NOTRACK|DROP"),
         "nat" => translation(verdict, spot),
         _ => match verdict.below(10) {
             0..4 => format!("MARK {}", verdict.text("--set-mark 0x1|--set-mark 0x2|--set-xmark 0x10/0xf0|--or-mark 0x4|--and-mark 0x1|--xor-mark 0x15|--set-mark 0x100")),
