@@ -356,7 +356,7 @@ impl<'a> Rulebase<'a> {
             let tables = self.tables.iter().filter(|table| table.ruleset.family.sees(ipv6));
             for (chain, line) in tables.flat_map(Prepared::all_lines) {
                 for does in (0..chain.rules.len()).flat_map(|at| line.all(chain, at)) {
-                    match wakes(does) {
+                    match wakes(does, ipv6) {
                         Some(true) => return Some(true),
                         Some(false) => {}
                         None => unknown = true,

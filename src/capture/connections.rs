@@ -133,6 +133,8 @@ pub struct Extent {
     pub figures: bool,
     /// How full the table of tracked connections is, what went wrong in it, and what it expects.
     pub tracking: bool,
+    /// Only sockets of TCP and UDP that wait, and no tracked connections.
+    pub waiting_only: bool,
 }
 
 /// Fills in the sockets, flows, interfaces and processes of `netns`, and what of them could not be read.
@@ -143,7 +145,7 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
         snapshot,
         netns,
         proc_root,
-        Extent { others: every_socket, figures: every_socket, tracking: false },
+        Extent { others: every_socket, figures: every_socket, ..Extent::default() },
     );
 }
 
@@ -168,9 +170,19 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
         let owners = owners_of(snapshot, netns, proc_root, None);
         return note_owners(snapshot, owners);
     };
-    let (found, unread) = sockets.connections(wanted(extent.figures));
+    let (found, unread) = match extent.waiting_only {
+        true => sockets.waiting(),
+        false => sockets.connections(wanted(extent.figures)),
+    };
     snapshot.sockets = Some(found);
     snapshot.unread.extend(unread);
+    if extent.waiting_only {
+        let (found, unread) = interfaces(&mut links);
+        snapshot.interfaces = Some(found);
+        snapshot.unread.extend(unread);
+        let owners = owners_of(snapshot, netns, proc_root, Some(&mut sockets));
+        return note_owners(snapshot, owners);
+    }
     if extent.others {
         let (others, unread) = sockets.others(netns);
         snapshot.other_sockets = Some(others);

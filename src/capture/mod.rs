@@ -35,6 +35,8 @@ pub struct Parts {
     pub figures: bool,
     /// With connections: what is known of the table of tracked ones beside its entries.
     pub tracking: bool,
+    /// With connections: only sockets of TCP and UDP that wait, and no tracked connections: enough for who gets a packet that begins one.
+    pub waiting_only: bool,
     /// Sockets of live connections, even without the rest of connections.
     pub live_sockets: bool,
     /// Interfaces, even without connections.
@@ -102,11 +104,15 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
-        let extent =
-            connections::Extent { others: parts.every_socket, figures: parts.figures, tracking: parts.tracking };
+        let extent = connections::Extent {
+            others: parts.every_socket,
+            figures: parts.figures,
+            tracking: parts.tracking,
+            waiting_only: parts.waiting_only,
+        };
         connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
         snapshot.node_addresses = node::addresses(netns, proc_root);
-        if let Some(process) = process {
+        if let Some(process) = process.filter(|_| !parts.waiting_only) {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;
             snapshot.unread.extend(unread);

@@ -136,6 +136,15 @@ impl SocketLists {
         self.protocols(&asked, wanted)
     }
 
+    /// Those of TCP and UDP that wait for whoever comes. For them alone the kernel does not walk its table of TCP's connections.
+    pub(super) fn waiting(&mut self) -> (Vec<Socket>, Vec<Unread>) {
+        let (mut sockets, mut unread) = self.protocols(&[Protocol::Tcp], Wanted::states(sock_diag::LISTENING));
+        let (more, refused) = self.protocols(&[Protocol::Udp], Wanted::states(sock_diag::UNCONNECTED));
+        sockets.extend(more);
+        unread.extend(refused);
+        (sockets, unread)
+    }
+
     pub(super) fn protocols(&mut self, protocols: &[Protocol], wanted: Wanted) -> (Vec<Socket>, Vec<Unread>) {
         let (mut sockets, mut unread) = (Vec::new(), Vec::new());
         for protocol in protocols {

@@ -38,6 +38,10 @@ const SOCKET_ID: usize = 48;
 pub const EVERY_STATE: u32 = u32::MAX;
 /// Those in which a connection is going on: not over, not closed, not listening, not only bound.
 pub const LIVE: u32 = EVERY_STATE & !(1 << 6 | 1 << 7 | 1 << 10 | 1 << 13);
+/// Those of TCP that listen.
+pub const LISTENING: u32 = 1 << 10;
+/// Those of UDP that are connected to nobody.
+pub const UNCONNECTED: u32 = 1 << 7;
 /// Bytes of `struct inet_diag_msg`; attributes follow.
 const MESSAGE: usize = 72;
 

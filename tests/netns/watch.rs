@@ -68,7 +68,13 @@ fn events(lines: &[Value], dialled: &str) -> Vec<String> {
 fn visit(lab: &Lab, dialled: &str, listens: &str) {
     lab.netns()
         .enter(|| {
-            let listener = TcpListener::bind(listens).expect("a listener");
+            // A child that another test is just starting may hold the last one for a moment.
+            let mut bound = None;
+            wait_until("a listener", || {
+                bound = TcpListener::bind(listens).ok();
+                bound.is_some()
+            });
+            let listener = bound.expect("it was waited for");
             let mut stream = TcpStream::connect(dialled).expect("a connection");
             let mut accepted = listener.accept().expect("the other half").0;
             stream.write_all(b"x").expect("sent");

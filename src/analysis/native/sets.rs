@@ -76,6 +76,20 @@ impl Translator<'_> {
                 };
                 Some(of_transport(protocol, condition))
             }
+            // Where the rule asks for that end twice.
+            (Term::Field(field), Right::Prefix(value, bits)) => {
+                let (of, ipv6) = match (field.header, field.name) {
+                    (header @ ("ip" | "ip6"), "saddr") => (Field::Source, header == "ip6"),
+                    (header @ ("ip" | "ip6"), "daddr") => (Field::Destination, header == "ip6"),
+                    _ => return None,
+                };
+                let value = value.iter().fold(0, |all, byte| all << 8 | u128::from(*byte));
+                let free = u128::MAX.checked_shl(field.bits.checked_sub(*bits)?).unwrap_or(0);
+                let all = u128::MAX.checked_shr(128_u32.checked_sub(field.bits)?).unwrap_or(0);
+                let condition = Condition::Masked { field: of, mask: free & all, value };
+                self.family(ipv6)?;
+                Some(condition.negated_if(negated?))
+            }
             (Term::Field(field), right) if (field.header, field.name) == ("tcp", "flags") => {
                 let condition = bits(Field::TcpFlags, right, |value| value.first().copied().map(Into::into))?;
                 Some(of_transport("tcp", condition.negated_where_present(Field::TcpFlags, negated?)))

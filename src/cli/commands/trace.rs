@@ -18,7 +18,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::model::{Protocol, Snapshot};
-use crate::packet::{DeviceName, Known};
+use crate::packet::{DeviceName, Known, state as tracking};
 use crate::report::trace::{self as report, Form, Story, Teller, Writer};
 use crate::report::{document, graph, who, yaml};
 
@@ -109,7 +109,7 @@ enum Output {
 pub(in crate::cli) fn run(arguments: &Trace, screen: &Screen) -> Result<Exit, Failure> {
     arguments.check()?;
     let question = arguments.question()?;
-    let snapshot = taken(arguments, screen)?;
+    let snapshot = taken(arguments, question.as_ref(), screen)?;
     if let (Some(question), Some(known)) = (&question, &snapshot.interfaces)
         && let Some(device) = question.interface
         && !known.iter().any(|interface| interface.name == device.as_str())
@@ -221,9 +221,16 @@ fn ends(followed: &Followed<'_>) -> bool {
     }
 }
 
-/// All that a packet's way is worked out from.
-fn taken(arguments: &Trace, screen: &Screen) -> Result<Snapshot, Failure> {
+/// All that a packet's way is worked out from. Who asks about one that begins a connection, from whatever port, need not wait until the
+/// kernel has gone through its tables of connections.
+fn taken(arguments: &Trace, question: Option<&Question>, screen: &Screen) -> Result<Snapshot, Failure> {
+    let begins = |question: &Question| {
+        matches!(question.protocol, Protocol::Tcp | Protocol::Udp)
+            && question.source_port.is_none()
+            && question.state.is_none_or(|state| state == tracking::NEW)
+    };
     let mut source = source(&arguments.place, screen);
+    source.parts.waiting_only = !arguments.follow && question.is_some_and(begins);
     source.parts.routes = true;
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     let snapshot = source.snapshot(arguments.target.as_deref())?;
