@@ -10,6 +10,7 @@ mod index;
 mod journey;
 mod leads;
 mod line;
+mod lookups;
 mod order;
 mod path;
 mod reached;

@@ -16,7 +16,7 @@ use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict,
 use crate::packet::{Condition, exact_text};
 use crate::syntax::place_of;
 use crate::xt::matches::{
-    Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Types, Udp,
+    Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Udp,
 };
 use crate::xt::targets::{
     ConnmarkTarget, Ct, Direction, Dnat, MarkTarget, Masquerade, Mode, NatRange, PortRange, Redirect, Reject, Snat,
@@ -330,14 +330,9 @@ impl<'a> Translator<'a> {
                 Some(())
             }
             (Term::Load(Load::Ct { key: CT_STATE, .. }), right) => self.state(negated, right),
-            (Term::Load(Load::Fib { result: 3, flags: flags @ (1 | 2) }), Right::Value(value)) => {
-                let bits = 1_u16.checked_shl(host(value)?).filter(|bits| *bits < 1 << 9)?;
-                let types = Some(Types { negated, bits });
-                let both = Addrtype::default();
-                self.rule.matches.push(Match::Addrtype(match flags {
-                    1 => Addrtype { source: types, ..both },
-                    _ => Addrtype { destination: types, ..both },
-                }));
+            (Term::Load(Load::Fib { result: 3, flags }), Right::Value(value)) => {
+                let types = Addrtype::native(*flags, negated, host(value)?)?;
+                self.rule.matches.push(Match::Addrtype(types));
                 Some(())
             }
             (Term::Field(field), right) => self.field(field, negated, right),

@@ -9,6 +9,7 @@ mod ipv4;
 mod ipv6;
 mod policy;
 mod source;
+pub(in crate::analysis) mod types;
 #[cfg(test)]
 mod tests;
 

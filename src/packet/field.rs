@@ -1,6 +1,6 @@
 //! The numbers that a packet has, and what is known of them.
 
-use super::{Known, Packet, number};
+use super::{Known, Lookup, Packet, number};
 
 /// A number that a packet has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +65,10 @@ pub enum Field {
     Realm,
     /// Bits of [`super::socket`].
     Socket,
+    /// Mark of the socket that it is for.
+    SocketMark,
+    /// What the routing tables say of it.
+    Lookup(Lookup),
     /// IANA protocol number of its connection.
     ConnectionProtocol,
     /// Source address of its connection's first packet.
@@ -126,6 +130,8 @@ impl Packet {
             Field::CgroupClass => self.cgroup_class.wide(),
             Field::Realm => self.realm.wide(),
             Field::Socket => self.socket.wide(),
+            Field::SocketMark => self.socket_mark.wide(),
+            Field::Lookup(lookup) => Known::from_option(self.looked_up.get(lookup)).wide(),
             Field::ConnectionProtocol => self.connection.protocol.wide(),
             Field::OriginalSource => self.connection.original_source.map(number),
             Field::OriginalDestination => self.connection.original_destination.map(number),

@@ -8,6 +8,7 @@ mod device;
 mod field;
 mod groups;
 pub(crate) mod hexadecimal;
+mod lookup;
 mod name;
 pub mod socket;
 pub mod state;
@@ -19,6 +20,7 @@ pub use device::DeviceName;
 pub use field::Field;
 pub use groups::Groups;
 pub(crate) use hexadecimal::{hex, unhex};
+pub use lookup::{By, LookedUp, Lookup, Wanted};
 pub use name::{exact_bytes, exact_text, name_order, stray_byte};
 
 use std::net::IpAddr;
@@ -122,6 +124,10 @@ pub struct Packet {
     pub realm: Known<u32>,
     /// Bits of [`socket`]: the one that it is for, as the kernel finds it where a rule asks.
     pub socket: Known<u8>,
+    /// Mark of that socket.
+    pub socket_mark: Known<u32>,
+    /// What the routing tables were asked about it.
+    pub looked_up: LookedUp,
     /// What is tracked of its connection, beside mark and state.
     pub connection: Tracked,
 }

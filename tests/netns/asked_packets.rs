@@ -7,6 +7,7 @@
 mod ask;
 mod facts;
 mod inbound;
+mod known;
 mod names;
 mod older;
 mod order;

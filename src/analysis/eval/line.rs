@@ -7,7 +7,7 @@ use super::super::ipsets::IpSets;
 use super::super::native::{Branch, NotFollowed, Reading, native_branches};
 use super::index::Index;
 use crate::model::{Body, Chain, Family, Rule, Table};
-use crate::packet::{Answer, Compiled, Condition, Packet};
+use crate::packet::{Answer, Compiled, Condition, Field, Lookup, Packet};
 use crate::xt::{self, Action, Effect};
 
 /// The rules of one chain: what each asks and does.
@@ -26,6 +26,8 @@ struct Ready {
     index: Option<Index>,
     /// Of rules with several branches.
     several: HashMap<usize, Several>,
+    /// What rules ask of the routing tables.
+    lookups: HashMap<usize, Vec<Lookup>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +45,7 @@ enum Kind {
     Plain,
     /// One, and it makes no difference whether a packet takes it.
     Idle,
-    /// Several, or none; or it changes a packet that it does not match.
+    /// Several, or none; or it changes a packet that it does not match, or asks more than packets tell.
     Special,
 }
 
@@ -157,6 +159,12 @@ impl Line {
         }
     }
 
+    /// What a rule asks of the routing tables.
+    pub(super) fn lookups(&self, at: usize) -> &[Lookup] {
+        let ready = self.ready.get().filter(|ready| !ready.lookups.is_empty());
+        ready.and_then(|ready| ready.lookups.get(&at)).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The chain to which the one branch of a rule leads.
     pub(super) fn jump(&self, at: usize) -> Option<usize> {
         let jump = self.ready.get()?.rules.get(at)?.jump;
@@ -184,13 +192,21 @@ impl Ready {
     fn of(line: &Line, made: &Making<'_>) -> Self {
         let count = made.chain.rules.len();
         let (mut rules, mut conditions) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut several = HashMap::new();
+        let (mut several, mut lookups) = (HashMap::new(), HashMap::new());
         let never = || Compiled::of(&Condition::Any(Vec::new()));
         for at in 0..count {
-            let mut compiled = line.all(made.chain, at).map(|does| Compiled::of(&made.condition(does)));
+            let mut asked = Vec::new();
+            let mut compiled = line.all(made.chain, at).map(|does| {
+                let condition = made.condition(does);
+                looked_up(&condition, &mut asked);
+                Compiled::of(&condition)
+            });
             let only = line.does(made.chain, at, 0).filter(|_| line.count(made.chain, at) == 1);
             let Some(only) = only else {
                 let conditions_of: Vec<Compiled> = compiled.collect();
+                if !asked.is_empty() {
+                    lookups.insert(at, asked);
+                }
                 let index = Index::of(conditions_of.iter().map(Some));
                 several.insert(at, Several { conditions: conditions_of, index });
                 rules.push(Prepared { kind: Kind::Special, jump: NOWHERE });
@@ -198,19 +214,37 @@ impl Ready {
                 continue;
             };
             conditions.push(compiled.next().unwrap_or_else(never));
+            drop(compiled);
             let jump = only.rule.jumps_to().and_then(|to| made.by_name.get(to));
             let jump = jump.and_then(|to| u32::try_from(*to).ok()).unwrap_or(NOWHERE);
             let kind = match only {
-                _ if only.rule.restores_mark() => Kind::Special,
+                _ if only.rule.restores_mark() || !asked.is_empty() => Kind::Special,
                 _ if only.is_idle() => Kind::Idle,
                 _ => Kind::Plain,
             };
             rules.push(Prepared { kind, jump });
+            if !asked.is_empty() {
+                lookups.insert(at, asked);
+            }
         }
         let asked = |(rule, condition): (&Prepared, _)| (rule.kind != Kind::Special).then_some(condition);
         let index = Index::of(rules.iter().zip(&conditions).map(asked));
-        Self { rules, conditions, index, several }
+        Self { rules, conditions, index, several, lookups }
     }
+}
+
+/// Adds what a condition asks of the routing tables.
+fn looked_up(condition: &Condition, asked: &mut Vec<Lookup>) {
+    condition.visit(&mut |part| match part {
+        Condition::Range(Field::Lookup(lookup), ..)
+        | Condition::AnyBit(Field::Lookup(lookup), _)
+        | Condition::Masked { field: Field::Lookup(lookup), .. }
+            if !asked.contains(lookup) =>
+        {
+            asked.push(*lookup);
+        }
+        _ => {}
+    });
 }
 
 impl<'r> Does<'r> {
@@ -220,7 +254,7 @@ impl<'r> Does<'r> {
     }
 
     /// It changes nothing and leads nowhere.
-    fn is_idle(self) -> bool {
+    pub(super) fn is_idle(self) -> bool {
         let does = match &self.rule.action {
             Action::None => true,
             Action::Target(target) => {

@@ -193,6 +193,11 @@ impl<'e> Evaluator<'e> {
                         walk.traveller.packet.mark = Known::Unknown;
                         self.see(&mut walk.traveller);
                     }
+                    let lookups = line.lookups(found);
+                    if !lookups.is_empty() {
+                        walk.traveller.look_up(lookups, base.chain.hook, self.ground);
+                        self.see(&mut walk.traveller);
+                    }
                     let Some(found) = line.branch(found, walk.branch, &walk.traveller.packet) else {
                         // No element is for this packet: it goes on with the next rule.
                         walk.pass_rule();
@@ -213,6 +218,11 @@ impl<'e> Evaluator<'e> {
                 }
                 Answer::CannotKnow => {
                     let map = line.count(rules, found) > 1;
+                    if !map && does.is_idle() {
+                        self.note(base, reached.place(), (false, true), &mut walk.traveller);
+                        walk.pass_rule();
+                        continue;
+                    }
                     return self.both(reached, later, walk, (does, map));
                 }
             }
@@ -328,7 +338,10 @@ impl<'e> Evaluator<'e> {
         // iptables' target drops what nobody takes; nft goes on with the next rule (xt_TPROXY.c, nft_tproxy.c).
         let drops = !reached.is_native();
         match sockets.taking(&walk.traveller.packet, Some(address), port) {
-            Taken::Unknown(why) => end(End::Undecided { because: why.to_owned() }, walk),
+            Taken::Unknown(why) => {
+                self.note(reached.base, reached.place(), (true, supposed), &mut walk.traveller);
+                end(End::Undecided { because: format!("{why}, for rule {}", reached.name()) }, walk)
+            }
             Taken::Nobody => {
                 self.note(reached.base, reached.place(), (drops, supposed), &mut walk.traveller);
                 if drops { end(End::Dropped { by: Some(reached.place()) }, walk) } else { ControlFlow::Break(None) }

@@ -26,7 +26,7 @@ pub(super) fn sort(table: &mut [&Route]) {
 }
 
 /// `fib_table_lookup`: the first route that fits, and its first next hop that does.
-fn look<'a>(table: &[&'a Route], flow: &Flow) -> Looked<'a> {
+pub(super) fn look<'a>(table: &[&'a Route], flow: &Flow) -> Looked<'a> {
     let mut looked = Looked { falls_through: true, ..Looked::default() };
     for route in table.iter().copied().filter(|route| route.destination.holds(flow.destination)) {
         let certain = match flow.tos {
@@ -63,7 +63,7 @@ fn usable(route: &Route, device: u32) -> Option<usize> {
 }
 
 /// The three rules that every namespace begins with.
-fn are_default(rules: &[&PolicyRule]) -> bool {
+pub(super) fn are_default(rules: &[&PolicyRule]) -> bool {
     let plain = |rule: &&PolicyRule, priority, table| {
         let bare = PolicyRule {
             priority,
@@ -296,7 +296,7 @@ impl<'a> Routes<'a> {
     }
 
     /// The local and the main table as one.
-    fn one_table(&self) -> Vec<&'a Route> {
+    pub(super) fn one_table(&self) -> Vec<&'a Route> {
         let mut both: Vec<&Route> = [LOCAL, MAIN].iter().flat_map(|table| self.table(false, *table)).copied().collect();
         both.sort_by_key(|route| {
             (Reverse(route.destination.bits), Reverse(route.table), Reverse(route.tos), route.priority)

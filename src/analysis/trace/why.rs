@@ -7,7 +7,7 @@ use crate::analysis::eval::At;
 use crate::analysis::ipsets::IpSets;
 use crate::analysis::native::branches;
 use crate::model::Snapshot;
-use crate::packet::{Answer, Condition, Device, DeviceName, Field, Known, Packet};
+use crate::packet::{Answer, Condition, Device, DeviceName, Field, Known, Packet, Wanted};
 
 /// Values of one field that are named before they are counted.
 const MOST: usize = 5;
@@ -215,6 +215,7 @@ fn wanted(condition: &Condition, packet: &Packet) -> String {
                 STATES.iter().filter(|(_, bit)| mask & u128::from(*bit) != 0).map(|(word, _)| *word).collect();
             if names.is_empty() { format!("{mask:#x}") } else { names.join(" or ") }
         }
+        Condition::AnyBit(Field::Lookup(_), mask) => types(*mask),
         Condition::AnyBit(_, mask) => format!("any bit of {mask:#x}"),
         _ => String::new(),
     }
@@ -273,8 +274,15 @@ fn number(field: Field, value: u128, packet: &Packet) -> String {
             mac.map(|byte| format!("{byte:02x}")).join(":")
         }
         Field::TcpFlags | Field::ConnectionStatus | Field::TrafficClass => format!("{value:#x}"),
+        Field::Lookup(lookup) if lookup.wanted != Wanted::Device => types(value),
         _ => value.to_string(),
     }
+}
+
+/// Types of addresses, by their bits.
+fn types(bits: u128) -> String {
+    let named = crate::xt::matches::ADDRESS_TYPES.iter().enumerate().filter(|(bit, _)| bits & 1 << bit != 0);
+    named.map(|(_, name)| name.to_ascii_lowercase()).collect::<Vec<_>>().join(" or ")
 }
 
 fn by_device(device: Device, packet: &Packet) -> String {
@@ -322,6 +330,13 @@ fn name(field: Field) -> &'static str {
         Field::CgroupClass => "cgroup class",
         Field::Realm => "realm",
         Field::Socket => "socket",
+        Field::SocketMark => "socket's mark",
+        Field::Lookup(lookup) => match (lookup.wanted, lookup.destination) {
+            (Wanted::Device, false) => "route back",
+            (Wanted::Device, true) => "route",
+            (_, false) => "source's address type",
+            (_, true) => "destination's address type",
+        },
         Field::ConnectionProtocol => "connection's protocol",
         Field::OriginalSource => "original source",
         Field::OriginalDestination => "original destination",

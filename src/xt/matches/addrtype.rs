@@ -1,6 +1,7 @@
 //! `-m addrtype`: what the routing tables call an address (`struct xt_addrtype_info`, of revision 1 `struct xt_addrtype_info_v1`).
 
 use super::{Condition, Extension, Given, Matching, Words};
+use crate::packet::{By, Field, Lookup, Wanted};
 use crate::xt::bytes::Layout;
 use crate::xt::extension::begins;
 
@@ -24,10 +25,12 @@ pub struct Addrtype {
     pub limit_input: bool,
     /// `--limit-iface-out`
     pub limit_output: bool,
+    /// It is nft's `fib`, for which an address of IPv6 has one type alone.
+    pub native: bool,
 }
 
 /// By bit number (`include/uapi/linux/netfilter/xt_addrtype.h`).
-const NAMES: [&str; 12] = [
+pub const ADDRESS_TYPES: [&str; 12] = [
     "UNSPEC",
     "UNICAST",
     "LOCAL",
@@ -42,8 +45,11 @@ const NAMES: [&str; 12] = [
     "XRESOLVE",
 ];
 
-/// `XT_ADDRTYPE_LOCAL`
+/// `XT_ADDRTYPE_*`
+const UNSPECIFIED: u16 = 1;
+const UNICAST: u16 = 1 << 1;
 const LOCAL: u16 = 1 << 2;
+const MULTICAST: u16 = 1 << 5;
 
 impl Types {
     fn new(negated: bool, bits: u16) -> Option<Self> {
@@ -51,13 +57,13 @@ impl Types {
     }
 
     fn parse(given: &Given) -> Option<Self> {
-        let bit = |name: &str| NAMES.iter().position(|known| begins(known, name)).map(|bit| 1 << bit);
+        let bit = |name: &str| ADDRESS_TYPES.iter().position(|known| begins(known, name)).map(|bit| 1 << bit);
         let bits = given.value().split(',').try_fold(0, |bits, name| Some(bits | bit(name)?))?;
         Self::new(given.negated, bits)
     }
 
     fn text(self) -> String {
-        let named = NAMES.iter().enumerate().filter(|(bit, _)| self.bits & (1 << bit) != 0);
+        let named = ADDRESS_TYPES.iter().enumerate().filter(|(bit, _)| self.bits & (1 << bit) != 0);
         named.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
     }
 }
@@ -76,12 +82,13 @@ impl Extension for Addrtype {
             1 => layout.u32(4)?,
             _ => return None,
         };
-        let known = source | destination != 0 && (source | destination) >> NAMES.len() == 0 && flags & !0xf == 0;
+        let known = source | destination != 0 && (source | destination) >> ADDRESS_TYPES.len() == 0 && flags & !0xf == 0;
         known.then(|| Self {
             source: Types::new(flags & 1 != 0, source),
             destination: Types::new(flags & 2 != 0, destination),
             limit_input: flags & 4 != 0,
             limit_output: flags & 8 != 0,
+            native: false,
         })
     }
 
@@ -104,6 +111,25 @@ impl Extension for Addrtype {
 }
 
 impl Addrtype {
+    /// What nft's `fib … type` asks by these flags (`NFTA_FIB_F_*`) for a type (`RTN_*`).
+    #[must_use]
+    pub fn native(flags: u32, negated: bool, kind: u32) -> Option<Self> {
+        const SOURCE: u32 = 1;
+        const DESTINATION: u32 = 2;
+        const INPUT: u32 = 8;
+        const OUTPUT: u32 = 16;
+        let bits = 1_u16.checked_shl(kind).filter(|bits| *bits < 1 << 9)?;
+        let types = Some(Types { negated, bits });
+        let (limit_input, limit_output) = (flags & INPUT != 0, flags & OUTPUT != 0);
+        let both = Self { limit_input, limit_output, native: true, ..Self::default() };
+        match flags & !(INPUT | OUTPUT) {
+            _ if limit_input && limit_output => None,
+            SOURCE => Some(Self { source: types, ..both }),
+            DESTINATION => Some(Self { destination: types, ..both }),
+            _ => None,
+        }
+    }
+
     fn text(&self) -> String {
         let mut out = String::new();
         for (option, types) in [("--src-type", self.source), ("--dst-type", self.destination)] {
@@ -120,17 +146,36 @@ impl Addrtype {
     }
 }
 
+/// The address is of one of these types. Of IPv6 the match wants those that the address itself tells all together, and one of those
+/// that hang on its route (`match_type6`).
+fn asked(lookup: Lookup, bits: u16) -> Condition {
+    let any = |bits: u16| Condition::AnyBit(Field::Lookup(lookup), bits.into());
+    let told = [UNSPECIFIED, UNICAST, MULTICAST].into_iter().filter(|bit| bits & bit != 0);
+    let by_route = bits & !(UNSPECIFIED | UNICAST | MULTICAST);
+    if lookup.wanted == Wanted::Type || bits.count_ones() < 2 || bits == by_route {
+        return any(bits);
+    }
+    let all = told.chain((by_route != 0).then_some(by_route)).map(any).collect();
+    Condition::Any(vec![
+        Condition::All(vec![Condition::Ipv6(false), any(bits)]),
+        Condition::All(std::iter::once(Condition::Ipv6(true)).chain::<Vec<Condition>>(all).collect()),
+    ])
+}
+
 impl Matching for Addrtype {
     fn condition(&self) -> Condition {
-        if self.limit_input || self.limit_output {
-            return Condition::Opaque(format!("address types by device{}", self.text()));
-        }
-        let of = |types: Types, destination| match types.bits {
-            LOCAL => Condition::Local { destination }.negated_if(types.negated),
-            _ => {
-                let end = if destination { "destination" } else { "source" };
-                Condition::Opaque(format!("a {end} of type {}", types.text())).negated_if(types.negated)
-            }
+        let by = match (self.limit_input, self.limit_output) {
+            (false, false) => By::Any,
+            (true, _) => By::Input,
+            (_, true) => By::Output,
+        };
+        let wanted = if self.native { Wanted::Type } else { Wanted::Types };
+        let of = |types: Types, destination| {
+            let condition = match types.bits {
+                LOCAL if by == By::Any => Condition::Local { destination },
+                bits => asked(Lookup { wanted, destination, by, mark: false }, bits),
+            };
+            condition.negated_if(types.negated)
         };
         let ends = [(self.source, false), (self.destination, true)];
         Condition::All(ends.into_iter().filter_map(|(types, end)| Some(of(types?, end))).collect())

@@ -69,7 +69,7 @@ use super::extension::{Extension, Given, Unknown, is_of_other_family};
 use super::words::Words;
 use crate::packet::Condition;
 
-pub use addrtype::{Addrtype, Types};
+pub use addrtype::{ADDRESS_TYPES, Addrtype, Types};
 pub use ah::Ah;
 pub use bpf::{Bpf, Instruction};
 pub use cgroup::{Cgroup, Group};
