@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::native::Reading;
-use crate::model::{Body, Family, IpSet, Rule, Ruleset, Snapshot, Table};
+use crate::model::{Body, Family, Interface, IpSet, Rule, Ruleset, Snapshot, Table};
 use crate::nft::Expression;
 use crate::packet::{Condition, Device, Field};
 use crate::xt::ipset::Entry;
 use crate::xt::matches::Set;
-use crate::xt::{self, Action, Match, Target, Unknown, Way};
+use crate::xt::{self, Action, Match, SetKey, Target, Unknown, Way};
 
 /// Elements that are asked one by one; of larger sets it is not known what they hold.
 const MOST: usize = 2048;
@@ -22,24 +22,27 @@ const UDP: u8 = 17;
 #[derive(Debug, Clone, Default)]
 pub struct IpSets<'a> {
     sets: Vec<&'a IpSet>,
+    /// The devices by their numbers, where they are known.
+    interfaces: Option<&'a [Interface]>,
 }
 
 impl<'a> IpSets<'a> {
     /// Those whose elements do not go by themselves and that no rule changes.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
+        let interfaces = snapshot.interfaces.as_deref();
         if snapshot.ipsets.is_empty() {
-            return Self::default();
+            return Self { sets: Vec::new(), interfaces };
         }
         let tables = snapshot.rulesets().iter().flat_map(|ruleset: &Ruleset| &ruleset.tables);
         let rules = tables.flat_map(|table| {
             table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
         });
         let changes: Option<Vec<Vec<&str>>> = rules.map(|(table, rule)| changes(table, rule)).collect();
-        let Some(changes) = changes else { return Self::default() };
+        let Some(changes) = changes else { return Self { sets: Vec::new(), interfaces } };
         let changed = with_members(snapshot, changes.concat());
         let stays = |set: &&IpSet| set.header.timeout.is_none() && !changed.contains(set.name.as_str());
-        Self { sets: snapshot.ipsets.iter().filter(stays).collect() }
+        Self { sets: snapshot.ipsets.iter().filter(stays).collect(), interfaces }
     }
 
     /// The elements of this set do not change by themselves or by a rule.
@@ -48,24 +51,37 @@ impl<'a> IpSets<'a> {
         self.sets.iter().any(|set| set.name == name)
     }
 
-    /// What a rule in a table of this family asks, its sets looked into.
+    /// What a rule in a table of this family asks, its sets looked into and its devices named.
     #[must_use]
     pub fn condition(&self, reading: &Reading<'_>, family: Family) -> Condition {
         let condition = reading.rule.condition_by(&|set| self.asked(set, family == Family::Ip6));
+        let condition = condition.replaced(&|part| self.named(part));
         match reading.ipv6 {
             None => condition,
             Some(ipv6) => Condition::All(vec![Condition::Ipv6(ipv6), condition]),
         }
     }
 
+    /// The device of a number; one that none has is gone.
+    fn named(&self, part: &Condition) -> Option<Condition> {
+        let Condition::Numbered { device, index } = part else { return None };
+        let known = self.interfaces?.iter().find(|interface| interface.index == *index);
+        Some(known.map_or(Condition::Any(Vec::new()), |known| Condition::Device {
+            device: *device,
+            name: known.name.clone(),
+            prefix: false,
+        }))
+    }
+
     fn asked(&self, asked: &Set, ipv6: bool) -> Option<Condition> {
-        let plain = !asked.nomatch && asked.packets.is_none() && asked.bytes.is_none();
-        let found = plain.then(|| self.holds(&asked.key.name, &asked.key.ways, ipv6, DEPTH))?;
+        let plain = asked.packets.is_none() && asked.bytes.is_none();
+        let found = plain.then(|| self.holds(&asked.key, asked.nomatch, ipv6, DEPTH))?;
         Some(found?.negated_if(asked.negated))
     }
 
-    /// What the packet of this family must have to be in the set; `None` where that is not known.
-    fn holds(&self, name: &str, ways: &[Way], ipv6: bool, depth: usize) -> Option<Condition> {
+    /// What the packet of this family must have to be in the set, or to be one of its `exceptions`; `None` where that is not known.
+    fn holds(&self, key: &SetKey, exceptions: bool, ipv6: bool, depth: usize) -> Option<Condition> {
+        let (name, ways) = (key.name.as_str(), key.ways.as_slice());
         let set = self.sets.iter().find(|set| set.name == name)?;
         let elements = set.elements.as_ref().filter(|elements| elements.len() <= MOST)?;
         if depth == 0 || !set.header.unknown.is_empty() {
@@ -76,9 +92,14 @@ impl<'a> IpSets<'a> {
         if set.family != 0 && set.family != family || ways.len() < dimensions(&set.kind)? {
             return Some(Condition::Any(Vec::new()));
         }
+        let some = elements.iter().any(|entry| entry.flags & Entry::NOMATCH != 0);
+        if some || exceptions && (set.kind.contains("net") || set.kind == "list:set") {
+            return excepting(set, elements, ways, exceptions);
+        }
         let one = |entry: &Entry| match &entry.set {
             Some(member) => {
-                let holds = self.holds(member, ways, ipv6, depth - 1);
+                let key = SetKey { name: member.clone(), ways: ways.to_vec() };
+                let holds = self.holds(&key, false, ipv6, depth - 1);
                 Some(holds.unwrap_or_else(|| Condition::Opaque(format!("ipset {member}"))))
             }
             None => element(set, entry, ways),
@@ -148,8 +169,35 @@ fn dimensions(kind: &str) -> Option<usize> {
     })
 }
 
+/// A set with exceptions: of all networks that hold the packet the smallest decides (`mtype_test_cidrs`). With `wanted` exceptions those
+/// match that are such (`IPSET_FLAG_RETURN_NOMATCH`).
+fn excepting(set: &IpSet, elements: &[Entry], ways: &[Way], wanted: bool) -> Option<Condition> {
+    // In sets of two networks it is not so simple.
+    let network = |entry: &Entry| match set.kind.as_str() {
+        "hash:net" | "hash:net,port" => Some((entry.address?, entry.bits)),
+        "hash:ip,port,net" => Some((entry.second?, entry.second_bits)),
+        _ => None,
+    };
+    let one = |entry: &Entry| {
+        let (address, bits) = network(entry)?;
+        let (first, last) = span(address, bits);
+        let plain = Entry { flags: entry.flags & !Entry::NOMATCH, ..entry.clone() };
+        Some(((first, last), entry.flags & Entry::NOMATCH != 0, element(set, &plain, ways)?))
+    };
+    let all: Vec<_> = elements.iter().map(one).collect::<Option<_>>()?;
+    let within = |((from, to), ..): &((u128, u128), bool, Condition), (first, last): (u128, u128)| {
+        first <= *from && *to <= last && (first, last) != (*from, *to)
+    };
+    let clause = |(span, _, condition): &((u128, u128), bool, Condition)| {
+        let others = all.iter().filter(|other| other.1 != wanted && within(other, *span));
+        let others: Vec<Condition> = others.map(|(.., condition)| condition.clone()).collect();
+        Condition::All(vec![condition.clone(), Condition::Not(Box::new(Condition::Any(others)))])
+    };
+    Some(Condition::Any(all.iter().filter(|element| element.1 == wanted).map(clause).collect()))
+}
+
 fn element(set: &IpSet, entry: &Entry, ways: &[Way]) -> Option<Condition> {
-    // An exception takes back what a wider network gives: that is told by the order of lengths, which is not modelled.
+    // An exception takes back what a wider network gives.
     let known = entry.flags & !Entry::WILDCARD == 0 && entry.unknown.is_empty() && set.header.bitmask.is_none();
     let way = |at: usize| ways.get(at).filter(|_| known);
     let mut all = Vec::new();
@@ -189,20 +237,25 @@ fn element(set: &IpSet, entry: &Entry, ways: &[Way]) -> Option<Condition> {
 
 fn network(address: IpAddr, bits: Option<u8>, way: Way) -> Condition {
     let field = if way == Way::Source { Field::Source } else { Field::Destination };
+    let (first, last) = span(address, bits);
+    Condition::Range(field, first, last)
+}
+
+/// First and last address of a network.
+fn span(address: IpAddr, bits: Option<u8>) -> (u128, u128) {
     let (number, width) = match address {
         IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
         IpAddr::V6(address) => (u128::from(address), 128),
     };
     let free = width - bits.map_or(width, u32::from).min(width);
     let rest = 1_u128.checked_shl(free).map_or(u128::MAX, |size| size - 1);
-    Condition::Range(field, number & !rest, number | rest)
+    (number & !rest, number | rest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::packet::{Answer, DeviceName, Known, Packet};
-    use crate::xt::SetKey;
 
     fn set(name: &str, kind: &str, elements: Vec<Entry>) -> IpSet {
         let family = if kind == "list:set" || kind == "bitmap:port" { 0 } else { 2 };
@@ -214,7 +267,7 @@ mod tests {
     }
 
     fn ask(sets: &[IpSet], name: &str, ways: &[Way], ipv6: bool) -> Answer {
-        let known = IpSets { sets: sets.iter().collect() };
+        let known = IpSets { sets: sets.iter().collect(), interfaces: None };
         let packet = Packet {
             source: Known::Is("10.0.0.1".parse().expect("an address")),
             destination: Known::Is("192.168.7.7".parse().expect("an address")),
@@ -259,7 +312,12 @@ mod tests {
             set("ip", "hash:ip", vec![address("10.0.0.1", None), address("10.0.0.2", None)]),
             set("net", "hash:net", vec![address("192.168.0.0", Some(16))]),
             set("all", "hash:net", vec![address("0.0.0.0", Some(0))]),
-            set("out", "hash:net", vec![exception]),
+            set("out", "hash:net", vec![exception.clone()]),
+            set(
+                "holes",
+                "hash:net",
+                vec![address("0.0.0.0", Some(1)), exception, address("10.0.0.0", Some(24)), address("10.0.1.0", Some(24))],
+            ),
             set("http", "hash:ip,port", vec![http]),
             set("three", "hash:ip,port,net", vec![three]),
             set("ports", "bitmap:port", vec![port(Entry::default(), None, 80)]),
@@ -279,7 +337,9 @@ mod tests {
             ("net", &[D], Yes),
             ("net", &[S], No),
             ("all", &[S], Yes),
-            ("out", &[S], CannotKnow),
+            ("out", &[S], No),
+            ("holes", &[S], Yes),
+            ("holes", &[D], No),
             ("masked", &[D], Yes),
             ("masked", &[S], No),
             ("http", &[D, D], Yes),

@@ -62,6 +62,8 @@ struct Translator<'a> {
     place: Place<'a>,
     rule: xt::Rule,
     ipv6: Option<bool>,
+    /// It asks for both families at once, which no packet is of.
+    never: bool,
     acted: bool,
     tproxy: Option<Tproxy>,
 }
@@ -72,7 +74,7 @@ fn translate<'a>(family: Family, table: &Table, native: &nft::Rule) -> Option<Re
         translator.statement(&statement)?;
     }
     // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
-    if translator.tproxy.is_some() {
+    if translator.tproxy.is_some() || translator.never {
         return None;
     }
     let mixed = matches!(family, Family::Inet | Family::Netdev);
@@ -108,7 +110,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
 impl<'a> Translator<'a> {
     fn new(table: &'a Table, place: Place<'a>) -> Self {
         let rule = xt::Rule { ip: xt::IpPart::default(), matches: Vec::new(), action: Action::None };
-        Self { table, place, rule, ipv6: None, acted: false, tproxy: None }
+        Self { table, place, rule, ipv6: None, never: false, acted: false, tproxy: None }
     }
 
     fn statement(&mut self, statement: &Statement) -> Option<()> {
@@ -209,7 +211,7 @@ impl<'a> Translator<'a> {
             Verdict::Jump(chain) => Action::Jump(chain.clone()),
             Verdict::Goto(chain) => Action::Goto(chain.clone()),
             // What all rules without a verdict do.
-            Verdict::Continue => return (!self.acted && self.tproxy.is_none()).then_some(()),
+            Verdict::Continue => return (!self.acted).then_some(()),
             Verdict::Other(_) => return None,
         })
     }
@@ -355,10 +357,7 @@ impl<'a> Translator<'a> {
     }
 
     fn family(&mut self, ipv6: bool) -> Option<()> {
-        if self.ipv6.is_some_and(|known| known != ipv6) {
-            return None;
-        }
-        self.ipv6 = Some(ipv6);
+        self.never |= *self.ipv6.get_or_insert(ipv6) != ipv6;
         Some(())
     }
 

@@ -109,7 +109,7 @@ fn add(condition: &Condition, tests: &mut Vec<Test>) {
 fn test(condition: &Condition) -> Test {
     let asked = match condition {
         Condition::Always => Asked::All(Box::default()),
-        Condition::Opaque(_) => Asked::Unknown,
+        Condition::Opaque(_) | Condition::Numbered { .. } => Asked::Unknown,
         Condition::Range(field, from, to) => bits(*field, u128::MAX, *from, *to),
         Condition::Masked { field, mask, value } => bits(*field, *mask, *value, *value),
         Condition::AnyBit(Field::State, mask) => Asked::State(low(*mask)),

@@ -46,6 +46,13 @@ pub enum Condition {
         /// `name` is a beginning (`eth+`).
         prefix: bool,
     },
+    /// The device has this number: which that is, the namespace's list tells.
+    Numbered {
+        /// Which device.
+        device: Device,
+        /// `ifindex`
+        index: u32,
+    },
     /// A socket of this namespace owns the packet.
     Owned,
     /// Some further group of the owner lies between both, ends included.
@@ -125,12 +132,24 @@ impl Condition {
         Self::Range(field, value, value)
     }
 
+    /// The same with every elementary condition replaced for which there is another.
+    #[must_use]
+    pub fn replaced(self, by: &impl Fn(&Condition) -> Option<Condition>) -> Self {
+        let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.replaced(by)).collect();
+        match self {
+            Self::All(parts) => Self::All(each(parts)),
+            Self::Any(parts) => Self::Any(each(parts)),
+            Self::Not(inner) => Self::Not(Box::new(inner.replaced(by))),
+            elementary => by(&elementary).unwrap_or(elementary),
+        }
+    }
+
     /// Whether the packet fulfils it.
     #[must_use]
     pub fn ask(&self, packet: &Packet) -> Answer {
         match self {
             Self::Always => Answer::Yes,
-            Self::Opaque(_) => Answer::CannotKnow,
+            Self::Opaque(_) | Self::Numbered { .. } => Answer::CannotKnow,
             Self::Range(field, from, to) => packet.ask(*field, |value| (*from..=*to).contains(&value)),
             Self::Masked { field, mask, value } => packet.ask(*field, |bits| bits & mask == *value),
             Self::AnyBit(Field::State, mask) if packet.doubtful_states & low(*mask) != 0 => {
@@ -190,6 +209,7 @@ impl Condition {
             Self::Not(inner) => inner.asks_about(wanted),
             Self::Always
             | Self::Device { .. }
+            | Self::Numbered { .. }
             | Self::Owned
             | Self::InGroup(..)
             | Self::Local { .. }

@@ -6,3 +6,5 @@ pub const EXISTS: u8 = 1;
 pub const TRANSPARENT: u8 = 1 << 1;
 /// It is bound to an address, or connected.
 pub const BOUND: u8 = 1 << 2;
+/// It is a whole one: neither a handshake that is not over nor one that waits for the last packets.
+pub const FULL: u8 = 1 << 3;

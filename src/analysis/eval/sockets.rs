@@ -6,6 +6,7 @@ use super::Prepared;
 use super::traveller::Traveller;
 use super::walk::Base;
 use crate::model::{Body, Endpoint, Hook};
+use crate::nft::{Expression, Load};
 use crate::packet::{Known, Packet};
 
 /// The sockets of a namespace, as rules ask for them.
@@ -18,7 +19,9 @@ pub trait Sockets {
 
     /// The socket that a packet which comes in is for, as a rule that asks finds it: bits of [`crate::packet::socket`]
     /// (`nf_sk_lookup_slow_v4` and `_v6`).
-    fn found(&self, packet: &Packet) -> Known<u8>;
+    ///
+    /// And its mark.
+    fn found(&self, packet: &Packet) -> (Known<u8>, Known<u32>);
 }
 
 /// What a rule that wants a transparent socket finds.
@@ -47,7 +50,11 @@ pub enum Taken {
 impl Prepared<'_> {
     /// Some rule asks for the socket that a packet is for.
     fn asks_for_sockets(&self) -> bool {
-        let asks = |body: &Body| matches!(body, Body::Xt(rule) if rule.asks_for_socket());
+        let loads = |part: &Expression| matches!(part, Expression::Load { from: Load::Socket { .. }, .. });
+        let asks = |body: &Body| match body {
+            Body::Xt(rule) => rule.asks_for_socket(),
+            Body::Nft(native) => native.expressions.iter().any(loads),
+        };
         let rules = || self.table.chains.iter().flat_map(|chain| &chain.rules);
         *self.sockets.get_or_init(|| rules().any(|rule| asks(&rule.body)))
     }
@@ -61,7 +68,10 @@ impl Traveller {
         };
         if base.table.asks_for_sockets() {
             // What was taken has another socket, of which not all is told.
-            self.packet.socket = if self.taken.is_some() { Known::Unknown } else { sockets.found(&self.packet) };
+            (self.packet.socket, self.packet.socket_mark) = match self.taken {
+                Some(_) => (Known::Unknown, Known::Unknown),
+                None => sockets.found(&self.packet),
+            };
         }
     }
 }

@@ -401,6 +401,7 @@ impl Traveller {
         let taken = *self.taken.get_or_insert(Taken::Unknown("which sockets wait"));
         self.redirected = Some((by, target));
         (self.packet.uid, self.packet.gid) = (taken.uid(), Known::Unknown);
+        (self.packet.socket, self.packet.socket_mark) = (Known::Unknown, Known::Unknown);
         // Whether it comes in here hangs on the routes by its mark.
         if self.packet.destination_local == Known::Is(false) {
             self.packet.destination_local = Known::Unknown;

@@ -14,7 +14,7 @@ use super::{End, Prepared, Sockets, Taken};
 use crate::analysis::native::NotFollowed;
 use crate::model::{Chain, Policy};
 use crate::packet::{Answer, Known};
-use crate::xt::{Action, Effect, Match, Rule};
+use crate::xt::{Action, Effect, Match, Rule, Target};
 
 /// Rules asked about one packet before the answer is given up, beside all that there are: a bound against rule sets that fork without
 /// end.
@@ -297,6 +297,13 @@ impl<'e> Evaluator<'e> {
         }
     }
 
+    /// Writes down a rule that may have changed the packet.
+    fn changed(&self, (reached, supposed): (Reached<'_>, bool), traveller: &mut Traveller) {
+        if let (true, Some(hook)) = (self.notes(), reached.base.chain.hook) {
+            traveller.path.became(hook, reached.place(), (true, supposed), &traveller.packet);
+        }
+    }
+
     /// What a match does, which is known or `supposed`; `None`: the packet goes on at the walk's place.
     fn matched(
         &self,
@@ -307,6 +314,15 @@ impl<'e> Evaluator<'e> {
     ) -> Option<Ways> {
         let end = |because: String, walk: &Walk| Some(Ways::one(End::Undecided { because }, walk.traveller.clone()));
         for action in does.before {
+            // nft's own tproxy lets the packet go on.
+            if let Action::Target(target @ Target::Tproxy(_)) = action {
+                if let ControlFlow::Break(ways) = self.give((reached, supposed), walk, action) {
+                    return ways;
+                }
+                walk.traveller.gets(target, reached, self.ground);
+                self.changed((reached, supposed), &mut walk.traveller);
+                continue;
+            }
             if let Some(ways) = self.act((reached, supposed), later, walk, action) {
                 return Some(ways);
             }
@@ -368,9 +384,7 @@ impl<'e> Evaluator<'e> {
         let got = match action {
             Action::Target(target) => {
                 let got = traveller.gets(target, reached, self.ground);
-                if let (true, Some(hook)) = (self.notes(), reached.base.chain.hook) {
-                    traveller.path.became(hook, reached.place(), (true, supposed), &traveller.packet);
-                }
+                self.changed((reached, supposed), traveller);
                 got
             }
             _ => {

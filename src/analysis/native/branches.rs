@@ -190,9 +190,11 @@ impl Follower<'_> {
                 break;
             }
         }
-        // nft's own tproxy lets the packet go on; only with a verdict behind it does it do what TPROXY does.
-        if translator.tproxy.is_some() {
-            unread = unread.or(Some(NotFollowed::Rule));
+        translator.go_on(&mut before);
+        if translator.never {
+            let condition = Condition::All(vec![Condition::Ipv6(false), Condition::Ipv6(true)]);
+            let never = Unknown::Native { text: "both families at once".to_owned(), condition };
+            translator.rule.matches.push(Match::Unknown(Box::new(never)));
         }
         let mixed = matches!(self.family, Family::Inet | Family::Netdev);
         let ipv6 = translator.ipv6.filter(|ipv6| mixed || !self.family.sees(*ipv6));
@@ -252,6 +254,10 @@ impl Translator<'_> {
         if changes_nothing(statement) {
             return Some(());
         }
+        // nft's own tproxy lets the packet go on; only with this verdict behind it does it do what TPROXY does.
+        if matches!(statement, Statement::Verdict(verdict) if !matches!(verdict, Verdict::Accept | Verdict::Continue)) {
+            self.go_on(before);
+        }
         if self.acted {
             let Action::Target(target) = &self.rule.action else { return None };
             if outcome(&target.effect()) != Outcome::GoesOn {
@@ -261,6 +267,13 @@ impl Translator<'_> {
             self.acted = false;
         }
         self.statement(statement)
+    }
+}
+
+impl Translator<'_> {
+    /// A socket is to take the packet, which goes on all the same.
+    fn go_on(&mut self, before: &mut Vec<Action>) {
+        before.extend(self.tproxy.take().map(|tproxy| Action::Target(xt::Target::Tproxy(tproxy))));
     }
 }
 

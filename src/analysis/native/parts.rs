@@ -29,7 +29,8 @@ pub(in crate::analysis) fn asked_first<'a>(family: Family, table: &Table, native
         translator.statement(statement)?;
     }
     let mixed = matches!(family, Family::Inet | Family::Netdev);
-    Some(Reading { rule: Cow::Owned(translator.rule), ipv6: translator.ipv6.filter(|_| mixed) })
+    let ipv6 = translator.ipv6.filter(|_| mixed);
+    (!translator.never).then_some(Reading { rule: Cow::Owned(translator.rule), ipv6 })
 }
 
 /// What a statement does, where one target does the same to all packets.

@@ -1,21 +1,48 @@
 //! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
 
 use super::elements::{entries, present};
-use super::{IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, Reading, SKGID, SKUID, Translator, big16, host};
+use super::{IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, PROTOCOL, Reading, SKGID, SKUID, Translator, big16, host};
 use crate::nft::{self, Load, Right, Statement, Term};
-use crate::packet::{Condition, Device, Field, exact_text};
+use crate::packet::{Condition, Device, Field, exact_text, socket};
 use std::borrow::Cow;
 
 /// `NFT_CT_*`
 const CT_DIRECTION: u32 = 1;
 const CT_STATUS: u32 = 2;
 const CT_PROTOCOL: u32 = 10;
+/// `NFT_SOCKET_*`
+const TRANSPARENT: u32 = 0;
+const SOCKET_MARK: u32 = 1;
+const WILDCARD: u32 = 2;
+/// `NFT_META_*`
+const IIFTYPE: u32 = 8;
+const OIFTYPE: u32 = 9;
+/// `ARPHRD_LOOPBACK` (`include/uapi/linux/if_arp.h`)
+const LOOPBACK: [u8; 2] = 772_u16.to_ne_bytes();
 /// Bits of the states without a connection, of which nothing can be asked.
 const WITHOUT: u128 = 1 | 1 << 8;
 
 /// What is asked of a connection ends the rule where there is none (net/netfilter/nft_ct.c).
 fn tracked(condition: Condition) -> Condition {
     Condition::All(vec![Condition::AnyBit(Field::State, WITHOUT).negated_if(true), condition])
+}
+
+/// What is asked of the socket that the packet is for: without one, or with half of one, the rule breaks off (net/netfilter/nft_socket.c).
+fn of_socket(key: u32, value: &[u8]) -> Option<(Condition, Condition)> {
+    let bits = |mask: u8, value: u8| Condition::Masked { field: Field::Socket, mask: mask.into(), value: value.into() };
+    let all = |mask: u8| bits(mask, mask);
+    let flag = |bit: u8, set: u8| match value {
+        [0] => Some(bits(bit, bit & !set)),
+        [1] => Some(bits(bit, set)),
+        _ => None,
+    };
+    Some(match key {
+        TRANSPARENT => (all(socket::EXISTS), flag(socket::TRANSPARENT, socket::TRANSPARENT)?),
+        SOCKET_MARK => (all(socket::EXISTS | socket::FULL), Condition::equals(Field::SocketMark, host(value)?)),
+        // A wildcard is bound to no address.
+        WILDCARD => (all(socket::EXISTS | socket::FULL), flag(socket::BOUND, 0)?),
+        _ => return None,
+    })
 }
 
 /// What is asked of a header that only packets of its protocol have.
@@ -120,7 +147,7 @@ impl Translator<'_> {
                 plain.then_some(Condition::Device { device, name, prefix }.negated_if(negated?))
             }
             (Term::Meta(key @ (IIF | OIF)), Right::Value(value)) => {
-                let (device, word) = if *key == IIF { (Device::Input, "iif") } else { (Device::Output, "oif") };
+                let device = if *key == IIF { Device::Input } else { Device::Output };
                 let (index, of) =
                     (host(value)?, |name: &str, prefix| Condition::Device { device, name: name.to_owned(), prefix });
                 // Loopback is the first of each namespace; where there is no device, the number is 0.
@@ -128,12 +155,28 @@ impl Translator<'_> {
                     0 => of("", true).negated_if(true),
                     1 => of("lo", false),
                     _ => {
-                        let which = Condition::Opaque(format!("{word} {index}"));
+                        let which = Condition::Numbered { device, index };
                         Condition::All(vec![of("", true), of("lo", false).negated_if(true), which])
                     }
                 };
                 Some(condition.negated_if(negated?))
             }
+            (Term::Load(Load::Socket { key, level: None }), Right::Value(value)) => {
+                of_socket(*key, value).map(|(exists, condition)| {
+                    Condition::All(vec![exists, condition.negated_if(negated == Some(true))])
+                }).filter(|_| negated.is_some())
+            }
+            // The kind of device (`ARPHRD_LOOPBACK`); without a device the rule breaks off.
+            (Term::Meta(key @ (IIFTYPE | OIFTYPE)), Right::Value(value)) if **value == LOOPBACK => {
+                let device = if *key == IIFTYPE { Device::Input } else { Device::Output };
+                let of = |name: &str, prefix| Condition::Device { device, name: name.to_owned(), prefix };
+                Some(Condition::All(vec![of("", true), of("lo", false).negated_if(negated?)]))
+            }
+            (Term::Meta(PROTOCOL), Right::Value(value)) => match big16(value)? {
+                0x800 => Some(Condition::Ipv6(false).negated_if(negated?)),
+                0x86dd => Some(Condition::Ipv6(true).negated_if(negated?)),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -187,6 +230,9 @@ impl Translator<'_> {
         let mut alone = Translator::new(self.table, self.place);
         for test in tests {
             alone.statement(test)?;
+        }
+        if alone.never {
+            return Some(Condition::Any(Vec::new()));
         }
         let condition = Reading { rule: Cow::Owned(alone.rule), ipv6: alone.ipv6 }.condition();
         let (mut opaque, mut known) = (false, false);

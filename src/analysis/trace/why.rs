@@ -91,7 +91,7 @@ fn why_yes(condition: &Condition, packet: &Packet) -> String {
         Condition::InGroup(from, to) => format!("one of its groups is {}", span(*from, *to)),
         Condition::Local { destination } => format!("its {} is an address of the workload", end(*destination)),
         Condition::Ipv6(ipv6) => format!("it is a packet of {}", family(*ipv6)),
-        Condition::Always | Condition::Opaque(_) => "every packet is meant".to_owned(),
+        Condition::Always | Condition::Opaque(_) | Condition::Numbered { .. } => "every packet is meant".to_owned(),
     }
 }
 
@@ -168,6 +168,7 @@ pub fn why_unknown(condition: &Condition, packet: &Packet) -> Option<String> {
         Condition::Ipv6(_) => "its family is not known".to_owned(),
         Condition::Always => return None,
         Condition::Opaque(what) => format!("it hangs on {what}"),
+        Condition::Numbered { index, .. } => format!("which device has the number {index} is not known"),
     })
 }
 

@@ -2,8 +2,11 @@
 //! the sockets of the namespace. Each rule drops what it matches, and the tracer and the kernel agree on what that is.
 
 
+use nslens::model::Protocol;
+
 use super::ask::{Asked, Means, Pod, inward, out};
 use crate::support::require_root;
+use crate::traffic::{Place, Properties};
 
 /// Somebody waits for connections and datagrams at all addresses.
 fn pod(means: Means) -> Pod {
@@ -38,6 +41,8 @@ fn each(pod: &mut Pod, lines: &str, mut with: impl FnMut(&Pod, &str, &str) -> St
         eprintln!("{line}");
         match fate {
             "dropped" => pod.ask(&asked, "dropped", &name),
+            "nobody" => pod.ask(&asked, &format!("refused at {to}"), "no rule"),
+            "marked" => pod.ask(&asked, &format!("marked gets {source} > {to} for {to}"), "no rule"),
             _ => pod.ask(&asked, &usual(to, source), "no rule"),
         }
         with(pod, chain, "");
@@ -151,4 +156,128 @@ fn what_nft_asks_the_routing_tables() {
         input | fib daddr . iif type local | in [fd00::2]:8080 | fd00::1 | dropped
         input | fib daddr . iif type unicast | in [fd00::2]:8080 | fd00::1 | goes";
     each(&mut pod, lines, native);
+}
+
+#[test]
+fn devices_by_number_are_those_of_the_namespace() {
+    if !require_root() {
+        return;
+    }
+    let mut pod = pod(Means::Native);
+    let lines = "
+        input | iif eth0 | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        input | iif != eth0 | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        input | iif eth0 | out 10.0.0.2:8080 | 10.0.0.2 | goes
+        output | oif eth0 | out 10.0.0.5:80 | 10.0.0.2 | dropped
+        output | oif != { eth0, lo } | out 10.0.0.5:80 | 10.0.0.2 | goes
+        output | iif != eth0 | out 10.0.0.5:80 | 10.0.0.2 | dropped
+        input | iif 77 | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        input | meta iiftype loopback | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        input | meta iiftype != loopback | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        input | meta iiftype loopback | out 10.0.0.2:8080 | 10.0.0.2 | dropped
+        output | meta iiftype != loopback | out 10.0.0.5:80 | 10.0.0.2 | goes
+        output | meta protocol != ip | out 10.0.0.5:80 | 10.0.0.2 | goes
+        output | meta protocol != ip6 | out 10.0.0.5:80 | 10.0.0.2 | dropped";
+    each(&mut pod, lines, native);
+}
+
+#[test]
+fn a_rule_for_both_families_at_once_is_for_nobody() {
+    if !require_root() {
+        return;
+    }
+    let mut pod = pod(Means::Native);
+    for rule in ["meta protocol ip dnat ip6 to fd00::2", "meta nfproto ipv6 dnat ip to 10.0.0.2"] {
+        pod.stage.pod.sh(&format!(
+            "nft flush ruleset; nft 'add table inet guard; \
+             add chain inet guard c {{ type nat hook output priority -100; }}; add rule inet guard c {rule}'"
+        ));
+        pod.ask(&out("10.0.0.5:80"), "leaves 10.0.0.2 > 10.0.0.5:80", "no rule");
+        pod.ask(&out("[fd01::9]:80"), "leaves fd00::2 > [fd01::9]:80", "no rule");
+    }
+}
+
+#[test]
+fn of_networks_in_a_set_the_smallest_decides() {
+    if !require_root() {
+        return;
+    }
+    for means in Means::IPTABLES {
+        let mut pod = pod(means);
+        pod.stage.pod.sh(
+            "ipset create nets hash:net; ipset add nets 10.0.0.0/8; ipset add nets 10.0.0.0/28 nomatch
+             ipset add nets 10.0.0.5; ipset add nets 10.0.0.6/31 nomatch
+             ipset create ports hash:net,port; ipset add ports 10.0.0.0/8,tcp:80; ipset add ports 10.0.0.4/30,tcp:80 nomatch",
+        );
+        let lines = "
+            OUTPUT | -m set --match-set nets dst | out 10.0.0.5:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set --match-set nets dst | out 10.0.0.6:80 | 10.0.0.2 | goes
+            OUTPUT | -m set --match-set nets dst | out 10.0.0.4:80 | 10.0.0.2 | goes
+            OUTPUT | -m set --match-set nets dst | out 10.0.0.77:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set ! --match-set nets dst | out 10.0.0.4:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set --match-set nets dst --return-nomatch | out 10.0.0.4:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set --match-set nets dst --return-nomatch | out 10.0.0.5:80 | 10.0.0.2 | goes
+            OUTPUT | -m set --match-set nets dst --return-nomatch | out 10.0.0.77:80 | 10.0.0.2 | goes
+            OUTPUT | -m set ! --match-set nets dst --return-nomatch | out 10.0.0.77:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set --match-set ports dst,dst | out 10.0.0.5:80 | 10.0.0.2 | goes
+            OUTPUT | -m set --match-set ports dst,dst | out 10.0.0.8:80 | 10.0.0.2 | dropped
+            OUTPUT | -m set --match-set ports dst,dst | out 10.0.0.8:81 | 10.0.0.2 | goes";
+        each(&mut pod, lines, iptables);
+    }
+}
+
+#[test]
+fn sockets_that_nft_asks_for() {
+    if !require_root() {
+        return;
+    }
+    let mut pod = pod(Means::Native);
+    let at = |uid, mark, transparent| Properties { uid, gid: uid, mark, transparent, ..Properties::default() };
+    pod.waits_so("marked", (Place::Pod, Protocol::Tcp), "10.0.0.2:90", &at(1000, 5, false));
+    pod.waits_so("transparent", (Place::Pod, Protocol::Tcp), "0.0.0.0:91", &at(1337, 0, true));
+    let lines = "
+        input | socket transparent 1 | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        input | socket transparent 0 | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        prerouting | socket transparent 1 | in 10.0.0.2:91 | 10.0.0.1 | dropped
+        input | socket transparent != 0 | in 10.0.0.2:91 | 10.0.0.1 | dropped
+        input | socket wildcard 1 | in 10.0.0.2:91 | 10.0.0.1 | dropped
+        input | socket wildcard 0 | in 10.0.0.2:90 | 10.0.0.1 | dropped
+        input | socket wildcard 1 | in 10.0.0.2:90 | 10.0.0.1 | marked
+        input | socket wildcard 0 | in [fd00::2]:8080 | fd00::1 | goes
+        input | socket mark 5 | in 10.0.0.2:90 | 10.0.0.1 | dropped
+        input | socket mark != 5 | in 10.0.0.2:90 | 10.0.0.1 | marked
+        input | socket mark != 5 | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        input | socket mark != 5 | in 10.0.0.2:99 | 10.0.0.1 | nobody
+        input | socket wildcard 0 | in 10.0.0.2:99 | 10.0.0.1 | nobody";
+    each(&mut pod, lines, native);
+}
+
+#[test]
+fn nfts_own_tproxy_lets_the_packet_go_on() {
+    if !require_root() {
+        return;
+    }
+    let mut pod = pod(Means::Native);
+    let proxy = Properties { uid: 1337, gid: 1337, transparent: true, ..Properties::default() };
+    pod.waits_so("transparent", (Place::Pod, Protocol::Tcp), "0.0.0.0:15006", &proxy);
+    let got = |by: &str| format!("{by} gets 10.0.0.1 > 10.0.0.2:8080 for 10.0.0.2:8080");
+    for (rules, who, rule) in [
+        ("tcp dport 8080 counter tproxy to :15006", "transparent", "guard C 1"),
+        ("tcp dport 8080 counter tproxy to :15006; counter", "transparent", "guard C 1"),
+        ("tcp dport 8080 counter tproxy to :15006 meta mark set 7; meta mark != 7 drop", "transparent", "guard C 1"),
+        ("tcp dport 8080 counter tproxy to :15006; tcp dport 8080 counter drop", "dropped", "guard C 2"),
+        ("tcp dport 8080 counter tproxy to :15006 drop", "dropped", "guard C 1"),
+        ("tcp dport 8080 counter tproxy to :15007 drop", "application", "no rule"),
+        ("tcp dport 8080 counter tproxy to :15007; counter", "application", "no rule"),
+        ("tcp dport 8080 counter tproxy to :15006 return", "transparent", "guard C 1"),
+        ("tcp dport 81 counter tproxy to :15006", "application", "no rule"),
+    ] {
+        let rules = rules.replace("; ", "\n");
+        pod.stage.pod.sh(&format!(
+            "nft flush ruleset; nft -f - <<'END'\ntable ip guard {{\nchain c {{ type filter hook prerouting priority -150\n{rules}\n}}\n}}\nEND"
+        ));
+        eprintln!("{rules}");
+        let expected = if who == "dropped" { who.to_owned() } else { got(who) };
+        pod.ask(&inward("10.0.0.1", "10.0.0.2:8080"), &expected, rule);
+    }
 }

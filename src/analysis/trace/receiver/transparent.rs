@@ -34,20 +34,22 @@ impl Sockets for Receivers<'_> {
         self.taken_by(found, |_, uid| Taken::Waits { at, uid })
     }
 
-    fn found(&self, packet: &Packet) -> Known<u8> {
+    fn found(&self, packet: &Packet) -> (Known<u8>, Known<u32>) {
+        const OPEN: (Known<u8>, Known<u32>) = (Known::Unknown, Known::Unknown);
+        const NONE: (Known<u8>, Known<u32>) = (Known::Is(0), Known::Absent);
         let protocol = match packet.protocol {
             Known::Is(6) => Protocol::Tcp,
             Known::Is(17) => Protocol::Udp,
             // A message may be about a packet of a socket.
-            Known::Is(other) if !MESSAGES.contains(&other) => return Known::Is(0),
-            _ => return Known::Unknown,
+            Known::Is(other) if !MESSAGES.contains(&other) => return NONE,
+            _ => return OPEN,
         };
         let (Known::Is(address), Known::Is(port)) = (packet.destination, packet.destination_port) else {
-            return Known::Unknown;
+            return OPEN;
         };
         // Of answers the address is looked for that the connection had before it was translated.
         if !self.known || packet.connection.is_reply == Known::Is(true) {
-            return Known::Unknown;
+            return OPEN;
         }
         let wanted = Wanted { protocol, to: Endpoint::new(address, port), packet, by_rule: true };
         let found = match wanted.is_datagram() {
@@ -57,12 +59,17 @@ impl Sockets for Receivers<'_> {
                 found => found,
             },
         };
-        let Ok(found) = found else { return Known::Unknown };
+        let Ok(found) = found else { return OPEN };
         let mut bits = found.iter().filter_map(|at| self.sockets.get(*at)).map(|one| self.bits(one, &wanted));
+        let mut marks = found.iter().filter_map(|at| self.sockets.get(*at)).map(|one| one.mark);
+        let mark = marks.next().flatten().filter(|first| marks.all(|other| other == Some(*first)));
         match bits.next() {
-            None if self.may_be_mistaken(&wanted) => Known::Unknown,
-            None => Known::Is(0),
-            Some(first) => Known::from_option(first.filter(|first| bits.all(|other| other == Some(*first)))),
+            None if self.may_be_mistaken(&wanted) => OPEN,
+            None => NONE,
+            Some(first) => {
+                let bits = first.filter(|first| bits.all(|other| other == Some(*first)));
+                (Known::from_option(bits), Known::from_option(mark))
+            }
         }
     }
 }
@@ -80,7 +87,8 @@ impl Receivers<'_> {
         };
         let transparent = if is_transparent { socket::TRANSPARENT } else { 0 };
         let bound = if found.local.address.is_unspecified() { 0 } else { socket::BOUND };
-        Some(socket::EXISTS | transparent | bound)
+        let half = found.details.request || found.state == SocketState::TimeWait;
+        Some(socket::EXISTS | transparent | bound | if half { 0 } else { socket::FULL })
     }
 
     /// The socket of the packet's own connection comes first, transparent or not.
