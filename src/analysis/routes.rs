@@ -294,7 +294,7 @@ impl<'a> Routes<'a> {
     }
 
     /// Index of a device; 0 for none.
-    fn index_of(&self, name: Option<&str>) -> Result<u32, Why> {
+    pub(in crate::analysis) fn index_of(&self, name: Option<&str>) -> Result<u32, Why> {
         let Some(name) = name else { return Ok(0) };
         self.interfaces.iter().find(|interface| interface.name == name).map(|found| found.index).ok_or(Why::Device)
     }
@@ -311,7 +311,7 @@ impl<'a> Routes<'a> {
         self.interfaces.iter().find(|interface| interface.loopback)
     }
 
-    fn is_loopback(&self, index: u32) -> bool {
+    pub(in crate::analysis) fn is_loopback(&self, index: u32) -> bool {
         self.interface(index).is_some_and(|interface| interface.loopback)
     }
 

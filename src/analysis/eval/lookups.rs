@@ -7,7 +7,7 @@ use super::ground::Ground;
 use super::traveller::Traveller;
 use crate::analysis::routes::{Query, Routes, types};
 use crate::model::Hook;
-use crate::packet::{By, DeviceName, Known, Lookup, Packet, Wanted};
+use crate::packet::{By, DeviceName, Known, Lookup, Packet, Wanted, state};
 
 impl Traveller {
     /// Asks the routing tables all this, as far as they were read.
@@ -33,6 +33,9 @@ fn answer(packet: &Packet, lookup: Lookup, hook: Option<Hook>, routes: Option<&R
     };
     let name = device.as_ref().map(DeviceName::as_str);
     match (address, routes) {
+        (_, Some(routes)) if lookup.wanted == Wanted::Device => {
+            device_to(packet, query(packet, address, other, lookup)?, name, (lookup, hook?), routes)
+        }
         _ if lookup.wanted == Wanted::Device => None,
         (IpAddr::V4(address), Some(routes)) => routes.type_of(address, name),
         (IpAddr::V4(address), None) => {
@@ -53,9 +56,46 @@ fn device(known: Known<DeviceName>, told: bool) -> Option<Option<DeviceName>> {
     }
 }
 
-/// What nft's `fib` asks the routes of IPv6.
+/// What nft's `fib` asks the routes.
 fn query(packet: &Packet, address: IpAddr, other: Known<IpAddr>, lookup: Lookup) -> Option<Query> {
     let Known::Is(other) = other else { return None };
     let mark = if lookup.mark { packet.mark } else { Known::Is(0) };
-    Some(Query { source: Some(other), mark, protocol: packet.protocol, any_source: true, ..Query::to(address) })
+    // Of IPv4 some kernels tell the protocol, and some do not.
+    let protocol = if address.is_ipv4() { Known::Unknown } else { packet.protocol };
+    let source = Some(other).filter(|other| !matches!(other, IpAddr::V4(other) if types::by_itself(*other).is_some()));
+    let traffic_class = packet.traffic_class;
+    Some(Query { source, mark, protocol, traffic_class, any_source: true, ..Query::to(address) })
+}
+
+/// The device to which there is a route, by its number (`nft_fib4_eval`, `nft_fib6_eval`).
+fn device_to(
+    packet: &Packet,
+    query: Query,
+    device: Option<&str>,
+    (lookup, hook): (Lookup, Hook),
+    routes: &Routes<'_>,
+) -> Option<u32> {
+    let Known::Is(input) = packet.input else { return None };
+    let input = routes.index_of(Some(input.as_str())).ok()?;
+    match hook {
+        // What the namespace sends to itself is not looked up.
+        Hook::Prerouting if routes.is_loopback(input) => return Some(input),
+        Hook::Prerouting | Hook::Forward => {}
+        // There it is, by newer kernels.
+        Hook::Input if !routes.is_loopback(input) => {}
+        _ => return None,
+    }
+    let near = |end: Known<IpAddr>| matches!(end, Known::Is(IpAddr::V6(end)) if end.is_unicast_link_local());
+    if near(packet.source) || near(packet.destination) || packet.source == Known::Is([0; 4].into()) {
+        return None;
+    }
+    let from = match (hook, lookup.destination, lookup.by, packet.output) {
+        (Hook::Forward, false, By::Input, Known::Is(output)) => Some(output.as_str().to_owned()),
+        (Hook::Forward, false, By::Input, _) => return None,
+        _ => None,
+    };
+    let found = routes.device_to(&query, from, device)?;
+    // Newer kernels spare themselves the lookup for what belongs to a socket that has got packets by this device before.
+    let begins = packet.state == Known::Is(state::NEW);
+    (hook != Hook::Input || begins || found == input).then_some(found)
 }

@@ -3,7 +3,7 @@
 use super::elements::{entries, present};
 use super::{IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, PROTOCOL, Reading, SKGID, SKUID, Translator, big16, host};
 use crate::nft::{self, Load, Right, Statement, Term};
-use crate::packet::{Condition, Device, Field, exact_text, socket};
+use crate::packet::{By, Condition, Device, Field, Lookup, Wanted, exact_text, socket};
 use std::borrow::Cow;
 
 /// `NFT_CT_*`
@@ -41,6 +41,34 @@ fn of_socket(key: u32, value: &[u8]) -> Option<(Condition, Condition)> {
         SOCKET_MARK => (all(socket::EXISTS | socket::FULL), Condition::equals(Field::SocketMark, host(value)?)),
         // A wildcard is bound to no address.
         WILDCARD => (all(socket::EXISTS | socket::FULL), flag(socket::BOUND, 0)?),
+        _ => return None,
+    })
+}
+
+/// What is asked of the routing tables, beside types of addresses that iptables can ask for (`NFT_FIB_RESULT_*`, `NFTA_FIB_F_*`).
+fn by_routes(result: u32, flags: u32, value: &[u8]) -> Option<Condition> {
+    const DEVICE: u32 = 1;
+    const NAME: u32 = 2;
+    const TYPE: u32 = 3;
+    const PRESENT: u32 = 32;
+    let (destination, by) = match (flags & 3, flags & 24) {
+        (end @ (1 | 2), 0) => (end == 2, By::Any),
+        (end @ (1 | 2), 8) => (end == 2, By::Input),
+        (end @ (1 | 2), 16) => (end == 2, By::Output),
+        _ => return None,
+    };
+    let wanted = if result == TYPE { Wanted::Type } else { Wanted::Device };
+    let field = Field::Lookup(Lookup { wanted, destination, by, mark: flags & 4 != 0 });
+    let none = Condition::equals(field, 0_u32);
+    Some(match (result, value) {
+        _ if flags & !63 != 0 => return None,
+        (TYPE, value) => Condition::AnyBit(field, 1_u128.checked_shl(host(value)?)?),
+        (DEVICE | NAME, value) if flags & PRESENT != 0 => match value {
+            [there] => none.negated_if(*there != 0),
+            value => none.negated_if(host(value)? != 0),
+        },
+        (DEVICE, value) if flags & PRESENT == 0 => Condition::equals(field, host(value)?),
+        (NAME, value) if flags & PRESENT == 0 && value.iter().all(|byte| *byte == 0) => none,
         _ => return None,
     })
 }
@@ -165,6 +193,9 @@ impl Translator<'_> {
                 of_socket(*key, value).map(|(exists, condition)| {
                     Condition::All(vec![exists, condition.negated_if(negated == Some(true))])
                 }).filter(|_| negated.is_some())
+            }
+            (Term::Load(Load::Fib { result, flags }), Right::Value(value)) => {
+                Some(by_routes(*result, *flags, value)?.negated_if(negated?))
             }
             // The kind of device (`ARPHRD_LOOPBACK`); without a device the rule breaks off.
             (Term::Meta(key @ (IIFTYPE | OIFTYPE)), Right::Value(value)) if **value == LOOPBACK => {

@@ -95,7 +95,7 @@ pub(super) fn are_default(rules: &[&PolicyRule]) -> bool {
 
 impl<'a> Routes<'a> {
     /// `fib_lookup`. As long as nobody ever touched the rules, the local and the main table are one; the kernel does not tell.
-    fn fib4(&self, flow: &Flow) -> Result<Ends<'a>, Why> {
+    pub(super) fn fib4(&self, flow: &Flow) -> Result<Ends<'a>, Why> {
         let mut ends = self.by_rules(flow, look);
         if are_default(self.policy(false)) {
             let before = ends.found.clone();

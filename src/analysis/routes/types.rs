@@ -114,6 +114,40 @@ impl Routes<'_> {
         })
     }
 
+    /// Index of the device to which nft's `fib` sees a route: of any, or of this one alone; 0 for none. `from` is the device that policy
+    /// rules of IPv4 see the packet come by.
+    pub(in crate::analysis) fn device_to(
+        &self,
+        query: &Query,
+        from: Option<String>,
+        device: Option<&str>,
+    ) -> Option<u32> {
+        let device = device.map(|name| self.index_of(Some(name))).transpose().ok()?;
+        let of = |end: End<'_>| match (end, device) {
+            (End::Route(route, _), _) if matches!(route.kind, RouteKind::Local) => 0,
+            (End::Route(route, hop), None) => hop.and_then(|hop| route.hops.get(hop)).map_or(0, |hop| hop.interface),
+            (End::Route(route, _), Some(device)) if route.hops.iter().any(|hop| hop.interface == device) => device,
+            _ => 0,
+        };
+        let found: Vec<u32> = if query.destination.is_ipv4() {
+            let from = from.or_else(|| self.loopback().map(|loopback| loopback.name.clone()));
+            let ends = self.fib4(&Flow::of(query, from, 0)).ok()?;
+            ends.found.iter().map(|found| of(found.end)).collect()
+        } else {
+            let (decisions, _) = self.ask(query).ok()?;
+            let of = |decision: &Decision| match decision.kind {
+                Kind::Unicast | Kind::Multicast | Kind::Broadcast => {
+                    let index = self.index_of(decision.device.as_deref()).ok()?;
+                    Some(if device.is_none_or(|device| device == index) { index } else { 0 })
+                }
+                _ => Some(0),
+            };
+            decisions.iter().map(of).collect::<Option<_>>()?
+        };
+        let first = *found.first()?;
+        found.iter().all(|other| *other == first).then_some(first)
+    }
+
     /// What becomes of it, where that is one thing.
     fn only_kind(&self, query: &Query) -> Option<Kind> {
         let (decisions, _): (Vec<Decision>, Option<Why>) = self.ask(query).ok()?;

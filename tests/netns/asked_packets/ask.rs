@@ -98,6 +98,12 @@ impl Asked {
         self
     }
 
+    /// Comes in by this device, whatever routes say.
+    pub(super) fn through(mut self, device: &'static str) -> Self {
+        self.by = Some(device);
+        self
+    }
+
     pub(super) fn from(mut self, source: &str) -> Self {
         self.sent.source = Some(source.parse().expect("an end"));
         self

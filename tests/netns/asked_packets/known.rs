@@ -159,6 +159,54 @@ fn what_nft_asks_the_routing_tables() {
 }
 
 #[test]
+fn routes_that_nft_asks_for() {
+    if !require_root() {
+        return;
+    }
+    let mut pod = pod(Means::Native);
+    pod.stage.pod.sh("ip link add dummy0 type veth peer name dummy1; ip link set dummy1 up; ip addr add 10.7.0.1/24 dev dummy0; ip link set dummy0 up;
+        ip -6 addr add fd07::1/64 dev dummy0 nodad");
+    pod.stage.ext.sh("ip addr add 10.7.0.9/32 dev lo; ip -6 addr add fd07::9/128 dev lo nodad");
+    // A packet that comes from where its sender is not.
+    let spoofed = |to: &str, from: &str| inward(from, to).udp().through("eth0");
+    let lines = "
+        prerouting | fib saddr . iif oif missing | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        prerouting | fib saddr . iif oif exists | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        prerouting | fib saddr oif eth0 | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        prerouting | fib saddr . mark . iif oif 0 | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        prerouting | fib daddr oif exists | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        prerouting | fib daddr . iif oif missing | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        prerouting | fib saddr . iif oif missing | out 10.0.0.2:8080 | 10.0.0.2 | goes
+        prerouting | fib saddr oif lo | out 10.0.0.2:8080 | 10.0.0.2 | dropped
+        input | fib saddr . iif oif missing | in 10.0.0.2:8080 | 10.0.0.1 | goes
+        input | fib saddr . iif oif exists | in 10.0.0.2:8080 | 10.0.0.1 | dropped
+        prerouting | fib saddr . iif oif missing | in [fd00::2]:8080 | fd00::1 | goes
+        prerouting | fib saddr oif eth0 | in [fd00::2]:8080 | fd00::1 | dropped
+        prerouting | fib daddr oif missing | in [fd00::2]:8080 | fd00::1 | dropped
+        input | fib saddr . iif oif exists | in [fd00::2]:8080 | fd00::1 | dropped
+        output | fib daddr . mark type unicast | out 10.0.0.5:80 | 10.0.0.2 | dropped
+        output | fib daddr . mark type != unicast | out [fd01::9]:80 | fd00::2 | goes";
+    each(&mut pod, lines, native);
+    for (rule, dropped) in [
+        ("fib saddr . iif oif missing", true),
+        ("fib saddr oif eth0", false),
+        ("fib saddr oif missing", false),
+        ("fib saddr oif dummy0", true),
+    ] {
+        let name = native(&pod, "prerouting", rule);
+        for (to, from) in [("10.0.0.2:53", "10.7.0.9"), ("[fd00::2]:53", "[fd07::9]")] {
+            let plain = from.trim_matches(['[', ']']);
+            if dropped {
+                pod.ask(&spoofed(to, from), "dropped", &name);
+            } else {
+                pod.ask(&spoofed(to, from), &usual(to, plain), "no rule");
+            }
+        }
+        native(&pod, "prerouting", "");
+    }
+}
+
+#[test]
 fn devices_by_number_are_those_of_the_namespace() {
     if !require_root() {
         return;
@@ -187,7 +235,7 @@ fn a_rule_for_both_families_at_once_is_for_nobody() {
         return;
     }
     let mut pod = pod(Means::Native);
-    for rule in ["meta protocol ip dnat ip6 to fd00::2", "meta nfproto ipv6 dnat ip to 10.0.0.2"] {
+    for rule in ["meta protocol ip dnat ip6 to fd00::2", "meta protocol ip6 dnat ip to 10.0.0.2"] {
         pod.stage.pod.sh(&format!(
             "nft flush ruleset; nft 'add table inet guard; \
              add chain inet guard c {{ type nat hook output priority -100; }}; add rule inet guard c {rule}'"
