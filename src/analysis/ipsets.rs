@@ -316,7 +316,12 @@ mod tests {
             set(
                 "holes",
                 "hash:net",
-                vec![address("0.0.0.0", Some(1)), exception, address("10.0.0.0", Some(24)), address("10.0.1.0", Some(24))],
+                vec![
+                    address("0.0.0.0", Some(1)),
+                    exception,
+                    address("10.0.0.0", Some(24)),
+                    address("10.0.1.0", Some(24)),
+                ],
             ),
             set("http", "hash:ip,port", vec![http]),
             set("three", "hash:ip,port,net", vec![three]),

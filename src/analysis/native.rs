@@ -15,9 +15,7 @@ use crate::model::{Body, Family, Rule, Table};
 use crate::nft::{self, Expression, Load, Place, Right, Statement, Term, Verdict, statements};
 use crate::packet::{Condition, exact_text};
 use crate::syntax::place_of;
-use crate::xt::matches::{
-    Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Udp,
-};
+use crate::xt::matches::{Addrtype, Connmark, Conntrack, Ids, Mark, Match, Multiport, Owner, Ports, Side, Tcp, Udp};
 use crate::xt::targets::{
     ConnmarkTarget, Ct, Direction, Dnat, MarkTarget, Masquerade, Mode, NatRange, PortRange, Redirect, Reject, Snat,
     Tproxy, Zone,

@@ -4,12 +4,12 @@
 //! Sources: net/core/fib_rules.c, net/ipv4/fib_rules.c, fib_trie.c, fib_semantics.c, fib_frontend.c, route.c, devinet.c;
 //! net/ipv6/fib6_rules.c, ip6_fib.c, route.c, addrconf.c.
 
+pub(in crate::analysis) mod address_types;
 mod flow;
 mod ipv4;
 mod ipv6;
 mod policy;
 mod source;
-pub(in crate::analysis) mod types;
 #[cfg(test)]
 mod tests;
 

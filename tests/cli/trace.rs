@@ -375,3 +375,19 @@ fn rules_alone_say_where_it_goes_and_that_the_rest_is_not_known() {
     let piped = with_input(&["trace", "-", "--to", "10.0.0.5:80", "--uid", "1337"], text.as_bytes()).ended(0);
     assert!(piped.out.contains("Leaves for 10.0.0.5:80"), "{}", piped.out);
 }
+
+#[test]
+fn a_rule_that_gives_a_packet_to_a_socket_is_named_where_no_sockets_were_read() {
+    let folder = Folder::new();
+    let rule = "-A PREROUTING -p tcp --dport 80 -j TPROXY --on-port 15006 --tproxy-mark 1";
+    let file = folder.put("rules", format!("*mangle\n{rule}\nCOMMIT\n"));
+    let run = nslens(&["trace", &file, "--in", "--to", "10.0.0.5:80"]).ended(5);
+    let path = run.out.find("TPROXY --on-port 15006").expect("the rule stands in the path");
+    let said = run.out.find("Undecided: ").expect("the answer");
+    let answer = run.out.get(said..).unwrap_or_default();
+    assert!(
+        path < said && answer.contains("which sockets wait, for rule legacy ip mangle PREROUTING 1"),
+        "{}",
+        run.out
+    );
+}

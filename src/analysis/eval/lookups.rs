@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::ground::Ground;
 use super::traveller::Traveller;
-use crate::analysis::routes::{Query, Routes, types};
+use crate::analysis::routes::{Query, Routes, address_types};
 use crate::model::Hook;
 use crate::packet::{By, DeviceName, Known, Lookup, Packet, Wanted, state};
 
@@ -38,9 +38,8 @@ fn answer(packet: &Packet, lookup: Lookup, hook: Option<Hook>, routes: Option<&R
         }
         _ if lookup.wanted == Wanted::Device => None,
         (IpAddr::V4(address), Some(routes)) => routes.type_of(address, name),
-        (IpAddr::V4(address), None) => {
-            types::by_itself(address).or((name.is_none() && local == Known::Is(true)).then_some(types::LOCAL))
-        }
+        (IpAddr::V4(address), None) => address_types::by_itself(address)
+            .or((name.is_none() && local == Known::Is(true)).then_some(address_types::LOCAL)),
         (IpAddr::V6(address), Some(routes)) if lookup.wanted == Wanted::Types => routes.types_of(address, name),
         (IpAddr::V6(_), Some(routes)) => routes.one_type_of(&query(packet, address, other, lookup)?, name),
         (IpAddr::V6(_), None) => None,
@@ -62,7 +61,8 @@ fn query(packet: &Packet, address: IpAddr, other: Known<IpAddr>, lookup: Lookup)
     let mark = if lookup.mark { packet.mark } else { Known::Is(0) };
     // Of IPv4 some kernels tell the protocol, and some do not.
     let protocol = if address.is_ipv4() { Known::Unknown } else { packet.protocol };
-    let source = Some(other).filter(|other| !matches!(other, IpAddr::V4(other) if types::by_itself(*other).is_some()));
+    let source =
+        Some(other).filter(|other| !matches!(other, IpAddr::V4(other) if address_types::by_itself(*other).is_some()));
     let traffic_class = packet.traffic_class;
     Some(Query { source, mark, protocol, traffic_class, any_source: true, ..Query::to(address) })
 }

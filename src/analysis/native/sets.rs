@@ -1,7 +1,9 @@
 //! Sets and ranges that a native rule asks about one property of the packet, as a condition: iptables has no match for them.
 
 use super::elements::{entries, present};
-use super::{IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, PROTOCOL, Reading, SKGID, SKUID, Translator, big16, host};
+use super::{
+    IIF, IIFNAME, L4PROTO, MARK, NFPROTO, OIF, OIFNAME, PROTOCOL, Reading, SKGID, SKUID, Translator, big16, host,
+};
 use crate::nft::{self, Load, Right, Statement, Term};
 use crate::packet::{By, Condition, Device, Field, Lookup, Wanted, exact_text, socket};
 use std::borrow::Cow;
@@ -189,11 +191,9 @@ impl Translator<'_> {
                 };
                 Some(condition.negated_if(negated?))
             }
-            (Term::Load(Load::Socket { key, level: None }), Right::Value(value)) => {
-                of_socket(*key, value).map(|(exists, condition)| {
-                    Condition::All(vec![exists, condition.negated_if(negated == Some(true))])
-                }).filter(|_| negated.is_some())
-            }
+            (Term::Load(Load::Socket { key, level: None }), Right::Value(value)) => of_socket(*key, value)
+                .map(|(exists, condition)| Condition::All(vec![exists, condition.negated_if(negated == Some(true))]))
+                .filter(|_| negated.is_some()),
             (Term::Load(Load::Fib { result, flags }), Right::Value(value)) => {
                 Some(by_routes(*result, *flags, value)?.negated_if(negated?))
             }

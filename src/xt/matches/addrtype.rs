@@ -82,7 +82,8 @@ impl Extension for Addrtype {
             1 => layout.u32(4)?,
             _ => return None,
         };
-        let known = source | destination != 0 && (source | destination) >> ADDRESS_TYPES.len() == 0 && flags & !0xf == 0;
+        let known =
+            source | destination != 0 && (source | destination) >> ADDRESS_TYPES.len() == 0 && flags & !0xf == 0;
         known.then(|| Self {
             source: Types::new(flags & 1 != 0, source),
             destination: Types::new(flags & 2 != 0, destination),

@@ -1,7 +1,6 @@
 //! What rules ask that the packet alone does not tell, and the snapshot does: types of addresses by the routes, devices by their numbers,
 //! the sockets of the namespace. Each rule drops what it matches, and the tracer and the kernel agree on what that is.
 
-
 use nslens::model::Protocol;
 
 use super::ask::{Asked, Means, Pod, inward, out};
