@@ -37,7 +37,6 @@ fn each(pod: &mut Pod, lines: &str, mut with: impl FnMut(&Pod, &str, &str) -> St
         };
         let asked = if to.ends_with(":53") { asked.udp() } else { asked };
         let name = with(pod, chain, rule);
-        eprintln!("{line}");
         match fate {
             "dropped" => pod.ask(&asked, "dropped", &name),
             "nobody" => pod.ask(&asked, &format!("refused at {to}"), "no rule"),
@@ -323,7 +322,6 @@ fn nfts_own_tproxy_lets_the_packet_go_on() {
         pod.stage.pod.sh(&format!(
             "nft flush ruleset; nft -f - <<'END'\ntable ip guard {{\nchain c {{ type filter hook prerouting priority -150\n{rules}\n}}\n}}\nEND"
         ));
-        eprintln!("{rules}");
         let expected = if who == "dropped" { who.to_owned() } else { got(who) };
         pod.ask(&inward("10.0.0.1", "10.0.0.2:8080"), &expected, rule);
     }
