@@ -4,6 +4,7 @@
 //! Routing is not its business, nor what comes after the hooks that it is given.
 
 mod blind;
+pub(super) mod flood;
 mod ground;
 mod headers;
 mod index;
@@ -137,7 +138,7 @@ impl End<Place> {
 }
 
 /// What is not known where chains stand at the same priority (K5).
-const ORDER: &str = "the unknown order of chains at the same priority";
+pub(super) const ORDER: &str = "the unknown order of chains at the same priority";
 
 /// Rules looked at to find those that tell by several properties at once.
 const STEPS: u32 = 5_000;
@@ -321,20 +322,7 @@ impl<'a> Rulebase<'a> {
     /// which it comes in, to where it ends.
     #[must_use]
     pub fn every_way(&self, start: &Start, ground: Option<&Ground<'_>>, sockets: Option<&dyn Sockets>) -> Every {
-        const OUT: [Hook; 6] =
-            [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
-        const IN: [Hook; 6] =
-            [Hook::Ingress, Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting, Hook::Egress];
-        let hooks = if start.incoming { &IN } else { &OUT };
-        let traveller = || {
-            let mut traveller = Traveller::new(start.packet, !start.incoming).traced();
-            if ground.is_some() && !start.incoming {
-                traveller.way = Way::Unsent;
-            }
-            (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
-            traveller.tracked = self.tracks(start.ipv6) != Some(false);
-            traveller
-        };
+        let (hooks, traveller) = (Self::hooks(start), || self.traveller(start, ground));
         let orders = self.orders(hooks, start.ipv6);
         let mut orders = orders.iter();
         let run = |order: &Order| {
@@ -346,6 +334,26 @@ impl<'a> Rulebase<'a> {
         let every = orders.fold(first, |ways, order| ways.or(run(order), doubt)).every();
         let told = every.doubts.iter().any(|doubt| doubt.rule.is_none() && doubt.why == ORDER);
         Every { same_in_any_order: several && !told, ..every }
+    }
+
+    /// The hooks in the order in which a packet may meet them.
+    fn hooks(start: &Start) -> &'static [Hook] {
+        const OUT: [Hook; 6] =
+            [Hook::Output, Hook::Postrouting, Hook::Egress, Hook::Ingress, Hook::Prerouting, Hook::Input];
+        const IN: [Hook; 6] =
+            [Hook::Ingress, Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting, Hook::Egress];
+        if start.incoming { &IN } else { &OUT }
+    }
+
+    /// A packet before its first hook.
+    fn traveller(&self, start: &Start, ground: Option<&Ground<'_>>) -> Traveller {
+        let mut traveller = Traveller::new(start.packet, !start.incoming).traced();
+        if ground.is_some() && !start.incoming {
+            traveller.way = Way::Unsent;
+        }
+        (traveller.bound, traveller.belongs, traveller.bare) = (start.bound, start.belongs, start.bare);
+        traveller.tracked = self.tracks(start.ipv6) != Some(false);
+        traveller
     }
 
     /// Whether some rule makes the kernel track connections of a family (K22); `None` where that hangs on one that is not understood.

@@ -3,7 +3,9 @@
 
 pub mod agreement;
 mod ask;
+pub mod coverage;
 pub mod describe;
+pub mod diagram;
 pub mod diff;
 pub mod eval;
 pub mod following;

@@ -13,6 +13,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(super) use source::{LINK_LOCAL, scope_of};
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 

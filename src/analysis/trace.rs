@@ -7,7 +7,7 @@ pub mod asked;
 mod beginning;
 mod follow;
 mod identity;
-mod receiver;
+pub(super) mod receiver;
 mod sender;
 pub mod why;
 
@@ -168,10 +168,10 @@ pub fn port(text: &str) -> Option<u16> {
 /// A snapshot, prepared for many packets.
 #[derive(Debug)]
 pub struct Tracer<'a> {
-    snapshot: &'a Snapshot,
-    rules: Rulebase<'a>,
-    ground: Option<Ground<'a>>,
-    receivers: Receivers<'a>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) rules: Rulebase<'a>,
+    pub(super) ground: Option<Ground<'a>>,
+    pub(super) receivers: Receivers<'a>,
     /// Strangers of IPv4 and of IPv6, from whom packets come unless it is told.
     strangers: [OnceCell<Option<IpAddr>>; 2],
     /// Who sends packets of which that is not told, once that was asked.
@@ -221,7 +221,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// What a packet is that passed all its hooks.
-    fn arrived(
+    pub(super) fn arrived(
         &self,
         packet: &Packet,
         comes_in: bool,
@@ -262,13 +262,13 @@ impl<'a> Tracer<'a> {
     }
 
     /// A rule that ends a packet says so to its sender, or does not.
-    fn stopped(&self, by: Option<Place>) -> Verdict {
+    pub(super) fn stopped(&self, by: Option<Place>) -> Verdict {
         if by.is_some_and(|by| self.rules.rejects(by)) { Verdict::Rejected } else { Verdict::Dropped }
     }
 }
 
 /// What becomes of a packet whose route leads nowhere: its program is told, or whoever sent it from outside where a route says so.
-fn refusal(kind: Kind, unsent: bool) -> Verdict {
+pub(super) fn refusal(kind: Kind, unsent: bool) -> Verdict {
     match kind {
         _ if unsent => Verdict::Rejected,
         Kind::Unreachable | Kind::Prohibit | Kind::NoRoute => Verdict::Rejected,

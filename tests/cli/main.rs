@@ -5,8 +5,12 @@ mod corpus_grid;
 #[path = "../support/parsers.rs"]
 mod parsers;
 
+#[path = "../support/coverage.rs"]
+mod drawn;
+
 mod corpus;
 mod cut;
+mod coverage;
 mod damaged;
 mod diff;
 mod docs;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::routes::{Decision, Query, Routes, Why};
-use super::leads::{Answers, Asks, Looked};
-use crate::model::{Endpoint, Flow, OwnAddress, Snapshot};
+use super::leads::{Answers, Asks, Group, Looked};
+use crate::model::{Endpoint, Flow, OwnAddress, PolicyRule, Snapshot};
 use crate::packet::{DeviceName, Known, Packet};
 
 /// `IFA_F_*` of addresses that are not used yet (`TENTATIVE`), unless they are taken on trust (`OPTIMISTIC`).
@@ -210,6 +210,38 @@ impl<'a> Ground<'a> {
     #[must_use]
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.answers.is_own(address, || self.routes.is_own(address))
+    }
+
+    /// The first address of each stretch in which no two addresses of a family are different to routes.
+    #[must_use]
+    pub(in crate::analysis) fn bounds(&self, ipv6: bool) -> &[u128] {
+        self.answers.bounds(ipv6)
+    }
+
+    /// Stretches of addresses that routes treat alike.
+    pub(in crate::analysis) fn groups(&self, ipv6: bool) -> &[Group] {
+        self.snapshot.routes.as_ref().map_or(&[], |routes| self.answers.groups(routes, ipv6))
+    }
+
+    /// The rules of policy.
+    pub(super) fn policy(&self) -> impl Iterator<Item = &PolicyRule> {
+        self.snapshot.routes.iter().flat_map(|routes| routes.rules.iter().flatten())
+    }
+
+    /// Where users, as the namespace's owner counts, begin or end to be these, as the node counts.
+    pub(super) fn inside_users(&self, from: u32, to: u32) -> Vec<u128> {
+        let Some(ids) = &self.snapshot.ids else { return vec![from.into(), u128::from(to) + 1] };
+        let ranges = ids.uids.iter().flat_map(|range| {
+            let count = u128::from(range.count);
+            let inside = |outside: u32| {
+                let offset = u128::from(outside.saturating_sub(range.outside)).min(count);
+                u128::from(range.inside) + offset
+            };
+            [range.inside.into(), inside(from), inside(to.saturating_add(1)), u128::from(range.inside) + count]
+        });
+        let mut bounds: Vec<u128> = ranges.collect();
+        bounds.sort_unstable();
+        bounds
     }
 
     fn addresses(&self) -> impl Iterator<Item = &OwnAddress> {

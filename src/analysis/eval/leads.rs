@@ -3,13 +3,17 @@
 //! Of addresses routes ask only in which networks they lie, and which of a few kinds they are of: between two bounds of all these no two
 //! addresses are different. Where an answer names an address that was asked about, the next one who asks gets its own in that place.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::super::routes::{Decision, Kind, Why};
+use super::super::routes::{Decision, Kind, LINK_LOCAL, Why, scope_of};
+use super::flood::address;
 use crate::model::{Network, Routing};
 use crate::packet::{DeviceName, Known, Packet, number};
+
+/// Stretches of addresses, each with its first and its last.
+pub(super) type Group = Vec<(u128, u128)>;
 
 /// Answers that are kept.
 const MOST: usize = 1 << 14;
@@ -69,6 +73,8 @@ pub(super) struct Answers {
     bounds: [Vec<u128>; 2],
     /// Whether the addresses of a stretch are the namespace's own, where that was asked.
     own: [Vec<Cell<Option<bool>>>; 2],
+    /// The stretches of each family that routes treat alike, once they were asked for.
+    groups: [OnceCell<Vec<Group>>; 2],
     /// Some rule or route asks for more than addresses, devices and the protocol.
     heeds: bool,
     /// What was asked, and the ends about which it was.
@@ -89,13 +95,24 @@ impl Answers {
             who || rule.source_ports.is_some() || rule.destination_ports.is_some() || rule.tos != 0
         });
         let heeds = asks || routing.routes.iter().flatten().any(|route| route.tos != 0);
-        Self { bounds, own, heeds, given: RefCell::default() }
+        Self { bounds, own, groups: Default::default(), heeds, given: RefCell::default() }
+    }
+
+    /// The first address of each stretch of a family, in their order.
+    pub(super) fn bounds(&self, ipv6: bool) -> &[u128] {
+        let [of_ipv4, of_ipv6] = &self.bounds;
+        if ipv6 { of_ipv6 } else { of_ipv4 }
+    }
+
+    /// The stretches of a family that routes treat alike, each with its first address and its last.
+    pub(super) fn groups(&self, routing: &Routing, ipv6: bool) -> &[Group] {
+        let [of_ipv4, of_ipv6] = &self.groups;
+        if ipv6 { of_ipv6 } else { of_ipv4 }.get_or_init(|| groups(routing, self.bounds(ipv6), ipv6))
     }
 
     /// The stretch in which an address lies.
     fn stretch(&self, address: IpAddr) -> usize {
-        let [of_ipv4, of_ipv6] = &self.bounds;
-        let bounds = if address.is_ipv6() { of_ipv6 } else { of_ipv4 };
+        let bounds = self.bounds(address.is_ipv6());
         let address = number(address);
         bounds.partition_point(|bound| *bound <= address).saturating_sub(1)
     }
@@ -179,6 +196,56 @@ fn heeded<T: Into<u32>>(known: Known<T>) -> Option<Option<u32>> {
     }
 }
 
+/// Those that lie in the same networks, and are of the same kind where routes ask for it.
+fn groups(routing: &Routing, bounds: &[u128], ipv6: bool) -> Vec<Group> {
+    let mut networks = Vec::new();
+    each_network(routing, ipv6, &mut |network| networks.push(network));
+    let own = || routing.addresses.iter().flatten().filter(|own| own.address.is_ipv6() == ipv6);
+    let kind = |address: IpAddr| match address {
+        IpAddr::V4(it) => (it.is_multicast(), it.is_broadcast(), it.is_loopback(), it.octets()[0] == 0, u32::from(it) == 0, 0),
+        IpAddr::V6(it) => {
+            // Of a scope it is only asked which addresses of the namespace have a bigger one.
+            let wanted = scope_of(it);
+            let bigger = own().filter(|own| matches!(own.address, IpAddr::V6(own) if scope_of(own) >= wanted)).count();
+            let near = it.is_unicast_link_local() || it.is_multicast() && wanted <= LINK_LOCAL;
+            (it.is_multicast(), near, it.is_loopback(), it.to_ipv4_mapped().is_some(), it.is_unspecified(), bigger)
+        }
+    };
+    let mut found: HashMap<_, Group> = HashMap::new();
+    for (at, from) in bounds.iter().enumerate() {
+        let most = if ipv6 { u128::MAX } else { u32::MAX.into() };
+        let to = bounds.get(at + 1).map_or(most, |next| next - 1);
+        let address = address(*from, ipv6);
+        let within: Vec<bool> = networks.iter().map(|network| network.holds(address)).collect();
+        let local = matches!(address, IpAddr::V4(it) if it.octets().starts_with(&[224, 0, 0]));
+        found.entry((within, kind(address), local)).or_default().push((*from, to));
+    }
+    let mut found: Vec<Group> = found.into_values().collect();
+    found.sort_unstable();
+    found
+}
+
+/// Calls `each` with every network of a family that routes or rules name, and every address that answers name of their own accord.
+fn each_network(routing: &Routing, ipv6: bool, each: &mut dyn FnMut(Network)) {
+    let mut network = |network: &Network| {
+        if network.address.is_ipv6() == ipv6 {
+            each(*network);
+        }
+    };
+    for route in routing.routes.iter().flatten() {
+        network(&route.destination);
+        route.source.iter().for_each(&mut network);
+    }
+    for rule in routing.rules.iter().flatten() {
+        rule.from.iter().chain(&rule.to).for_each(&mut network);
+    }
+    let preferred = routing.routes.iter().flatten().filter_map(|route| route.preferred_source);
+    for own in preferred.chain(routing.addresses.iter().flatten().map(|own| own.address)) {
+        network(&Network { address: own, bits: if ipv6 { 128 } else { 32 } });
+    }
+    routing.addresses.iter().flatten().for_each(|own| network(&own.network));
+}
+
 /// The first address of each stretch of a family in which no two addresses are different to routes, in their order.
 fn bounds(routing: &Routing, ipv6: bool) -> Vec<u128> {
     let mut bounds = vec![0];
@@ -189,24 +256,7 @@ fn bounds(routing: &Routing, ipv6: bool) -> Vec<u128> {
         bounds.push(first);
         bounds.extend(first.checked_add(size).filter(|next| size != 0 && (ipv6 || *next <= u32::MAX.into())));
     };
-    let mut network = |network: &Network| {
-        if network.address.is_ipv6() == ipv6 {
-            add(number(network.address), network.bits.into());
-        }
-    };
-    for route in routing.routes.iter().flatten() {
-        network(&route.destination);
-        route.source.iter().for_each(&mut network);
-    }
-    for rule in routing.rules.iter().flatten() {
-        rule.from.iter().chain(&rule.to).for_each(&mut network);
-    }
-    // Addresses that answers name of their own accord stand each for itself.
-    let preferred = routing.routes.iter().flatten().filter_map(|route| route.preferred_source);
-    for own in preferred.chain(routing.addresses.iter().flatten().map(|own| own.address)) {
-        network(&Network { address: own, bits: if ipv6 { 128 } else { 32 } });
-    }
-    routing.addresses.iter().flatten().for_each(|own| network(&own.network));
+    each_network(routing, ipv6, &mut |network| add(number(network.address), network.bits.into()));
     match ipv6 {
         // Nobody; 0/8, loopback, groups, those of one link, and all.
         false => [(0, 32), (0, 8), (127 << 24, 8), (224 << 24, 4), (224 << 24, 24), (u32::MAX.into(), 32)]

@@ -22,6 +22,9 @@ pub trait Sockets {
     ///
     /// And its mark.
     fn found(&self, packet: &Packet) -> (Known<u8>, Known<u32>);
+
+    /// Addresses and ports from which on answers may be others.
+    fn bounds(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>);
 }
 
 /// What a rule that wants a transparent socket finds.
@@ -49,7 +52,7 @@ pub enum Taken {
 
 impl Prepared<'_> {
     /// Some rule asks for the socket that a packet is for.
-    fn asks_for_sockets(&self) -> bool {
+    pub(super) fn asks_for_sockets(&self) -> bool {
         let loads = |part: &Expression| matches!(part, Expression::Load { from: Load::Socket { .. }, .. });
         let asks = |body: &Body| match body {
             Body::Xt(rule) => rule.asks_for_socket(),

@@ -12,7 +12,7 @@ use crate::packet::{Answer, Known, number, state};
 use crate::xt::{NatRange, PortRange};
 
 /// `NF_NAT_RANGE_PROTO_RANDOM` and `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: a source gets any port.
-const RANDOM: u32 = 4 | 16;
+pub(super) const RANDOM: u32 = 4 | 16;
 /// `XT_CONNTRACK_STATE_BIT` of related and of new connections.
 const BEGINS: u32 = state::RELATED | state::NEW;
 

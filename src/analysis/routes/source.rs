@@ -18,7 +18,7 @@ const HOST: u8 = 254;
 const LINK: u8 = 253;
 
 /// Scopes of IPv6 (RFC 4291, 2.7).
-const LINK_LOCAL: u8 = 2;
+pub(in crate::analysis) const LINK_LOCAL: u8 = 2;
 const SITE_LOCAL: u8 = 5;
 const GLOBAL: u8 = 14;
 
@@ -84,7 +84,7 @@ impl Routes<'_> {
 }
 
 /// `__ipv6_addr_src_scope`; the loopback's is that of a link.
-fn scope_of(address: Ipv6Addr) -> u8 {
+pub(in crate::analysis) fn scope_of(address: Ipv6Addr) -> u8 {
     let [first, second, ..] = address.octets();
     match (first, second) {
         (0xff, second) => second & 0xf,

@@ -69,7 +69,7 @@ impl fmt::Display for Assumed {
 
 impl Tracer<'_> {
     /// The packet at its beginning, and what was taken.
-    pub(super) fn start(&self, question: &Question) -> (Start, Vec<Assumed>) {
+    pub(in crate::analysis) fn start(&self, question: &Question) -> (Start, Vec<Assumed>) {
         // A socket of IPv6 that speaks to `::ffff:10.0.0.5` sends packets of IPv4 (K3).
         let (incoming, destination) = (question.incoming, question.destination.address.to_canonical());
         let ipv6 = destination.is_ipv6();

@@ -29,7 +29,7 @@ const ONLY_V6: &str = "whether an IPv6 socket takes IPv4";
 
 /// The sockets of a snapshot by the ports at which they wait or are connected.
 #[derive(Debug)]
-pub(super) struct Receivers<'a> {
+pub(in crate::analysis) struct Receivers<'a> {
     /// The list was read, and whole.
     known: bool,
     sockets: &'a [Socket],

@@ -33,6 +33,12 @@ impl<'a> Devices<'a> {
         }
     }
 
+    /// Addresses that some device has.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let listed = self.interfaces.iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own);
+        listed.chain(self.addresses.unwrap_or_default().iter().map(|own| own.address))
+    }
+
     /// The device by which rules see the packet come in.
     fn index(&self, packet: &Packet) -> Option<u32> {
         let here = |interface: &&Interface| match packet.input {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Found, MESSAGES, Receivers, Wanted};
 use crate::analysis::eval::{Sockets, Taken};
 use crate::model::{Endpoint, Protocol, Socket, SocketState};
-use crate::packet::{Known, Packet, socket};
+use crate::packet::{Known, Packet, number, socket};
 
 const TRANSPARENT: &str = "whether the socket that waits is transparent";
 const SEVERAL: &str = "which of several sockets gets it, some of which are transparent";
@@ -72,9 +72,35 @@ impl Sockets for Receivers<'_> {
             }
         }
     }
+
+    fn bounds(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>) {
+        self.edges(protocol, ipv6)
+    }
 }
 
 impl Receivers<'_> {
+    /// Addresses and ports from which on other sockets may be found.
+    pub(in crate::analysis) fn edges(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>) {
+        let (mut addresses, mut ports) = (Vec::new(), Vec::new());
+        let of = |socket: &&Socket| protocol == Known::Is(socket.protocol.number());
+        for socket in self.sockets.iter().filter(of) {
+            ports.extend([u128::from(socket.local.port), u128::from(socket.local.port) + 1]);
+            if socket.local.address.is_ipv6() == ipv6 {
+                let bound = number(socket.local.address);
+                addresses.extend([Some(bound), bound.checked_add(1)].into_iter().flatten());
+            }
+        }
+        // Which device has an address, and the one of which IPv6 sockets are mistaken to be.
+        let own = self.devices.addresses().filter(|own| own.is_ipv6() == ipv6).map(number);
+        let mistaken = (!ipv6).then_some(0x7f00_0006);
+        addresses.extend(own.chain(mistaken).flat_map(|own| [Some(own), own.checked_add(1)]).flatten());
+        addresses.sort_unstable();
+        ports.sort_unstable();
+        addresses.dedup();
+        ports.dedup();
+        (addresses, ports)
+    }
+
     /// What a rule may ask of a socket; `None` where that is not told. A handshake that is not over is transparent as its listener is.
     fn bits(&self, found: &Socket, wanted: &Wanted<'_>) -> Option<u8> {
         let is_transparent = if found.details.request {

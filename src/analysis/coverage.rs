@@ -1,0 +1,287 @@
+//! `coverage`: what happens to all new connections at once, as the exact partition of them into classes with one outcome each.
+//!
+//! It asks of whole sets of packets what [`Tracer`] asks of one: the same conditions, the same routes and sockets. A class is an area, the
+//! product of what its packets have in each field; areas are disjoint, and together they are everything.
+
+mod area;
+mod first;
+mod outcomes;
+
+use std::collections::HashMap;
+
+use area::areas;
+pub use area::{Area, Narrow};
+pub use outcomes::{Becomes, Outcome};
+
+use super::diagram::{Set, Values};
+use super::eval::Doubt;
+use super::eval::flood::{Flooded, NUMBERED, Sets};
+use super::trace::Tracer;
+use crate::model::{Protocol, Snapshot};
+use crate::packet::DeviceName;
+
+/// Which packets are asked about together: those that differ in numbers alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// They come in from outside; else processes of the namespace send them.
+    pub incoming: bool,
+    /// They are of IPv6.
+    pub ipv6: bool,
+    /// Their protocol; `None` for all that are not named.
+    pub protocol: Option<Protocol>,
+    /// The device by which they come in.
+    pub interface: Option<DeviceName>,
+}
+
+/// New connections with one outcome.
+#[derive(Debug, Clone)]
+pub struct Class<'a> {
+    /// What they have in common.
+    pub kind: Kind,
+    /// Which of these they are.
+    pub area: Area,
+    /// What becomes of them: one, or every outcome that there may be.
+    pub outcomes: Vec<Outcome<'a>>,
+    /// What it hangs on where there are several.
+    pub because: Vec<Doubt>,
+}
+
+/// The partition.
+#[derive(Debug, Clone)]
+pub struct Coverage<'a> {
+    /// The classes of each kind, one kind after the other.
+    pub classes: Vec<Class<'a>>,
+    /// Kinds of which there are more parts than can be followed.
+    pub given_up: Vec<Kind>,
+}
+
+/// Packets of a kind that share what becomes of them.
+struct Part {
+    space: Set,
+    /// Places among all outcomes of the kind.
+    outcomes: Vec<usize>,
+    doubts: Vec<Doubt>,
+}
+
+/// All outcomes of a kind, each once.
+#[derive(Default)]
+struct All<'a> {
+    outcomes: Vec<Outcome<'a>>,
+    known: HashMap<u64, Vec<usize>>,
+}
+
+impl<'a> All<'a> {
+    fn place(&mut self, outcome: Outcome<'a>) -> usize {
+        let places = self.known.entry(outcome.key()).or_default();
+        if let Some(same) = places.iter().copied().find(|at| self.outcomes.get(*at) == Some(&outcome)) {
+            return same;
+        }
+        self.outcomes.push(outcome);
+        places.push(self.outcomes.len() - 1);
+        self.outcomes.len() - 1
+    }
+
+    /// Whether both are the same for a packet.
+    fn alike(&self, one: usize, other: usize) -> bool {
+        matches!((self.outcomes.get(one), self.outcomes.get(other)), (Some(one), Some(other)) if one.alike(other))
+    }
+
+    /// What becomes of packets that are left alone by one rule or by another is nobody's doing.
+    fn nobodys(&mut self, one: usize, other: usize) -> usize {
+        let Some((first, second)) = self.outcomes.get(one).zip(self.outcomes.get(other)) else { return one };
+        if first.rule == second.rule || !(first.left_alone && second.left_alone) {
+            return one;
+        }
+        let alone = Outcome { rule: None, ..first.clone() };
+        self.place(alone)
+    }
+}
+
+/// What happens to all new connections that a question names.
+#[must_use]
+pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
+    let mut found = Coverage { classes: Vec::new(), given_up: Vec::new() };
+    for kind in first::kinds(tracer).into_iter().filter(|kind| narrow.has_kind(kind)) {
+        let mut sets = Sets::new(kind.ipv6);
+        let asked = narrow.space(&mut sets, &kind);
+        if asked.is_empty() {
+            continue;
+        }
+        let mut all = All::default();
+        let mut parts = Vec::new();
+        for (start, space, forms) in first::packets(tracer, &mut sets, &kind, asked) {
+            let flooded = tracer.rules.flood(&mut sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
+            let of_orders: Vec<Vec<Part>> =
+                flooded.into_iter().map(|flooded| parted(tracer, &mut sets, flooded, &mut all)).collect();
+            parts.extend(in_any_order(&mut sets, of_orders, &mut all));
+        }
+        let parts = joined(&mut sets, parts);
+        for part in &parts {
+            let outcomes: Vec<Outcome<'a>> = part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
+            for area in areas(&sets, part.space) {
+                let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
+                found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
+            }
+        }
+        if sets.diagrams.exhausted() {
+            found.classes.retain(|class| class.kind != kind);
+            found.given_up.push(kind);
+        }
+    }
+    found
+}
+
+/// The same for a snapshot, of everything.
+#[must_use]
+pub fn of<'a>(snapshot: &'a Snapshot) -> Coverage<'a> {
+    coverage(&Tracer::of(snapshot), &Narrow::default())
+}
+
+/// Splits what was reached by what becomes of it.
+fn parted<'a>(tracer: &Tracer<'a>, sets: &mut Sets, flooded: Flooded, all: &mut All<'a>) -> Vec<Part> {
+    let Flooded { reaches, doubts } = flooded;
+    let mut reached: HashMap<usize, Vec<Set>> = HashMap::new();
+    for reach in reaches {
+        for (space, outcome) in outcomes::of_reach(tracer, sets, &reach) {
+            reached.entry(all.place(outcome)).or_default().push(space);
+        }
+    }
+    let mut reached: Vec<(usize, Set)> =
+        reached.into_iter().map(|(at, spaces)| (at, sets.diagrams.union(spaces))).collect();
+    reached.sort_unstable_by_key(|(at, _)| *at);
+    let mut parts: Overlaid = Overlaid::default();
+    for (at, space) in &reached {
+        let packets = sets.packets(*space);
+        parts.overlay(sets, Part { space: packets, outcomes: vec![*at], doubts: Vec::new() }, all);
+    }
+    let mut parts = parts.parts;
+    for part in parts.iter_mut().filter(|part| part.outcomes.len() > 1) {
+        for (_, space) in reached.iter().filter(|(at, _)| part.outcomes.contains(at)) {
+            let here = sets.diagrams.and(*space, part.space);
+            for doubt in sets.unknowns(here).into_iter().filter_map(|number| doubts.get(number)) {
+                let why = doubt.why.split(NUMBERED).next().unwrap_or_default().to_owned();
+                let doubt = Doubt { rule: doubt.rule.clone(), why };
+                if !part.doubts.contains(&doubt) {
+                    part.doubts.push(doubt);
+                }
+            }
+        }
+    }
+    parts
+}
+
+/// Parts that share no packet.
+#[derive(Default)]
+struct Overlaid {
+    parts: Vec<Part>,
+    /// All packets of all of them.
+    covered: Set,
+}
+
+impl Overlaid {
+    /// Lays packets over those that are there: where both are, either outcome may be, unless they are alike.
+    fn overlay(&mut self, sets: &mut Sets, part: Part, all: &mut All<'_>) {
+        let new = sets.diagrams.without(part.space, self.covered);
+        let mut twice = sets.diagrams.and(part.space, self.covered);
+        self.covered = sets.diagrams.or(self.covered, part.space);
+        let mut found = Vec::new();
+        for known in &mut self.parts {
+            if twice.is_empty() {
+                break;
+            }
+            let both = sets.diagrams.and(known.space, twice);
+            if both.is_empty() {
+                continue;
+            }
+            twice = sets.diagrams.without(twice, both);
+            known.space = sets.diagrams.without(known.space, both);
+            let mut outcomes = known.outcomes.clone();
+            for other in &part.outcomes {
+                match outcomes.iter_mut().find(|one| all.alike(**one, *other)) {
+                    Some(one) => *one = all.nobodys(*one, *other),
+                    None => outcomes.push(*other),
+                }
+            }
+            let mut doubts = known.doubts.clone();
+            doubts.extend(part.doubts.iter().filter(|doubt| !known.doubts.contains(doubt)).cloned());
+            found.push(Part { space: both, outcomes, doubts });
+        }
+        self.parts.retain(|known| !known.space.is_empty());
+        self.parts.append(&mut found);
+        if !new.is_empty() {
+            self.parts.push(Part { space: new, ..part });
+        }
+    }
+}
+
+/// What holds in whichever order chains stand that nobody knows (K5).
+fn in_any_order(sets: &mut Sets, orders: Vec<Vec<Part>>, all: &mut All<'_>) -> Vec<Part> {
+    let mut orders = orders.into_iter();
+    let first = orders.next().unwrap_or_default();
+    let spaces = first.iter().map(|part| part.space).collect();
+    let mut found = Overlaid { parts: first, covered: sets.diagrams.union(spaces) };
+    for mut part in orders.flatten() {
+        part.doubts.push(Doubt { rule: None, why: super::eval::ORDER.to_owned() });
+        found.overlay(sets, part, all);
+    }
+    found.parts
+}
+
+/// Parts of the same outcomes are one.
+fn joined(sets: &mut Sets, parts: Vec<Part>) -> Vec<Part> {
+    let mut found: Vec<Part> = Vec::new();
+    let mut known: HashMap<Vec<usize>, Vec<(usize, Vec<Set>)>> = HashMap::new();
+    for part in parts {
+        let places = known.entry(part.outcomes.clone()).or_default();
+        let decided = part.outcomes.len() < 2;
+        let same = places.iter_mut().find(|(at, _)| {
+            decided || found.get(*at).is_some_and(|found: &Part| found.doubts == part.doubts)
+        });
+        match same {
+            Some((_, spaces)) => spaces.push(part.space),
+            None => {
+                places.push((found.len(), vec![part.space]));
+                found.push(part);
+            }
+        }
+    }
+    for (at, spaces) in known.into_values().flatten() {
+        let space = sets.diagrams.union(spaces);
+        if let Some(part) = found.get_mut(at) {
+            part.space = space;
+        }
+    }
+    found
+}
+
+impl Coverage<'_> {
+    /// Whether the classes of each kind are disjoint, and together all that was asked about: shown by sets, not by samples.
+    ///
+    /// # Errors
+    /// The kind of which that does not hold, and why.
+    pub fn is_exact(&self, narrow: &Narrow) -> Result<(), (Kind, &'static str)> {
+        let mut kinds: Vec<Kind> = self.classes.iter().map(|class| class.kind).collect();
+        kinds.dedup();
+        for kind in kinds {
+            let mut sets = Sets::new(kind.ipv6);
+            let (asked, mut all) = (narrow.space(&mut sets, &kind), Set::NONE);
+            for class in self.classes.iter().filter(|class| class.kind == kind) {
+                let space = class.area.space(&mut sets);
+                if !sets.diagrams.and(all, space).is_empty() {
+                    return Err((kind, "two classes hold the same packet"));
+                }
+                all = sets.diagrams.or(all, space);
+            }
+            if all != asked {
+                return Err((kind, "a packet is in no class"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a number is one of these; of none, each is.
+#[must_use]
+pub fn holds(values: &[Values], number: u128) -> bool {
+    values.is_empty() || values.iter().any(|values| values.holds(number))
+}

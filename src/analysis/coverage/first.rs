@@ -1,0 +1,178 @@
+//! The packets that begin connections, before their first hook.
+
+use super::Kind;
+use crate::analysis::diagram::Set;
+use crate::analysis::eval::Start;
+use crate::analysis::eval::flood::{Form, Forms, Sets, address};
+use crate::analysis::trace::{Question, Tracer};
+use crate::model::{Endpoint, Protocol};
+use crate::packet::{Condition, DeviceName, Field, Known, number};
+
+/// ICMP of both families.
+const ICMP: [u8; 2] = [1, 58];
+/// Protocols with ports beside TCP and UDP: DCCP, SCTP, UDP-Lite.
+const WITH_PORTS: [u8; 3] = [33, 132, 136];
+
+/// All kinds of packets: outgoing ones, and incoming ones by each device.
+pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
+    let mut found = Vec::new();
+    for incoming in [false, true] {
+        for ipv6 in [false, true] {
+            let protocols = protocols(tracer, ipv6);
+            let devices = if incoming { devices(tracer) } else { vec![None] };
+            for interface in devices {
+                let of = |protocol: &Option<u8>| Kind {
+                    incoming,
+                    ipv6,
+                    protocol: protocol.map(Protocol::from_number),
+                    interface,
+                };
+                found.extend(protocols.iter().map(of));
+            }
+        }
+    }
+    found
+}
+
+/// The protocols that some rule, route or socket tells apart, and `None` for the rest.
+fn protocols(tracer: &Tracer<'_>, ipv6: bool) -> Vec<Option<u8>> {
+    let [of_ipv4, of_ipv6] = ICMP;
+    let mut named = vec![6, 17, if ipv6 { of_ipv6 } else { of_ipv4 }];
+    let mut portless = false;
+    tracer.rules.each(ipv6, |_, condition| {
+        let mut asks = (false, false);
+        condition.visit(&mut |part| match part {
+            Condition::Range(Field::Protocol, from, to) => {
+                asks.0 = true;
+                if to.saturating_sub(*from) < 16 {
+                    named.extend((*from..=*to).filter_map(|number| u8::try_from(number).ok()));
+                }
+            }
+            Condition::Masked { field: Field::Protocol, value, .. } => named.extend(u8::try_from(*value)),
+            Condition::Range(Field::DestinationPort | Field::SourcePort, ..) => asks.1 = true,
+            Condition::Masked { field: Field::DestinationPort | Field::SourcePort, .. } => asks.1 = true,
+            _ => {}
+        });
+        portless |= asks == (false, true);
+    });
+    if portless {
+        named.extend(WITH_PORTS);
+    }
+    for rule in tracer.snapshot.routes.iter().flat_map(|routes| routes.rules.iter().flatten()) {
+        named.extend(rule.protocol);
+    }
+    let sockets = tracer.snapshot.sockets.iter().flatten().map(|socket| socket.protocol.number());
+    named.extend(sockets.filter(|number| WITH_PORTS.contains(number)));
+    // What is no protocol of packets, or that of the other family's messages.
+    let mut found = Vec::new();
+    for number in named {
+        if number != 0 && !found.contains(&Some(number)) {
+            found.push(Some(number));
+        }
+    }
+    found.push(None);
+    found
+}
+
+/// The devices by which packets come in; one of which nothing is known where there are rules and nothing else.
+fn devices(tracer: &Tracer<'_>) -> Vec<Option<DeviceName>> {
+    match &tracer.snapshot.interfaces {
+        None => vec![None],
+        Some(interfaces) => {
+            let outer = interfaces.iter().filter(|interface| !interface.loopback && interface.up);
+            outer.map(|interface| DeviceName::new(&interface.name)).collect()
+        }
+    }
+}
+
+/// A protocol that stands for all that are not named.
+fn any_other(tracer: &Tracer<'_>, ipv6: bool) -> Protocol {
+    let named = protocols(tracer, ipv6);
+    let free = |number: &u8| !named.contains(&Some(*number)) && !WITH_PORTS.contains(number) && !ICMP.contains(number);
+    // 253 and 254 are for experiments (RFC 3692).
+    Protocol::from_number((2..=254).rev().find(free).unwrap_or(253))
+}
+
+/// The packets of a kind, in parts that differ in whether their ends are addresses of the namespace.
+pub(super) fn packets(
+    tracer: &Tracer<'_>,
+    sets: &mut Sets,
+    kind: &Kind,
+    asked: Set,
+) -> Vec<(Start, Set, Forms)> {
+    let own = own(tracer, sets, kind, Field::Destination);
+    let [here, elsewhere] = halves(sets, asked, own);
+    let mut parts = vec![here, elsewhere];
+    if kind.incoming {
+        let own = self::own(tracer, sets, kind, Field::Source);
+        parts = parts.into_iter().flat_map(|part| halves(sets, part, own)).collect();
+    }
+    parts.into_iter().filter(|part| !part.is_empty()).map(|space| first(tracer, sets, kind, space)).collect()
+}
+
+fn halves(sets: &mut Sets, set: Set, by: Set) -> [Set; 2] {
+    [sets.diagrams.and(set, by), sets.diagrams.without(set, by)]
+}
+
+/// Addresses of the namespace.
+fn own(tracer: &Tracer<'_>, sets: &mut Sets, kind: &Kind, field: Field) -> Set {
+    let ipv6 = kind.ipv6;
+    let mut own = Vec::new();
+    match &tracer.ground {
+        Some(ground) => {
+            let bounds = ground.bounds(ipv6);
+            for (at, from) in bounds.iter().enumerate() {
+                if ground.is_own(address(*from, ipv6)) {
+                    let to = bounds.get(at + 1).map_or(u128::MAX, |next| next - 1);
+                    own.push(sets.range(field, *from, to));
+                }
+            }
+        }
+        None => {
+            own.push(if ipv6 { sets.range(field, 1, 1) } else { sets.masked(field, 0xff00_0000, 0x7f00_0000) });
+            for interface in tracer.snapshot.interfaces.iter().flatten() {
+                for (address, _) in interface.addresses.iter().filter(|(address, _)| address.is_ipv6() == ipv6) {
+                    own.push(sets.range(field, number(*address), number(*address)));
+                }
+            }
+        }
+    }
+    sets.diagrams.union(own)
+}
+
+/// A packet that stands for others of its kind, of which the fields that differ are not known.
+fn first(tracer: &Tracer<'_>, sets: &Sets, kind: &Kind, space: Set) -> (Start, Set, Forms) {
+    let sample = sets.sample(space);
+    let protocol = kind.protocol.unwrap_or_else(|| any_other(tracer, kind.ipv6));
+    let end = |field: Field| address(sample.number(field), kind.ipv6);
+    let question = Question {
+        incoming: kind.incoming,
+        protocol,
+        source: kind.incoming.then(|| end(Field::Source)),
+        source_port: None,
+        destination: Endpoint::new(end(Field::Destination), 0),
+        uid: None,
+        gid: Some(0),
+        groups: None,
+        mark: 0,
+        interface: kind.interface.filter(|_| kind.incoming),
+        state: Some(crate::packet::state::NEW),
+    };
+    let (mut start, _) = tracer.start(&question);
+    let form = |field: Field, differs: bool| differs.then(|| Form::of(field));
+    let (own, ports) = (!kind.incoming, protocol.has_ports());
+    let forms = Forms {
+        uid: form(Field::Uid, own),
+        gid: form(Field::Gid, own),
+        mark: form(Field::Mark, own),
+        connection_mark: None,
+        source: form(Field::Source, kind.incoming),
+        source_port: form(Field::SourcePort, ports),
+        destination: form(Field::Destination, true),
+        destination_port: form(Field::DestinationPort, ports),
+    };
+    if own {
+        start.packet.groups = Known::Unknown;
+    }
+    (start, space, forms)
+}

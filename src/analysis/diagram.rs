@@ -1,0 +1,416 @@
+//! Sets of numbers written in bits, as reduced ordered decision diagrams: equal sets are equal diagrams.
+//!
+//! Bryant 1986, without complement edges. A crate was weighed: the well-kept ones are made for many threads or copy a diagram with each
+//! step; rules need one table, three operations and a look at the values of one field.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A set: a node of its [`Diagrams`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Set(u32);
+
+/// A bit of a number: those asked first come first.
+pub type Bit = u16;
+
+impl Set {
+    /// No number.
+    pub const NONE: Self = Self(0);
+    /// Every number.
+    pub const ALL: Self = Self(1);
+
+    /// Whether no number is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// A bit that is asked, and the sets of those that have it not and have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Node {
+    bit: Bit,
+    without: Set,
+    with: Set,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    And,
+    Or,
+    Without,
+}
+
+/// An operation that was done, and what came of it.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    of: (Operation, Set, Set),
+    is: Set,
+}
+
+/// Nodes that are made before it is given up: 200 MB with what finds them.
+const MOST: usize = 6_000_000;
+/// Operations remembered at first and at last, in bits.
+const REMEMBERED: (u32, u32) = (12, 20);
+/// Behind the last bit.
+const LEAF: Bit = Bit::MAX;
+
+/// All sets of one question.
+#[derive(Debug)]
+pub struct Diagrams {
+    nodes: Vec<Node>,
+    /// Places of nodes by what they are; 0 where none is.
+    places: Vec<u32>,
+    done: Vec<Done>,
+    exhausted: bool,
+}
+
+impl Default for Diagrams {
+    fn default() -> Self {
+        let leaf = |set| Node { bit: LEAF, without: set, with: set };
+        Self {
+            nodes: vec![leaf(Set::NONE), leaf(Set::ALL)],
+            places: vec![0; 1 << 10],
+            done: vec![NOTHING; 1 << REMEMBERED.0],
+            exhausted: false,
+        }
+    }
+}
+
+const NOTHING: Done = Done { of: (Operation::And, Set::NONE, Set::NONE), is: Set::NONE };
+
+/// Fowler, Noll and Vo would do as well: a few multiplications spread what is close together.
+fn spread(one: u32, two: u32, three: u32) -> usize {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (u64::from(one) << 32 | u64::from(two)).wrapping_mul(ODD) ^ u64::from(three).wrapping_mul(ODD << 1 | 1);
+    usize::try_from((mixed.wrapping_mul(ODD) >> 24) & 0xffff_ffff).unwrap_or_default()
+}
+
+impl Diagrams {
+    /// There were too many nodes: what came out since is worth nothing.
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// How many nodes were made.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn node(&self, set: Set) -> Node {
+        self.nodes.get(set.0 as usize).copied().unwrap_or(Node { bit: LEAF, without: Set::NONE, with: Set::NONE })
+    }
+
+    /// Those of `without` that have the bit not, and those of `with` that have it; both ask later bits only.
+    pub fn choose(&mut self, bit: Bit, without: Set, with: Set) -> Set {
+        if without == with {
+            return with;
+        }
+        let node = Node { bit, without, with };
+        let mask = self.places.len() - 1;
+        let mut place = spread(bit.into(), without.0, with.0) & mask;
+        loop {
+            match self.places.get(place).copied().unwrap_or_default() {
+                0 => break,
+                known if self.nodes.get(known as usize) == Some(&node) => return Set(known),
+                _ => place = (place + 1) & mask,
+            }
+        }
+        let number = u32::try_from(self.nodes.len()).unwrap_or_default();
+        if self.nodes.len() >= MOST {
+            self.exhausted = true;
+            return Set::NONE;
+        }
+        self.nodes.push(node);
+        if let Some(free) = self.places.get_mut(place) {
+            *free = number;
+        }
+        if self.nodes.len() * 2 > self.places.len() {
+            self.grow();
+        }
+        Set(number)
+    }
+
+    fn grow(&mut self) {
+        let size = self.places.len() * 4;
+        let mut places = vec![0_u32; size];
+        for (number, node) in (0_u32..).zip(&self.nodes).skip(2) {
+            let mut place = spread(node.bit.into(), node.without.0, node.with.0) & (size - 1);
+            while places.get(place).is_some_and(|taken| *taken != 0) {
+                place = (place + 1) & (size - 1);
+            }
+            if let Some(free) = places.get_mut(place) {
+                *free = number;
+            }
+        }
+        self.places = places;
+        let remembered = size.min(1 << REMEMBERED.1);
+        if remembered > self.done.len() {
+            self.done = vec![NOTHING; remembered];
+        }
+    }
+
+    /// Those that are in both.
+    pub fn and(&mut self, one: Set, other: Set) -> Set {
+        self.apply(Operation::And, one.min(other), one.max(other))
+    }
+
+    /// Those that are in one of them.
+    pub fn or(&mut self, one: Set, other: Set) -> Set {
+        self.apply(Operation::Or, one.min(other), one.max(other))
+    }
+
+    /// Those of the first that are not in the second.
+    pub fn without(&mut self, one: Set, other: Set) -> Set {
+        self.apply(Operation::Without, one, other)
+    }
+
+    /// The union of many, two by two.
+    pub fn union(&mut self, mut sets: Vec<Set>) -> Set {
+        while sets.len() > 1 {
+            sets = sets.chunks(2).map(|pair| pair.iter().fold(Set::NONE, |all, set| self.or(all, *set))).collect();
+        }
+        sets.first().copied().unwrap_or(Set::NONE)
+    }
+
+    fn apply(&mut self, operation: Operation, one: Set, other: Set) -> Set {
+        const NONE: Set = Set::NONE;
+        const ALL: Set = Set::ALL;
+        match (operation, one, other) {
+            (Operation::And, NONE, _) | (Operation::Without, NONE, _) | (Operation::Without, _, ALL) => return NONE,
+            (Operation::And, ALL, same) | (Operation::Or, NONE, same) | (Operation::Without, same, NONE) => return same,
+            (Operation::Or, ALL, _) => return ALL,
+            (Operation::Without, ..) if one == other => return NONE,
+            _ if one == other => return one,
+            _ => {}
+        }
+        let place = spread(operation as u32, one.0, other.0) & (self.done.len() - 1);
+        if let Some(done) = self.done.get(place)
+            && done.of == (operation, one, other)
+        {
+            return done.is;
+        }
+        let (first, second) = (self.node(one), self.node(other));
+        let bit = first.bit.min(second.bit);
+        let sides = |node: Node, set: Set| if node.bit == bit { (node.without, node.with) } else { (set, set) };
+        let (mine, others) = (sides(first, one), sides(second, other));
+        let without = self.apply_ordered(operation, mine.0, others.0);
+        let with = self.apply_ordered(operation, mine.1, others.1);
+        let is = self.choose(bit, without, with);
+        let place = spread(operation as u32, one.0, other.0) & (self.done.len() - 1);
+        if let Some(done) = self.done.get_mut(place) {
+            *done = Done { of: (operation, one, other), is };
+        }
+        is
+    }
+
+    fn apply_ordered(&mut self, operation: Operation, one: Set, other: Set) -> Set {
+        match operation {
+            Operation::Without => self.apply(operation, one, other),
+            _ => self.apply(operation, one.min(other), one.max(other)),
+        }
+    }
+
+    /// Whatever the bits from this one on may be: those that are in the set with some of them.
+    pub fn whatever(&mut self, set: Set, from: Bit) -> Set {
+        let mut known = HashMap::new();
+        self.project(set, from, &mut known)
+    }
+
+    fn project(&mut self, set: Set, from: Bit, known: &mut HashMap<Set, Set>) -> Set {
+        let Some((bit, without, with)) = self.asks(set) else { return set };
+        if bit >= from {
+            return Set::ALL;
+        }
+        if let Some(found) = known.get(&set) {
+            return *found;
+        }
+        let (without, with) = (self.project(without, from, known), self.project(with, from, known));
+        let found = self.choose(bit, without, with);
+        known.insert(set, found);
+        found
+    }
+
+    /// The bits from this one on that are asked anywhere in a set, in order.
+    #[must_use]
+    pub fn asked(&self, set: Set, from: Bit) -> Vec<Bit> {
+        let (mut waiting, mut seen, mut found) = (vec![set], HashSet::new(), BTreeSet::new());
+        while let Some(set) = waiting.pop() {
+            if let Some((bit, without, with)) = self.asks(set)
+                && seen.insert(set)
+            {
+                found.extend((bit >= from).then_some(bit));
+                waiting.extend([without, with]);
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// What is asked first of a set, where it is not all or nothing: the bit, and both sides.
+    fn asks(&self, set: Set) -> Option<(Bit, Set, Set)> {
+        let node = self.node(set);
+        (node.bit != LEAF).then_some((node.bit, node.without, node.with))
+    }
+
+    /// Some number of a set: `taken` is told every bit that it has; bits of which it is not told may be either.
+    pub fn one_of(&self, set: Set, taken: &mut impl FnMut(Bit)) {
+        let mut at = set;
+        while let Some((bit, without, with)) = self.asks(at) {
+            at = without;
+            if without.is_empty() {
+                taken(bit);
+                at = with;
+            }
+        }
+    }
+
+    /// The values that a number of `width` bits beginning at this one takes in a set, each with what is left to be asked of the rest. No
+    /// bit before these may be asked.
+    #[must_use]
+    pub fn values(&self, set: Set, first: Bit, width: u16) -> Vec<(Values, Set)> {
+        let mut cubes = Vec::new();
+        self.cubes(set, (first, width), (0, 0), &mut cubes);
+        let mut ranges: Vec<(Set, u128, u128)> = Vec::new();
+        let mut found = Vec::new();
+        let all = if width >= 128 { u128::MAX } else { (1 << width) - 1 };
+        for (value, mask, rest) in cubes {
+            let below = if mask == 0 { all } else { (1 << mask.trailing_zeros()) - 1 };
+            let holes = all & !mask & !below;
+            if holes.count_ones() > HOLES {
+                found.push((Values::Masked { value, mask }, rest));
+                continue;
+            }
+            // Every number that fits into the holes (Carry-Rippler).
+            let mut hole = 0_u128;
+            loop {
+                ranges.push((rest, value | hole, value | hole | below));
+                hole = hole.wrapping_sub(holes) & holes;
+                if hole == 0 {
+                    break;
+                }
+            }
+        }
+        ranges.sort_unstable();
+        for (rest, from, to) in ranges {
+            match found.last_mut() {
+                Some((Values::Range { to: before, .. }, same)) if *same == rest && before.checked_add(1) == Some(from) => {
+                    *before = to;
+                }
+                _ => found.push((Values::Range { from, to }, rest)),
+            }
+        }
+        found
+    }
+
+    fn cubes(&self, set: Set, (bit, left): (Bit, u16), (value, mask): (u128, u128), found: &mut Vec<(u128, u128, Set)>) {
+        match self.asks(set).filter(|(asked, ..)| *asked < bit + left) {
+            _ if set.is_empty() => {}
+            None => found.push((value, mask, set)),
+            Some((asked, without, with)) => {
+                let left = left.saturating_sub(asked - bit + 1);
+                let own = 1_u128 << left;
+                self.cubes(without, (asked + 1, left), (value, mask | own), found);
+                self.cubes(with, (asked + 1, left), (value | own, mask | own), found);
+            }
+        }
+    }
+}
+
+/// Bits in the midst of a number that are not asked, up to which ranges are told rather than a mask.
+const HOLES: u32 = 8;
+
+/// Values that a number may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Values {
+    /// From one to another, both included.
+    Range {
+        /// The first.
+        from: u128,
+        /// The last.
+        to: u128,
+    },
+    /// Those whose bits under the mask are these.
+    Masked {
+        /// The bits.
+        value: u128,
+        /// Which bits.
+        mask: u128,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BITS: u16 = 6;
+
+    fn of(diagrams: &mut Diagrams, numbers: &BTreeSet<u8>) -> Set {
+        let one = |diagrams: &mut Diagrams, number: u8| {
+            (0..BITS).rev().fold(Set::ALL, |rest, bit| match number >> (BITS - 1 - bit) & 1 {
+                0 => diagrams.choose(bit, rest, Set::NONE),
+                _ => diagrams.choose(bit, Set::NONE, rest),
+            })
+        };
+        let sets = numbers.iter().map(|number| one(diagrams, *number)).collect();
+        diagrams.union(sets)
+    }
+
+    fn back(diagrams: &Diagrams, set: Set) -> BTreeSet<u8> {
+        let all = diagrams.values(set, 0, BITS).into_iter().flat_map(|(values, rest)| {
+            assert_eq!(rest, Set::ALL);
+            (0..1_u8 << BITS).filter(move |number| match values {
+                Values::Range { from, to } => (from..=to).contains(&u128::from(*number)),
+                Values::Masked { value, mask } => u128::from(*number) & mask == value,
+            })
+        });
+        all.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn sets_are_what_they_hold(one: BTreeSet<u8>, other: BTreeSet<u8>) {
+            let small = |set: BTreeSet<u8>| set.into_iter().map(|number| number % (1 << BITS)).collect::<BTreeSet<u8>>();
+            let (one, other) = (small(one), small(other));
+            let mut diagrams = Diagrams::default();
+            let (left, right) = (of(&mut diagrams, &one), of(&mut diagrams, &other));
+            prop_assert_eq!(left == right, one == other);
+            let (both, either, only) =
+                (diagrams.and(left, right), diagrams.or(left, right), diagrams.without(left, right));
+            prop_assert_eq!(back(&diagrams, both), &one & &other);
+            prop_assert_eq!(back(&diagrams, either), &one | &other);
+            prop_assert_eq!(back(&diagrams, only), &one - &other);
+            prop_assert_eq!(back(&diagrams, left), one.clone());
+            let again = diagrams.or(both, only);
+            prop_assert_eq!(again, left);
+            if !one.is_empty() {
+                let mut number = 0;
+                diagrams.one_of(left, &mut |bit| number |= 1 << (BITS - 1 - bit));
+                prop_assert!(one.contains(&number));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bit_in_the_midst_is_told_as_a_mask_where_others_are_too_many() {
+        let mut diagrams = Diagrams::default();
+        let odd = diagrams.choose(31, Set::NONE, Set::ALL);
+        assert_eq!(diagrams.values(odd, 0, 32), [(Values::Masked { value: 1, mask: 1 }, Set::ALL)]);
+        let odd = diagrams.choose(3, Set::NONE, Set::ALL);
+        assert_eq!(diagrams.values(odd, 0, 4).len(), 8);
+    }
+
+    #[test]
+    fn it_grows() {
+        let mut diagrams = Diagrams::default();
+        let set = of(&mut diagrams, &(0..40).step_by(3).collect());
+        for bit in BITS..1_000 {
+            let one = diagrams.choose(bit, Set::NONE, Set::ALL);
+            let both = diagrams.or(set, one);
+            assert_eq!(diagrams.without(both, one), diagrams.without(set, one));
+        }
+        assert!(diagrams.size() > 1 << 10 && !diagrams.exhausted());
+    }
+}
