@@ -17,7 +17,7 @@ pub(in crate::analysis) use sets::Sets;
 
 use super::ground::Ground;
 use super::journey::{Advance, Way};
-use super::line::{Does, Line};
+use super::line::{Does, Line, looked_up};
 use super::reached::Reached;
 use super::sockets::Sockets;
 use super::traveller::Traveller;
@@ -27,8 +27,8 @@ use crate::analysis::diagram::Set;
 use crate::analysis::native::NotFollowed;
 use crate::analysis::routes::Kind;
 use crate::model::{Chain, Policy, RuleRef};
-use crate::packet::{Answer, Condition, Known, Packet};
-use crate::xt::Action;
+use crate::packet::{Answer, Condition, Known, Lookup, Packet};
+use crate::xt::{Action, Target};
 
 /// Cells at one place before it is given up: a bound against rule sets that split without end.
 const CELLS: usize = 30_000;
@@ -119,8 +119,17 @@ impl Cell {
     }
 }
 
-/// What each branch of each rule of a chain asks.
-type Ready = Rc<Vec<Vec<Condition>>>;
+/// The rules of a chain.
+type Ready = Rc<Vec<Asks>>;
+
+/// What a rule asks.
+#[derive(Debug)]
+struct Asks {
+    /// In each of its branches.
+    branches: Vec<Condition>,
+    /// Of the routing tables.
+    lookups: Vec<Lookup>,
+}
 
 /// A walk through base chains.
 pub(super) struct Flood<'f> {
@@ -140,6 +149,8 @@ pub(super) struct Flood<'f> {
 pub(super) enum Fate {
     /// It goes on with the next rule.
     Stays,
+    /// The same, whatever else the rule does.
+    Passes,
     /// It goes on with the next base chain.
     Leaves,
     /// It goes back to the chain that called.
@@ -233,7 +244,7 @@ impl Flood<'_> {
     }
 
     /// Cells that may be one of several, for what is not known.
-    pub(super) fn apart(&mut self, cell: &Cell, ways: Vec<Traveller>, why: &'static str) -> Vec<Cell> {
+    pub(in crate::analysis::eval::flood) fn apart(&mut self, cell: &Cell, ways: Vec<Traveller>, why: &'static str) -> Vec<Cell> {
         let (mut left, last) = (cell.space, ways.len().saturating_sub(1));
         let mut found = Vec::new();
         for (at, traveller) in ways.into_iter().enumerate() {
@@ -263,7 +274,12 @@ impl Flood<'_> {
             return Rc::clone(known);
         }
         let made = base.table.making(rules);
-        let of = |at: usize| line.all(rules, at).map(|does| made.condition(does)).collect();
+        let of = |at: usize| {
+            let branches: Vec<Condition> = line.all(rules, at).map(|does| made.condition(does)).collect();
+            let mut lookups = Vec::new();
+            branches.iter().for_each(|branch| looked_up(branch, &mut lookups));
+            Asks { branches, lookups }
+        };
         let ready: Ready = Rc::new((0..rules.rules.len()).map(of).collect());
         self.ready.insert(key, Rc::clone(&ready));
         ready
@@ -274,7 +290,7 @@ impl Flood<'_> {
         let Some((rules, line)) = base.table.line(chain).filter(|_| !cells.is_empty()) else { return cells };
         let ready = self.conditions(base, chain, rules, line);
         let (mut here, mut back) = (cells, Vec::new());
-        for (at, branches) in ready.iter().enumerate() {
+        for (at, Asks { branches, lookups }) in ready.iter().enumerate() {
             if here.is_empty() {
                 break;
             }
@@ -288,6 +304,9 @@ impl Flood<'_> {
             }
             if only.is_some_and(|does| does.rule.restores_mark()) {
                 here.iter_mut().for_each(Cell::forget_mark);
+            }
+            if !lookups.is_empty() {
+                here = self.look_at_routes(here, lookups, base.chain.hook);
             }
             let reached = Reached { base, chain, at };
             self.rule(reached, (rules, line, branches), (&mut here, &mut back), depth);
@@ -361,12 +380,16 @@ impl Flood<'_> {
             }
         });
         let last = if unread.is_none() { Some(&does.rule.action) } else { None };
-        for action in does.before.iter().chain(last) {
+        for (at, action) in does.before.iter().chain(last).enumerate() {
+            // nft's own tproxy lets the packet go on.
+            let goes_on = at < does.before.len() && matches!(action, Action::Target(Target::Tproxy(_)));
             let mut still = Vec::new();
             for cell in cells {
                 for (cell, fate) in self.act(reached, cell, action, depth) {
                     match fate {
                         Fate::Stays => still.push(cell),
+                        Fate::Leaves if goes_on => still.push(cell),
+                        Fate::Passes => gather(self.sets, [cell], on),
                         Fate::Leaves => self.left.push(cell),
                         Fate::Returns => back.push(cell),
                         Fate::Ends(end) => self.ended.push((cell, end)),

@@ -243,7 +243,13 @@ fn each_network(routing: &Routing, ipv6: bool, each: &mut dyn FnMut(Network)) {
     for own in preferred.chain(routing.addresses.iter().flatten().map(|own| own.address)) {
         network(&Network { address: own, bits: if ipv6 { 128 } else { 32 } });
     }
-    routing.addresses.iter().flatten().for_each(|own| network(&own.network));
+    for own in routing.addresses.iter().flatten() {
+        network(&own.network);
+        // The first address of a network of IPv6 is everybody's (RFC 4291, 2.6.1).
+        if ipv6 {
+            network(&Network { bits: 128, ..own.network });
+        }
+    }
 }
 
 /// The first address of each stretch of a family in which no two addresses are different to routes, in their order.

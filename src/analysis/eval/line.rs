@@ -234,7 +234,7 @@ impl Ready {
 }
 
 /// Adds what a condition asks of the routing tables.
-fn looked_up(condition: &Condition, asked: &mut Vec<Lookup>) {
+pub(super) fn looked_up(condition: &Condition, asked: &mut Vec<Lookup>) {
     condition.visit(&mut |part| match part {
         Condition::Range(Field::Lookup(lookup), ..)
         | Condition::AnyBit(Field::Lookup(lookup), _)

@@ -7,11 +7,11 @@ use super::super::translation::RANDOM;
 use super::super::traveller::Outcome;
 use super::super::walk::Base;
 use super::super::{End, Target};
-use super::cell::{Cell, Form};
+use super::cell::{Cell, Form, gather};
 use super::splits::{Hangs, asks_routes, on_effect, on_routes};
 use super::{Fate, Flood};
 use crate::model::Hook;
-use crate::packet::{Field, Known, number};
+use crate::packet::{Field, Known, Lookup, number};
 use std::net::IpAddr;
 use crate::xt::targets::Shift;
 use crate::xt::{self, Effect};
@@ -95,6 +95,25 @@ impl Flood<'_> {
         parts.into_iter().flat_map(|part| self.sets.halves(part, there)).filter(|part| !part.space.is_empty()).collect()
     }
 
+    /// Asks the routing tables what a rule wants of them.
+    pub(super) fn look_at_routes(&mut self, cells: Vec<Cell>, lookups: &[Lookup], hook: Option<Hook>) -> Vec<Cell> {
+        // Of IPv4 some addresses tell by themselves: of no network, of groups, of all.
+        let bounds = if self.ipv6 { Vec::new() } else { vec![1 << 24, 0xe0 << 24, 0xf0 << 24, u32::MAX.into()] };
+        let mut hangs = self.ground.map(on_routes).unwrap_or_default();
+        hangs.bounds.extend([Field::Destination, Field::Source].map(|field| (field, bounds.clone())));
+        let mut found = Vec::new();
+        for cell in cells {
+            let mut parts = self.sets.split(cell, &hangs, self.ground);
+            for part in &mut parts {
+                part.lend(self.sets, self.ipv6);
+                part.traveller.look_up(lookups, hook, self.ground);
+                part.take_back();
+            }
+            gather(self.sets, parts, &mut found);
+        }
+        found
+    }
+
     fn on_sockets(&self, cell: &Cell) -> Hangs {
         let (addresses, ports) = self.sockets.bounds(cell.traveller.packet.protocol, self.ipv6);
         let bounds = vec![(Field::Destination, addresses), (Field::DestinationPort, ports)];
@@ -132,13 +151,14 @@ impl Flood<'_> {
                 match self.sockets.taking(&part.traveller.packet, Some(address), port) {
                     Taken::Unknown(why) => {
                         part.take_back();
-                        found.push((part, Fate::Ends(End::Undecided { because: why.to_owned() })));
+                        let because = format!("{why}, for rule {}", reached.name());
+                        found.push((part, Fate::Ends(End::Undecided { because })));
                         continue;
                     }
                     Taken::Nobody => {
                         part.take_back();
                         let fate = match reached.is_native() {
-                            true => Fate::Stays,
+                            true => Fate::Passes,
                             false => Fate::Ends(End::Dropped { by: Some(reached.place()) }),
                         };
                         found.push((part, fate));
