@@ -179,7 +179,9 @@ impl Diagrams {
         const ALL: Set = Set::ALL;
         match (operation, one, other) {
             (Operation::And, NONE, _) | (Operation::Without, NONE, _) | (Operation::Without, _, ALL) => return NONE,
-            (Operation::And, ALL, same) | (Operation::Or, NONE, same) | (Operation::Without, same, NONE) => return same,
+            (Operation::And, ALL, same) | (Operation::Or, NONE, same) | (Operation::Without, same, NONE) => {
+                return same;
+            }
             (Operation::Or, ALL, _) => return ALL,
             (Operation::Without, ..) if one == other => return NONE,
             _ if one == other => return one,
@@ -229,6 +231,38 @@ impl Diagrams {
         let (without, with) = (self.project(without, from, known), self.project(with, from, known));
         let found = self.choose(bit, without, with);
         known.insert(set, found);
+        found
+    }
+
+    /// A set that has of `care` just what this one has, and asks as little as it can: what is outside of that may be in it or not
+    /// (Coudert and Madre 1990).
+    pub fn where_it_matters(&mut self, set: Set, care: Set) -> Set {
+        let mut known = HashMap::new();
+        self.restrict(set, care, &mut known)
+    }
+
+    fn restrict(&mut self, set: Set, care: Set, known: &mut HashMap<(Set, Set), Set>) -> Set {
+        let (Some((bit, without, with)), Some((asked, outside, inside))) = (self.asks(set), self.asks(care)) else {
+            return set;
+        };
+        if let Some(found) = known.get(&(set, care)) {
+            return *found;
+        }
+        let found = if asked < bit {
+            let either = self.or(outside, inside);
+            self.restrict(set, either, known)
+        } else {
+            let (outside, inside) = if asked == bit { (outside, inside) } else { (care, care) };
+            match (outside.is_empty(), inside.is_empty()) {
+                (true, _) => self.restrict(with, inside, known),
+                (_, true) => self.restrict(without, outside, known),
+                _ => {
+                    let (without, with) = (self.restrict(without, outside, known), self.restrict(with, inside, known));
+                    self.choose(bit, without, with)
+                }
+            }
+        };
+        known.insert((set, care), found);
         found
     }
 
@@ -294,7 +328,9 @@ impl Diagrams {
         ranges.sort_unstable();
         for (rest, from, to) in ranges {
             match found.last_mut() {
-                Some((Values::Range { to: before, .. }, same)) if *same == rest && before.checked_add(1) == Some(from) => {
+                Some((Values::Range { to: before, .. }, same))
+                    if *same == rest && before.checked_add(1) == Some(from) =>
+                {
                     *before = to;
                 }
                 _ => found.push((Values::Range { from, to }, rest)),
@@ -303,7 +339,13 @@ impl Diagrams {
         found
     }
 
-    fn cubes(&self, set: Set, (bit, left): (Bit, u16), (value, mask): (u128, u128), found: &mut Vec<(u128, u128, Set)>) {
+    fn cubes(
+        &self,
+        set: Set,
+        (bit, left): (Bit, u16),
+        (value, mask): (u128, u128),
+        found: &mut Vec<(u128, u128, Set)>,
+    ) {
         match self.asks(set).filter(|(asked, ..)| *asked < bit + left) {
             _ if set.is_empty() => {}
             None => found.push((value, mask, set)),
@@ -383,6 +425,9 @@ mod tests {
             prop_assert_eq!(back(&diagrams, either), &one | &other);
             prop_assert_eq!(back(&diagrams, only), &one - &other);
             prop_assert_eq!(back(&diagrams, left), one.clone());
+            // Within the other it is what it was, and not bigger.
+            let short = diagrams.where_it_matters(left, right);
+            prop_assert_eq!(diagrams.and(short, right), both);
             let again = diagrams.or(both, only);
             prop_assert_eq!(again, left);
             if !one.is_empty() {

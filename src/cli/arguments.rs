@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::{completions, conns, demo, diff, list, rules, snapshot, trace, watch};
+use super::commands::{completions, conns, coverage, demo, diff, list, rules, snapshot, trace, watch};
 use crate::model::Backend;
 use crate::target::RuntimeChoice;
 
@@ -32,6 +32,7 @@ pub enum Command {
     Rules(rules::Rules),
     Conns(conns::Conns),
     Trace(trace::Trace),
+    Coverage(coverage::Coverage),
     Diff(diff::Diff),
     Snapshot(snapshot::Snapshot),
     Watch(watch::Watch),

@@ -1,6 +1,7 @@
 //! One file per output form: values in, text or JSON out. Nothing here opens a stream or asks for a terminal.
 
 pub mod conns;
+pub mod coverage;
 pub mod cross_check;
 pub mod diff;
 pub mod document;

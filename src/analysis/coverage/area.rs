@@ -87,6 +87,17 @@ impl Narrow {
     }
 }
 
+/// All other values of a field.
+#[must_use]
+pub fn others(field: Field, values: &[Values], ipv6: bool) -> Vec<Values> {
+    let mut sets = Sets::new(ipv6);
+    let mut area = Area::default();
+    area.set(field, values.to_vec());
+    let these = area.space(&mut sets);
+    let others = sets.diagrams.without(Set::ALL, these);
+    sets.values(others, field).into_iter().map(|(values, _)| values).collect()
+}
+
 impl Values {
     /// Whether a number is one of them.
     #[must_use]
@@ -164,15 +175,8 @@ impl Area {
 }
 
 /// The order in which fields are told apart.
-const ORDER: [Field; 7] = [
-    Field::Uid,
-    Field::Gid,
-    Field::Mark,
-    Field::Destination,
-    Field::DestinationPort,
-    Field::Source,
-    Field::SourcePort,
-];
+pub(super) const ORDER: [Field; 7] =
+    [Field::Uid, Field::Gid, Field::Mark, Field::Destination, Field::DestinationPort, Field::Source, Field::SourcePort];
 
 /// A set as disjoint areas.
 pub(super) fn areas(sets: &Sets, space: Set) -> Vec<Area> {

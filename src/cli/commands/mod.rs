@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod conns;
+pub mod coverage;
 pub mod demo;
 pub mod diff;
 pub mod list;

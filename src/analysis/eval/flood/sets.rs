@@ -56,7 +56,14 @@ pub(super) struct Asked {
 impl Sets {
     pub(in crate::analysis) fn new(ipv6: bool) -> Self {
         let diagrams = Diagrams::default();
-        Self { diagrams, ipv6, tests: HashMap::new(), groups: HashMap::new(), many: HashMap::new(), about: HashMap::new() }
+        Self {
+            diagrams,
+            ipv6,
+            tests: HashMap::new(),
+            groups: HashMap::new(),
+            many: HashMap::new(),
+            about: HashMap::new(),
+        }
     }
 
     /// They are packets of IPv6.
@@ -130,7 +137,7 @@ impl Sets {
     }
 
     /// The bits of a field from the last to the first: each with its number among bits and its place in the number.
-    fn from_last(&self, field: Field) -> impl Iterator<Item = (Bit, u128)> + use<> {
+    fn last_first(&self, field: Field) -> impl Iterator<Item = (Bit, u128)> + use<> {
         let (first, width) = self.bits(field);
         (0..width).map(move |place| (first + (width - 1 - place), 1_u128 << place))
     }
@@ -147,7 +154,7 @@ impl Sets {
 
     /// Those that are not below the bound (`least`), or not above it.
     fn bound(&mut self, form: Form, bound: u128, least: bool) -> Set {
-        self.from_last(form.of).fold(Set::ALL, |rest, (bit, own)| match (bound & own != 0, least) {
+        self.last_first(form.of).fold(Set::ALL, |rest, (bit, own)| match (bound & own != 0, least) {
             (true, true) => self.choose(form, (bit, own), Set::NONE, rest),
             (false, true) => self.choose(form, (bit, own), rest, Set::ALL),
             (true, false) => self.choose(form, (bit, own), Set::ALL, rest),
@@ -156,7 +163,7 @@ impl Sets {
     }
 
     fn equal(&mut self, form: Form, mask: u128, value: u128) -> Set {
-        let asked: Vec<(Bit, u128)> = self.from_last(form.of).filter(|(_, own)| mask & own != 0).collect();
+        let asked: Vec<(Bit, u128)> = self.last_first(form.of).filter(|(_, own)| mask & own != 0).collect();
         asked.into_iter().fold(Set::ALL, |rest, (bit, own)| match value & own != 0 {
             true => self.choose(form, (bit, own), Set::NONE, rest),
             false => self.choose(form, (bit, own), rest, Set::NONE),
@@ -203,7 +210,13 @@ impl Sets {
             }
             Condition::Has(field) if cell.form(*field).is_some() => Set::ALL,
             Condition::Owned if cell.form(Field::Uid).is_some() => Set::ALL,
-            Condition::Ipv6(wanted) => if *wanted == self.ipv6 { Set::ALL } else { Set::NONE },
+            Condition::Ipv6(wanted) => {
+                if *wanted == self.ipv6 {
+                    Set::ALL
+                } else {
+                    Set::NONE
+                }
+            }
             Condition::Not(inner) if cell.has_no_connection() && inner.asks_about(Field::ConnectionMark) => Set::NONE,
             Condition::Not(inner) => {
                 let set = self.certain(cell, inner)?;
@@ -336,7 +349,9 @@ impl Sample {
 /// It is asked without a look at sets, most of the time.
 fn is_plain(condition: &Condition) -> bool {
     match condition {
-        Condition::Range(field, ..) | Condition::Masked { field, .. } => !FIELDS.iter().any(|(known, _)| known == field),
+        Condition::Range(field, ..) | Condition::Masked { field, .. } => {
+            !FIELDS.iter().any(|(known, _)| known == field)
+        }
         Condition::All(_) | Condition::Any(_) | Condition::Not(_) => false,
         _ => true,
     }
