@@ -85,6 +85,16 @@ impl Seen {
         )
     }
 
+    /// Something was seen that such an end leaves behind, not only nothing of another's.
+    pub(super) fn shows(&self, verdict: Verdict) -> bool {
+        let Arrived { by, requests, complaints, told, .. } = &self.arrived;
+        match verdict {
+            Verdict::Delivered => !by.is_empty() || !requests.is_empty(),
+            Verdict::Rejected => *complaints > 0 || matches!(told, Told::Error(_)),
+            _ => true,
+        }
+    }
+
     /// Only the one packet itself passed the rules: no reply, no message of an error.
     fn is_single(&self) -> bool {
         let Arrived { by, refused, complaints, told, requests, .. } = &self.arrived;

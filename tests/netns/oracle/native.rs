@@ -69,11 +69,14 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
         10 | 11 if spot.out() => format!("meta skuid {}", if chance.percent(30) { format!("{sign}@ids") } else { compared(chance, IDS, true) }),
         12 if spot.out() => format!("meta skgid {}", compared(chance, IDS, true)),
         10..14 => format!("meta mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|and 0xf0 != 0x10|@marks|!= @marks|{ 0x1, 0x2 }|0x0-0x5|and 0xff00 == 0x100")),
+        14 if matches!(spot.hook, "prerouting" | "input") && chance.percent(40) => {
+            chance.text("socket transparent 1|socket transparent 0|socket wildcard 1|fib saddr . iif oif 0|fib saddr . mark . iif oif exists")
+        }
         14 => format!("ct mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|@marks|0x0")),
         15 => format!("ct state {}", chance.text("new|!= new|established,related|new,established|invalid|untracked|{ new, related }|! new")),
         16 => chance.text("oifname lo|oifname eth0|oifname != lo|oif lo|oif != lo|oifname eth*|oifname { eth0, lo }|oif eth0|oif != eth0"),
         17 => chance.text("iifname lo|iifname eth0|iifname != lo|iif lo|iif != lo|iifname e*|iifname != { lo }|iif eth0|iif != eth0"),
-        18 => chance.text("fib daddr type local|fib daddr type != local|fib saddr type local|ct direction original|ct direction reply|fib daddr type unicast|fib daddr type { local, broadcast }|ct status dnat|ct status ! dnat"),
+        18 => chance.text("fib daddr type local|fib daddr type != local|fib saddr type local|ct direction original|ct direction reply|fib daddr type unicast|fib daddr type { local, broadcast }|fib daddr . iif type local|ct status dnat|ct status ! dnat"),
         // nft does not see that what asks for a protocol cannot be translated for the other: no such rule ever does anything.
         19 if spot.family == "inet" && spot.kind == "nat" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4"),
         19 if spot.family == "inet" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4|meta protocol ip"),
@@ -85,8 +88,8 @@ fn open(chance: &mut Chance) -> String {
     chance.text(
         "numgen random mod 2 0|numgen inc mod 2 == 1|limit rate 1/minute burst 2 packets|limit rate over 1/minute|meta length < 50|meta pkttype host\
         |jhash udp sport mod 2 == 0|quota over 100 bytes|meta cpu 0|meta hour < 12:00|meta random < 0x7fffffff|ct count over 2|@th,64,8 0x6e\
-        |meta iifgroup 0|socket transparent 1|ct expiration < 30s|ct status seen-reply|meta priority 0|rt nexthop 10.0.0.1\
-        |fib saddr . iif oif 0|fib daddr . iif type local|ct bytes > 100|meta cgroup 0|meta rtclassid 0",
+        |meta iifgroup 0|ct expiration < 30s|ct status seen-reply|meta priority 0|rt nexthop 10.0.0.1\
+        |fib saddr . iif oif 0|ct bytes > 100|meta cgroup 0|meta rtclassid 0",
     )
 }
 
