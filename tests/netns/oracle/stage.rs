@@ -126,3 +126,20 @@ fn who_is_translated_to_another_loopback_is_passed_on() {
     // On the cable no such destination is believed.
     assert_eq!(said(&Sent { to: end("[::1]:443"), ..packet }), Verdict::Dropped);
 }
+
+#[test]
+fn a_listener_whose_answer_is_not_known_to_its_client_was_asked() {
+    if !require_root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    stage.receive(Place::Pod, Protocol::Tcp, end("0.0.0.0:15006"), &Properties::default()).expect("a receiver");
+    let rules = "table ip t { chain n { type nat hook output priority -110; tcp dport 80 redirect to :15006; }; \
+        chain r { type filter hook output priority -310; ip daddr 10.0.0.3 notrack; }; }";
+    stage.tell("nft -f -", rules).expect("rules");
+    let packet = Sent { source: Some(end("10.0.0.3:7777")), ..sent(Place::Pod, Protocol::Tcp, "10.0.0.5:80") };
+    let seen = stage.send(&packet);
+    assert_eq!((seen.by.len(), seen.wire.len(), seen.abandoned, seen.refused), (0, 0, 1, 1), "{seen:?}");
+    let packet = Sent { to: end("10.0.0.3:81"), ..packet };
+    assert_eq!(stage.send(&packet).abandoned, 0);
+}
