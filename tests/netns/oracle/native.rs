@@ -70,7 +70,7 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
         12 if spot.out() => format!("meta skgid {}", compared(chance, IDS, true)),
         10..14 => format!("meta mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|and 0xf0 != 0x10|@marks|!= @marks|{ 0x1, 0x2 }|0x0-0x5|and 0xff00 == 0x100")),
         14 if matches!(spot.hook, "prerouting" | "input") && chance.percent(40) => {
-            chance.text("socket transparent 1|socket transparent 0|socket wildcard 1|fib saddr . iif oif 0|fib saddr . mark . iif oif exists")
+            chance.text("socket transparent 1|socket transparent 0|socket wildcard 1")
         }
         14 => format!("ct mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|@marks|0x0")),
         15 => format!("ct state {}", chance.text("new|!= new|established,related|new,established|invalid|untracked|{ new, related }|! new")),
