@@ -75,6 +75,8 @@ pub(crate) struct Arrived {
     pub(crate) requests: Vec<(SocketAddr, SocketAddr)>,
     /// A listener of the pod was asked for a connection and could not answer.
     pub(crate) unanswered: u64,
+    /// Connections that a listener of the pod was asked for and that were reset before they were there.
+    pub(crate) abandoned: u64,
     /// Other errors that the pod was about to tell of (`icmp_send`).
     pub(crate) complaints: u64,
 }
@@ -319,7 +321,7 @@ impl Stage {
         self.watch(&socket, packet.protocol, Instant::now() + patience, &mut arrived, &mut held);
         let after = self.errors();
         (arrived.refused, arrived.complaints) = (after.0 - before.0, after.1 - before.1);
-        arrived.unanswered = after.2 - before.2;
+        (arrived.unanswered, arrived.abandoned) = (after.2 - before.2, after.3 - before.3);
         if packet.protocol == Protocol::Tcp && arrived.by.is_empty() && arrived.wire.is_empty() {
             let now = requests(self.pod.pid());
             arrived.requests = now.iter().filter(|one| !self.asked_for.contains(one)).copied().collect();
@@ -408,7 +410,7 @@ impl Stage {
 
     /// Datagrams for ports where nobody waits, and resets; messages of errors: all that the pod meant to send so far, whether it came
     /// through or not.
-    fn errors(&self) -> (u64, u64, u64) {
+    fn errors(&self) -> (u64, u64, u64, u64) {
         let read = |name: &str| {
             std::fs::read_to_string(format!("/proc/{}/net/{name}", self.pod.pid())).expect("the kernel counts")
         };
@@ -421,7 +423,8 @@ impl Stage {
             found.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).sum::<u64>()
         };
         let refused = sum(&["NoPorts", "OutRsts", "Udp6NoPorts"]);
-        (refused, sum(&["OutDestUnreachs", "Icmp6OutDestUnreachs"]), sum(&["ListenDrops"]))
+        let complaints = sum(&["OutDestUnreachs", "Icmp6OutDestUnreachs"]);
+        (refused, complaints, sum(&["ListenDrops"]), sum(&["EmbryonicRsts"]))
     }
 }
 

@@ -221,6 +221,12 @@ impl Traveller {
         if self.way == Way::Forwarded && self.taken.is_some() {
             self.lost = Some(Kind::NotForwarded);
         }
+        // Nobody may send to another's `::1` (`ipv6_rcv`), but who is translated to it goes where a route leads.
+        let to = self.packet.destination;
+        let dialled = matches!(self.packet.connection.original_destination, Known::Is(first) if Known::Is(first) != to);
+        if self.way == Way::Forwarded && !dialled && matches!(to, Known::Is(IpAddr::V6(to)) if to.is_loopback()) {
+            self.lost = Some(Kind::Invalid);
+        }
         if let (Way::Forwarded, Some(route)) = (self.way, self.route) {
             self.packet.output = route.device;
         }

@@ -177,8 +177,8 @@ impl<'a> Routes<'a> {
         let (IpAddr::V6(destination), IpAddr::V6(source)) = (query.destination, query.source.unwrap_or(nobody)) else {
             return Err(Why::Unread);
         };
-        let stays = source.is_loopback() || destination.is_loopback();
-        if source.is_multicast() || stays && !self.is_loopback(device) {
+        // Of the destination only what is on the cable is looked at (`ipv6_rcv`), and it may have been translated since.
+        if source.is_multicast() || source.is_loopback() && !self.is_loopback(device) {
             return Ok((vec![refused(Kind::Invalid)], None));
         }
         if destination.is_multicast() {

@@ -85,6 +85,16 @@ impl Seen {
         )
     }
 
+    /// Something was seen that such an end leaves behind, not only nothing of another's.
+    pub(super) fn shows(&self, verdict: Verdict) -> bool {
+        let Arrived { by, requests, complaints, told, .. } = &self.arrived;
+        match verdict {
+            Verdict::Delivered => !by.is_empty() || !requests.is_empty() || self.arrived.abandoned > 0,
+            Verdict::Rejected => *complaints > 0 || matches!(told, Told::Error(_)),
+            _ => true,
+        }
+    }
+
     /// Only the one packet itself passed the rules: no reply, no message of an error.
     fn is_single(&self) -> bool {
         let Arrived { by, refused, complaints, told, requests, .. } = &self.arrived;
@@ -168,6 +178,8 @@ pub(super) fn against(
                 is_end(*local, &outcome.packet.destination, &outcome.packet.destination_port)
                     && is_end(*peer, &outcome.packet.source, &outcome.packet.source_port)
             }) => {}
+            // Or came through as somebody else's, and was reset: its rules made it an untracked one.
+            [] if seen.protocol == Protocol::Tcp && seen.arrived.abandoned > 0 => {}
             // So it is where the listener finds no way back.
             [] if seen.arrived.unanswered > 0 && *refused == 0 => {}
             // Or where rules end its answer, which they count.

@@ -2,7 +2,7 @@
 
 use super::chance::Chance;
 use super::packets::{IDS, PORTS};
-use super::rules::{Chain, Kind, Rules, Table};
+use super::rules::{Chain, Kind, Rules, Table, settings};
 
 /// Named sets and maps, for tables of either family.
 const SETS: &str = "set hosts { type ipv4_addr; elements = { 10.0.0.5, 127.0.0.1, 10.0.0.2 }; }
@@ -69,12 +69,16 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
         10 | 11 if spot.out() => format!("meta skuid {}", if chance.percent(30) { format!("{sign}@ids") } else { compared(chance, IDS, true) }),
         12 if spot.out() => format!("meta skgid {}", compared(chance, IDS, true)),
         10..14 => format!("meta mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|and 0xf0 != 0x10|@marks|!= @marks|{ 0x1, 0x2 }|0x0-0x5|and 0xff00 == 0x100")),
+        14 if matches!(spot.hook, "prerouting" | "input") && chance.percent(40) => {
+            chance.text("socket transparent 1|socket transparent 0|socket wildcard 1")
+        }
         14 => format!("ct mark {}", chance.text("0x1|!= 0x0|0x5|and 0x1 == 0x1|@marks|0x0")),
         15 => format!("ct state {}", chance.text("new|!= new|established,related|new,established|invalid|untracked|{ new, related }|! new")),
-        16 => chance.text("oifname lo|oifname eth0|oifname != lo|oif lo|oif != lo|oifname eth*|oifname { eth0, lo }"),
-        17 => chance.text("iifname lo|iifname eth0|iifname != lo|iif lo|iif != lo|iifname e*|iifname != { lo }"),
-        18 => chance.text("fib daddr type local|fib daddr type != local|fib saddr type local|ct direction original|ct status dnat|ct status ! dnat"),
-        19 if spot.family == "inet" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4|meta protocol ip"),
+        16 => chance.text("oifname lo|oifname eth0|oifname != lo|oif lo|oif != lo|oifname eth*|oifname { eth0, lo }|oif eth0|oif != eth0"),
+        17 => chance.text("iifname lo|iifname eth0|iifname != lo|iif lo|iif != lo|iifname e*|iifname != { lo }|iif eth0|iif != eth0"),
+        18 => chance.text("fib daddr type local|fib daddr type != local|fib saddr type local|ct direction original|ct direction reply|fib daddr type unicast|fib daddr type { local, broadcast }|fib daddr . iif type local|ct status dnat|ct status ! dnat"),
+        // Not `meta protocol ip`: nft lets it stand beside what asks for the other family.
+        19 if spot.family == "inet" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4"),
         _ => chance.text("tcp flags syn|tcp flags & 0x12 == 0x2|tcp flags ! ack|meta l4proto { tcp, udp }|ct original protocol udp"),
     }
 }
@@ -83,8 +87,8 @@ fn open(chance: &mut Chance) -> String {
     chance.text(
         "numgen random mod 2 0|numgen inc mod 2 == 1|limit rate 1/minute burst 2 packets|limit rate over 1/minute|meta length < 50|meta pkttype host\
         |jhash udp sport mod 2 == 0|quota over 100 bytes|meta cpu 0|meta hour < 12:00|meta random < 0x7fffffff|ct count over 2|@th,64,8 0x6e\
-        |meta iifgroup 0|socket transparent 1|ct expiration < 30s|ct status seen-reply|meta priority 0|rt nexthop 10.0.0.1|oif eth0|iif eth0|iif != eth0|fib daddr type unicast\
-        |fib saddr . iif oif 0|fib daddr . iif type local|ct bytes > 100|meta cgroup 0|meta rtclassid 0",
+        |meta iifgroup 0|ct expiration < 30s|ct status seen-reply|meta priority 0|rt nexthop 10.0.0.1\
+        |fib saddr . iif oif 0|ct bytes > 100|meta cgroup 0|meta rtclassid 0",
     )
 }
 
@@ -166,11 +170,7 @@ fn done(chance: &mut Chance, spot: &Spot<'_>) -> String {
                 "meta l4proto {} tproxy {family}to :{}{}",
                 chance.word("udp tcp"),
                 chance.word("15006 15006 15001 9090"),
-                chance.text(if spot.open {
-                    " accept| meta mark set 0x100 accept|"
-                } else {
-                    " accept| meta mark set 0x100 accept"
-                })
+                chance.text(" accept| meta mark set 0x100 accept|")
             )
         }
         15 if chance.percent(25) => "meta mark set udp dport map @marked".to_owned(),
@@ -257,7 +257,7 @@ pub(super) fn table(
 
 /// One to three tables of nft.
 pub(super) fn rules(chance: &mut Chance, open: bool) -> Rules {
-    let mut rules = Rules::default();
+    let mut rules = Rules { settings: settings(chance), ..Rules::default() };
     let mut taken = Vec::new();
     for at in 0..1 + chance.below(3) {
         let family = chance.word("ip ip inet inet ip6");

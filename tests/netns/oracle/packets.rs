@@ -42,6 +42,9 @@ pub(super) fn packet(chance: &mut Chance, incoming: bool, ipv6: bool) -> Asked {
     } else {
         socket.uid = chance.word(IDS).parse().expect("a number");
         socket.gid = chance.word(IDS).parse().expect("a number");
+        if chance.percent(30) {
+            socket.groups = (0..1 + chance.below(2)).map(|_| chance.word(IDS).parse().expect("a number")).collect();
+        }
         if chance.percent(25) {
             socket.mark = u32::from_str_radix(&chance.word("1 2 5 15 539 100"), 16).expect("a number");
         }
@@ -100,9 +103,9 @@ impl Asked {
         let Sent { from, protocol, source, to, socket } = &self.sent;
         let source = source.map(|source| source.to_string()).unwrap_or_default();
         let direction = if *from == Place::Ext { "in" } else { "out" };
-        let Properties { uid, gid, mark, .. } = socket;
+        let Properties { uid, gid, groups, mark, .. } = socket;
         format!(
-            "{direction} {protocol:?} {source} -> {to} uid {uid} gid {gid} mark {mark:#x}{}",
+            "{direction} {protocol:?} {source} -> {to} uid {uid} gid {gid} groups {groups:?} mark {mark:#x}{}",
             if self.anonymous { " (owner not told)" } else { "" }
         )
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::chance::Chance;
 use crate::traffic::Stage;
 
 /// Who writes a table.
@@ -240,6 +241,18 @@ impl Rules {
 #[expect(clippy::print_stdout, reason = "asked for by whoever writes rules")]
 fn print_refused(error: &str) {
     println!("refused: {error}");
+}
+
+/// What is for others is passed on, now and then.
+pub(super) fn settings(chance: &mut Chance) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    for name in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        if chance.percent(30) {
+            let path = format!("/proc/sys/net/{name}");
+            settings.push((format!("echo 1 > {path}"), format!("echo 0 > {path}")));
+        }
+    }
+    settings
 }
 
 /// The chains in which packets begin in a table of iptables.

@@ -40,7 +40,23 @@ struct Tally {
     open_ends: usize,
     again: usize,
     outcomes: BTreeMap<&'static str, usize>,
+    /// Of which nothing but the absence of anything else was seen.
+    unseen: BTreeMap<&'static str, usize>,
     wrong: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn count(&mut self, trace: &Trace<'_>, seen: &Seen) {
+        self.packets += 1;
+        let word = trace.verdict().word();
+        *self.outcomes.entry(word).or_default() += 1;
+        self.undecided += usize::from(trace.outcomes.iter().any(|one| one.verdict == Verdict::Undecided));
+        self.several += usize::from(trace.outcomes.len() > 1);
+        self.open_ends += usize::from(trace.outcomes.iter().any(judge::leaves_ends_open));
+        if !seen.shows(trace.verdict()) {
+            *self.unseen.entry(word).or_default() += 1;
+        }
+    }
 }
 
 /// Packets for each rule set.
@@ -72,6 +88,8 @@ const WAITING: [(&str, bool); 12] = [
 fn stage() -> Stage {
     let mut stage = Stage::new();
     stage.deafen();
+    // Nobody is spared an answer for having got one a moment ago.
+    stage.pod.sh("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for (at, transparent) in WAITING {
             let shared = WAITING.iter().any(|(other, _)| *other == at.replace("[::]", "0.0.0.0"));
@@ -284,13 +302,8 @@ fn rule_set(
         let incoming = chance.percent(35);
         let mut asked = packets::packet(chance, incoming, ipv6);
         asked.anonymous = chance.percent(class.anonymous);
-        let Compared { trace, wrong, .. } = scene.compare(&asked, ports, &mut tally.again);
-        tally.packets += 1;
-        let verdict = trace.verdict();
-        *tally.outcomes.entry(verdict.word()).or_default() += 1;
-        tally.undecided += usize::from(trace.outcomes.iter().any(|one| one.verdict == Verdict::Undecided));
-        tally.several += usize::from(trace.outcomes.len() > 1);
-        tally.open_ends += usize::from(trace.outcomes.iter().any(judge::leaves_ends_open));
+        let Compared { trace, seen, wrong } = scene.compare(&asked, ports, &mut tally.again);
+        tally.count(&trace, &seen);
         for outcome in trace.outcomes.iter().filter(|_| std::env::var_os("NSLENS_DOUBTS").is_some()) {
             for met in outcome.met.iter().filter(|met| met.supposed) {
                 let Some(at) = tracer.rules().at(met.place) else { continue };

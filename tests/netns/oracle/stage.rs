@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nslens::analysis::trace::{Tracer, Verdict};
 use nslens::model::Protocol;
 
+use super::packets::Asked;
 use crate::support::require_root;
 use crate::traffic::{Place, Properties, Sent, Stage, Told};
 
@@ -102,4 +104,42 @@ fn what_rules_do_is_seen() {
         let seen = stage.send(&of(1, 1, 6));
         assert_eq!((seen.by.len(), seen.wire.len(), seen.complaints), (0, 0, 1), "{seen:?}");
     }
+}
+
+#[test]
+fn who_is_translated_to_another_loopback_is_passed_on() {
+    if !require_root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    stage.deafen();
+    stage.pod.sh("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    let rules = "table ip6 t { chain c { type nat hook prerouting priority 0; ip6 daddr fd00::2 meta l4proto udp dnat to [::1]:443; }; }";
+    stage.tell("nft -f -", rules).expect("rules");
+    let snapshot = stage.snapshot();
+    let tracer = Tracer::of(&snapshot);
+    let said = |sent: &Sent| tracer.trace(&Asked { sent: sent.clone(), anonymous: false }.question()).verdict();
+    let packet = Sent { source: Some(end("[fd00::1]:7777")), ..sent(Place::Ext, Protocol::Udp, "[fd00::2]:9090") };
+    let seen = stage.send(&packet);
+    assert_eq!(seen.wire.iter().map(|frame| frame.destination).collect::<Vec<_>>(), [end("[::1]:443")], "{seen:?}");
+    assert_eq!(said(&packet), Verdict::Sent);
+    // On the cable no such destination is believed.
+    assert_eq!(said(&Sent { to: end("[::1]:443"), ..packet }), Verdict::Dropped);
+}
+
+#[test]
+fn a_listener_whose_answer_is_not_known_to_its_client_was_asked() {
+    if !require_root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    stage.receive(Place::Pod, Protocol::Tcp, end("0.0.0.0:15006"), &Properties::default()).expect("a receiver");
+    let rules = "table ip t { chain n { type nat hook output priority -110; tcp dport 80 redirect to :15006; }; \
+        chain r { type filter hook output priority -310; ip daddr 10.0.0.3 notrack; }; }";
+    stage.tell("nft -f -", rules).expect("rules");
+    let packet = Sent { source: Some(end("10.0.0.3:7777")), ..sent(Place::Pod, Protocol::Tcp, "10.0.0.5:80") };
+    let seen = stage.send(&packet);
+    assert_eq!((seen.by.len(), seen.wire.len(), seen.abandoned, seen.refused), (0, 0, 1, 1), "{seen:?}");
+    let packet = Sent { to: end("10.0.0.3:81"), ..packet };
+    assert_eq!(stage.send(&packet).abandoned, 0);
 }

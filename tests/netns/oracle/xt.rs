@@ -2,7 +2,7 @@
 
 use super::chance::Chance;
 use super::packets::{IDS, PORTS};
-use super::rules::{Chain, Kind, Rules, Table, chains_of};
+use super::rules::{Chain, Kind, Rules, Table, chains_of, settings};
 
 /// Addresses for rules: those of packets, and networks around them.
 const NETS: &str = "10.0.0.5 10.0.0.0/24 10.0.0.0/8 127.0.0.1 127.0.0.0/8 10.96.0.10 10.96.0.0/16 10.0.0.2 10.0.0.2/31 127.0.0.6 0.0.0.0/0 \
@@ -95,7 +95,8 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
         5 | 6 if spot.out() => {
             let what = chance.word("uid uid gid");
             let ids = chance.word(&format!("{IDS} 1000-1999 0-1000"));
-            format!("-m owner {inverted}--{what}-owner {ids}")
+            let groups = if what == "gid" && chance.percent(50) { " --suppl-groups" } else { "" };
+            format!("-m owner {inverted}--{what}-owner {ids}{groups}")
         }
         7 if spot.out() => format!("-m owner {inverted}--socket-exists"),
         7 | 8 => format!("-m mark {inverted}--mark {}", chance.word(MARKS)),
@@ -111,11 +112,20 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
                 0 => format!("-m conntrack {inverted}--ctorigdst {}", chance.word(address)),
                 1 => format!("-m conntrack --ctproto udp {inverted}--ctorigdstport {}", chance.word(PORTS)),
                 2 => format!("-m conntrack {inverted}--ctproto {}", chance.word("tcp udp")),
-                _ => "-m conntrack --ctdir ORIGINAL".to_owned(),
+                _ => format!("-m conntrack --ctdir {}", chance.word("ORIGINAL ORIGINAL REPLY")),
             }
         }
         12 => {
-            format!("-m addrtype {inverted}--{}-type LOCAL", chance.word("dst dst src"))
+            let types = chance
+                .word("LOCAL LOCAL LOCAL UNICAST LOCAL,UNICAST BROADCAST MULTICAST,BROADCAST ANYCAST UNREACHABLE");
+            let side = chance.word("dst dst src");
+            // The kernel looks at the hook of base chains only.
+            let device = match (spot.base && chance.percent(25), spot.hook) {
+                (true, "PREROUTING" | "INPUT") => " --limit-iface-in",
+                (true, "OUTPUT" | "POSTROUTING") => " --limit-iface-out",
+                _ => "",
+            };
+            format!("-m addrtype {inverted}--{side}-type {types}{device}")
         }
         13 if six => format!("-m iprange {inverted}--{}-range fd00::1-fd01::ffff", chance.word("src dst")),
         13 => {
@@ -146,15 +156,14 @@ pub(super) fn open(chance: &mut Chance, spot: &Spot<'_>) -> String {
         |-m connlimit --connlimit-upto 3|-m cpu --cpu 0|-m time --timestart 00:00 --timestop 12:00|-m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 7\
         |-m conntrack --ctstatus CONFIRMED|-m conntrack --ctstatus SEEN_REPLY|-m conntrack --ctexpire 0:100\
         |-m connlabel --label 1|-m helper --helper ftp\
-        |-m nfacct --nfacct-name none|-m ecn --ecn-tcp-cwr|-m addrtype --dst-type UNICAST|-m addrtype --src-type LOCAL,BROADCAST\
-        |-m cgroup --cgroup 1";
+        |-m nfacct --nfacct-name none|-m ecn --ecn-tcp-cwr|-m cgroup --cgroup 1";
     // Of these the kernel checks the hook in base chains alone where iptables-nft wrote them. In a chain of its own that is reached
     // from elsewhere, where there is no device or no route, some of them take the whole kernel down with them (`devgroup_mt`,
     // Linux 6.18): they stand in base chains only, and `devgroup`, `realm` and `rpfilter` nowhere.
     if spot.base && matches!(spot.hook, "PREROUTING" | "INPUT") && chance.percent(20) {
         return chance.text(
             "-m socket|-m socket --transparent --restore-skmark|-m mac --mac-source 02:00:00:00:00:01|-m policy --dir in --pol none\
-            |-m physdev --physdev-is-in|-m addrtype --dst-type LOCAL --limit-iface-in",
+            |-m physdev --physdev-is-in",
         );
     }
     match chance.below(6) {
@@ -194,11 +203,13 @@ fn sent_to(chance: &mut Chance, six: bool) -> String {
 fn translation(chance: &mut Chance, spot: &Spot<'_>) -> String {
     let six = spot.six();
     match spot.hook {
-        "PREROUTING" | "OUTPUT" => match chance.below(10) {
+        "PREROUTING" | "OUTPUT" => match chance.below(12) {
             0..5 => format!("REDIRECT --to-ports {}", chance.word("15001 15006 80 8080 81")),
-            5..9 => format!("DNAT --to-destination {}", sent_to(chance, six)),
-            _ if six => "NETMAP --to fd00::/120".to_owned(),
-            _ => format!("NETMAP --to {}", chance.word("10.0.0.0/28 127.0.0.0/24 10.96.0.0/16")),
+            5..10 => format!("DNAT --to-destination {}", sent_to(chance, six)),
+            _ if six => format!("NETMAP --to {}", chance.word("fd00::/120 fd00::/64 fd00::2/128")),
+            _ => {
+                format!("NETMAP --to {}", chance.word("10.0.0.0/28 127.0.0.0/24 10.96.0.0/16 10.0.0.2/31 10.0.0.5/32"))
+            }
         },
         "INPUT" => format!("SNAT --to-source {}", if six { "fd00::77" } else { "10.9.9.9" }),
         _ if chance.percent(50) => "MASQUERADE".to_owned(),
@@ -297,7 +308,7 @@ create six-ports hash:ip,port family inet6\nadd six-ports fd01::9,udp:80\nadd si
 
 /// Tables of iptables, each in one backend, or in either.
 pub(super) fn rules(chance: &mut Chance, open: bool, both: bool) -> Rules {
-    let mut rules = Rules::default();
+    let mut rules = Rules { settings: settings(chance), ..Rules::default() };
     let sets = chance.percent(30);
     if sets {
         rules.ipsets = SETS.lines().map(str::to_owned).collect();
