@@ -293,8 +293,11 @@ impl Expected {
 #[must_use]
 pub fn expected(snapshot: &Snapshot) -> Expected {
     let structure = Structure::of(snapshot);
-    let mut signs: Vec<(&Profile, Vec<Because>)> =
-        PROFILES.iter().map(|profile| (*profile, because(snapshot, profile))).filter(|(_, signs)| !signs.is_empty()).collect();
+    let mut signs: Vec<(&Profile, Vec<Because>)> = PROFILES
+        .iter()
+        .map(|profile| (*profile, because(snapshot, profile)))
+        .filter(|(_, signs)| !signs.is_empty())
+        .collect();
     // Rules are what packets meet, so their names weigh most; then more signs; then the order of the profiles.
     let weight = |signs: &[Because]| {
         let count = |source| signs.iter().filter(|because| because.source == source).count();
@@ -304,6 +307,10 @@ pub fn expected(snapshot: &Snapshot) -> Expected {
     let mut signs = signs.into_iter();
     let (profile, because) = match signs.next() {
         Some((profile, because)) => (Some(profile), because),
+        None if structure.sends.is_empty() && structure.zone_owners == (true, true) => {
+            let what = "rules give conntrack zones to the DNS of a user and of a group, as Istio's do".to_owned();
+            (Some(&istio::SIDECAR), vec![Because { source: Source::Rules, what }])
+        }
         None => (None, Vec::new()),
     };
     let mut expected = from_rules(snapshot, &structure, profile);
@@ -321,7 +328,11 @@ pub fn expected(snapshot: &Snapshot) -> Expected {
     let captured = expected.families.iter().any(|family| family.dns.is_some()) || !expected.dns_zones.is_empty();
     expected.dns = says.unwrap_or(captured);
     let whole = snapshot.processes.is_some() && snapshot.unread_about(&[Subject::Processes]).next().is_none();
-    let found = contradictions::contradictions(snapshot, &expected, whole && profile.is_some_and(|it| !it.processes.is_empty()));
+    let found = contradictions::contradictions(
+        snapshot,
+        &expected,
+        whole && profile.is_some_and(|it| !it.processes.is_empty()),
+    );
     expected.contradictions.extend(found);
     expected
 }
@@ -351,9 +362,9 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
     for lane in families.iter().map(|family| &family.outbound) {
         exempt.uids.extend(&lane.excluded.uids);
         exempt.gids.extend(&lane.excluded.gids);
-        let whole = lane.excluded.marks.iter().map(|mark| (*mark, u32::MAX));
-        let new: Vec<_> = whole.filter(|(mark, _)| exempt.marks.iter().all(|(known, mask)| mark & mask != *known)).collect();
-        exempt.marks.extend(new);
+        let mask =
+            |mark: u32| structure.marks.iter().find(|(known, _)| *known == mark).map_or(u32::MAX, |(_, mask)| *mask);
+        exempt.marks.extend(lane.excluded.marks.iter().map(|mark| (*mark, mask(*mark))));
     }
     Expected {
         mesh,
@@ -387,7 +398,8 @@ fn because(snapshot: &Snapshot, profile: &Profile) -> Vec<Because> {
     let rules = structure::signs(snapshot, profile).into_iter().map(because(Source::Rules));
     let metadata = stated::signs(snapshot, profile).into_iter().map(because(Source::Metadata));
     let processes = proxies(snapshot, profile).into_iter();
-    let processes = processes.map(|proxy| format!("process {} ({})", proxy.pid, proxy.name)).map(because(Source::Processes));
+    let processes =
+        processes.map(|proxy| format!("process {} ({})", proxy.pid, proxy.name)).map(because(Source::Processes));
     rules.chain(metadata).chain(processes).collect()
 }
 
@@ -395,7 +407,8 @@ fn proxies(snapshot: &Snapshot, profile: &Profile) -> Vec<Proxy> {
     let ids = snapshot.ids.as_ref();
     let own = snapshot.processes.iter().flatten().filter(|process| {
         profile.processes.iter().any(|name| process.name == name.get(..15).unwrap_or(name))
-            || process.container.as_deref().is_some_and(|name| profile.containers.contains(&name)) && process.name == "envoy"
+            || process.container.as_deref().is_some_and(|name| profile.containers.contains(&name))
+                && process.name == "envoy"
     });
     own.map(|process| Proxy {
         pid: process.pid,

@@ -7,10 +7,10 @@ use nslens::analysis::mesh::{Captured, Contradiction, Expected, Lane, Mesh, Mode
 use nslens::archive::{self, Loaded};
 use nslens::model::{Container, Family, Kind, Snapshot, Workload};
 
-use crate::corpus::{corpus, files};
+use crate::corpus::corpus;
 use crate::program::say;
 
-/// The reviewed table: what each case of the corpus is, by its description there.
+/// The reviewed table: all that is known of some cases, read in their rules and descriptions.
 const REVIEWED: &str = include_str!("../fixtures/mesh/corpus.txt");
 
 fn read(text: &str, family: Family) -> Option<Snapshot> {
@@ -63,7 +63,9 @@ fn line(found: &Expected, ipv6: bool) -> String {
     if let Some(family) = found.family(ipv6).filter(|_| found.mesh.is_some()) {
         out.push(format!("out={}", lane(&family.outbound)));
         out.push(format!("in={}", lane(&family.inbound)));
-        out.extend(family.dns.as_ref().map(|dns| format!("dns={}", dns.port.map_or("-".to_owned(), |port| port.to_string()))));
+        out.extend(
+            family.dns.as_ref().map(|dns| format!("dns={}", dns.port.map_or("-".to_owned(), |port| port.to_string()))),
+        );
         let mut exempt = |name: &str, text: String| out.extend((!text.is_empty()).then(|| format!("{name}={text}")));
         exempt("uid", ranges(found.exempt.uids.iter().copied()));
         exempt("gid", ranges(found.exempt.gids.iter().copied()));
@@ -74,26 +76,133 @@ fn line(found: &Expected, ipv6: bool) -> String {
     out.join(" ")
 }
 
+/// Mesh, variant and mode as the corpus' own index has them: by the producer, and by the bracket that it computes from the rules.
+fn indexed(producer: &str, bracket: &str) -> String {
+    let mesh = match producer {
+        "istio-ambient" | "istio-nft-ambient" => "istio ambient",
+        "istio-sidecar" | "istio-nft-sidecar" | "kmesh" | "devtools" => "istio sidecar",
+        "linkerd" => "linkerd sidecar",
+        "kuma" => "kuma sidecar",
+        "consul" => "consul sidecar",
+        "app-mesh" => "appmesh sidecar",
+        "osm" | "fsm" => "osm sidecar",
+        "ecs-service-connect" => "custom sidecar",
+        "mosn" => "custom -",
+        _ => return "- - -".to_owned(),
+    };
+    let mode = match bracket {
+        with if with.contains("tproxy") => "tproxy",
+        with if with.contains("redirect") => "redirect",
+        _ => "-",
+    };
+    format!("{mesh} {mode}")
+}
+
 #[test]
 fn every_case_of_the_corpus_is_what_it_is_said_to_be() {
     let Some(corpus) = corpus() else { return };
     let reviewed: BTreeMap<&str, &str> =
         REVIEWED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": ")).collect();
-    let (mut wrong, mut cases, mut unread) = (Vec::new(), 0, 0);
-    for path in files(&corpus, &[".rules", ".nft"]) {
-        let name = path.strip_prefix(&corpus).unwrap_or(&path).to_string_lossy().into_owned();
-        let ipv6 = name.contains(".v6.");
-        let text = std::fs::read_to_string(&path).expect("text");
-        let Some(snapshot) = read(&text, if ipv6 { Family::Ip6 } else { Family::Ip }) else {
-            unread += 1;
+    let index = std::fs::read_to_string(corpus.join("INDEX.tsv")).expect("an index");
+    let (mut wrong, mut cases) = (Vec::new(), 0);
+    for row in index.lines().skip(1) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [name, _, mode, ..] = columns[..] else { continue };
+        if name.ends_with(".commands") {
             continue;
-        };
-        cases += 1;
+        }
+        let ipv6 = name.contains(".v6.");
+        let text = std::fs::read_to_string(corpus.join(name)).expect("text");
+        let snapshot = read(&text, if ipv6 { Family::Ip6 } else { Family::Ip }).expect("rules");
         let got = line(&expected(&snapshot), ipv6);
-        if reviewed.get(&*name) != Some(&&*got) {
-            wrong.push(format!("{name}: {got}"));
+        let producer = name.split('/').next().unwrap_or_default();
+        let bracket = mode.split(']').next().unwrap_or_default();
+        let said = indexed(producer, bracket);
+        // Of tables that hold nothing that redirects nobody can say whose they are.
+        let silent = bracket == "[none" && got.starts_with("- - -");
+        cases += 1;
+        if !(got.starts_with(&said) || silent) || reviewed.get(name).is_some_and(|wanted| *wanted != got) {
+            wrong.push(format!("{name}: {got}, said: {said}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {cases} differ ({unread} not read):\n{}", wrong.len(), wrong.join("\n"));
-    say(&format!("{cases} cases, {unread} not read"));
+    assert!(wrong.is_empty(), "{} of {cases} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(reviewed.keys().all(|name| index.contains(name)), "a reviewed case is not in the corpus");
+    say(&format!("{cases} cases, {} of them whole", reviewed.len()));
+}
+
+/// A pod's rules in the manner of Istio, with names and numbers of one's own.
+fn sidecar(prefix: &str, (out, into, owner): (u16, u16, u32)) -> String {
+    format!(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+         :{prefix}_INBOUND - [0:0]\n:{prefix}_IN_REDIRECT - [0:0]\n:{prefix}_OUTPUT - [0:0]\n:{prefix}_REDIRECT - [0:0]\n\
+         -A PREROUTING -p tcp -j {prefix}_INBOUND\n-A OUTPUT -p tcp -j {prefix}_OUTPUT\n\
+         -A {prefix}_INBOUND -p tcp -m tcp --dport 7 -j RETURN\n-A {prefix}_INBOUND -p tcp -j {prefix}_IN_REDIRECT\n\
+         -A {prefix}_IN_REDIRECT -p tcp -j REDIRECT --to-ports {into}\n\
+         -A {prefix}_OUTPUT ! -d 127.0.0.1/32 -o lo -m owner --uid-owner {owner} -j {prefix}_IN_REDIRECT\n\
+         -A {prefix}_OUTPUT -m owner --uid-owner {owner} -j RETURN\n-A {prefix}_OUTPUT -d 127.0.0.1/32 -j RETURN\n\
+         -A {prefix}_OUTPUT -d 10.9.0.0/16 -j RETURN\n-A {prefix}_OUTPUT -j {prefix}_REDIRECT\n\
+         -A {prefix}_REDIRECT -p tcp -j REDIRECT --to-ports {out}\nCOMMIT\n"
+    )
+}
+
+#[test]
+fn names_suggest_a_mesh_and_numbers_are_read() {
+    for (prefix, mesh) in [
+        ("ISTIO", "istio sidecar"),
+        ("MESH", "kuma sidecar"),
+        ("CONSUL_PROXY", "consul sidecar"),
+        ("HOUSE", "custom -"),
+    ] {
+        for numbers @ (out, into, owner) in
+            [(15001, 15006, 1337), (4140, 4143, 2102), (1, 65535, 0), (9000, 9001, 70000)]
+        {
+            let snapshot = read(&sidecar(prefix, numbers), Family::Ip).expect("rules");
+            let wanted = format!("{mesh} redirect out=all:{out}!10.9.0.0/16 in=all:{into}!7 uid={owner}");
+            assert_eq!(line(&expected(&snapshot), false), wanted, "{prefix}");
+        }
+    }
+}
+
+#[test]
+fn metadata_alone_names_a_mesh_and_its_rules_are_missed() {
+    type Given<'a> = (&'a str, Option<(&'a str, &'a str)>, Option<(&'a str, &'a str)>, Option<&'a str>);
+    let cases: [Given<'_>; 9] = [
+        ("istio sidecar", Some(("sidecar.istio.io/status", "{}")), None, None),
+        ("istio sidecar", None, None, Some("istio-proxy")),
+        ("istio ambient", Some(("ambient.istio.io/redirection", "enabled")), None, None),
+        ("istio ambient", None, Some(("istio.io/dataplane-mode", "ambient")), None),
+        ("linkerd sidecar", Some(("linkerd.io/proxy-version", "stable")), None, None),
+        ("kuma sidecar", Some(("kuma.io/sidecar-injected", "true")), None, None),
+        ("consul sidecar", Some(("consul.hashicorp.com/connect-inject-status", "injected")), None, None),
+        ("appmesh sidecar", None, None, Some("proxyinit")),
+        ("osm sidecar", None, Some(("osm-proxy-uuid", "1")), None),
+    ];
+    for (wanted, annotation, label, container) in cases {
+        let mut workload = Workload::named(Kind::Pod, "pod");
+        workload.annotations.extend(annotation.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        workload.labels.extend(label.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        workload.containers.extend(container.map(|name| Container { name: name.to_owned(), ..Container::default() }));
+        let mut snapshot = Snapshot::of("node", 0, "pod", workload);
+        snapshot.rulesets = Some(Vec::new());
+        let found = expected(&snapshot);
+        assert_eq!(line(&found, false), format!("{wanted} -"));
+        assert_eq!(found.contradictions, [Contradiction::RulesAbsent], "{wanted}");
+        snapshot.rulesets = None;
+        assert_eq!(expected(&snapshot).contradictions, [], "rules that were not read are not missed");
+    }
+    let nothing = Snapshot::of("node", 0, "pod", Workload::named(Kind::Pod, "pod"));
+    assert_eq!((expected(&nothing).mesh, expected(&nothing).contradictions), (None, Vec::new()));
+}
+
+#[test]
+fn what_metadata_sets_is_held_against_what_rules_do() {
+    let mut snapshot = read(&sidecar("ISTIO", (15001, 15006, 1337)), Family::Ip).expect("rules");
+    let set = |snapshot: &mut Snapshot, value: &str| {
+        let name = "traffic.sidecar.istio.io/excludeInboundPorts".to_owned();
+        snapshot.workload.annotations.insert(name, value.to_owned());
+        expected(snapshot).contradictions
+    };
+    assert_eq!(set(&mut snapshot, "7"), []);
+    let found = set(&mut snapshot, "7,8");
+    assert!(matches!(&found[..], [Contradiction::Setting { found, .. }] if found == "they capture 8"), "{found:?}");
 }

@@ -4,10 +4,19 @@ use super::profile::Sign;
 
 /// Who, and the signs of it in rules.
 pub(super) const BYSTANDERS: [(&str, &[Sign]); 16] = [
-    ("Docker's embedded DNS", &[Sign::Chain("DOCKER_OUTPUT"), Sign::Chain("DOCKER_POSTROUTING"), Sign::Tables("docker-dns")]),
+    (
+        "Docker's embedded DNS",
+        &[Sign::Chain("DOCKER_OUTPUT"), Sign::Chain("DOCKER_POSTROUTING"), Sign::Tables("docker-dns")],
+    ),
     (
         "Docker",
-        &[Sign::Chain("DOCKER"), Sign::Chains("DOCKER_FORWARD"), Sign::Chains("DOCKER_ISOLATION"), Sign::Chain("DOCKER_USER"), Sign::Tables("docker-bridges")],
+        &[
+            Sign::Chain("DOCKER"),
+            Sign::Chains("DOCKER_FORWARD"),
+            Sign::Chains("DOCKER_ISOLATION"),
+            Sign::Chain("DOCKER_USER"),
+            Sign::Tables("docker-bridges"),
+        ],
     ),
     ("Telepresence", &[Sign::Chains("TEL_")]),
     ("mirrord", &[Sign::Chains("MIRRORD_")]),

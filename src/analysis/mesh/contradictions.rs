@@ -52,7 +52,8 @@ pub(super) fn contradictions(snapshot: &Snapshot, expected: &Expected, known_pro
     if told && by(Source::Rules) && !by(Source::Metadata) {
         found.push(Contradiction::MetadataSilent);
     }
-    if known_processes && expected.mesh.is_some() && expected.mesh != Some(Mesh::Custom) && expected.proxies.is_empty() {
+    if known_processes && expected.mesh.is_some() && expected.mesh != Some(Mesh::Custom) && expected.proxies.is_empty()
+    {
         found.push(Contradiction::ProxyAbsent);
     }
     if expected.captures_something() {
@@ -64,7 +65,9 @@ pub(super) fn contradictions(snapshot: &Snapshot, expected: &Expected, known_pro
 }
 
 fn not_exempt(expected: &Expected, found: &mut Vec<Contradiction>) {
-    let within = |ranges: &std::collections::BTreeSet<(u32, u32)>, id: u32| ranges.iter().any(|(from, to)| (*from..=*to).contains(&id));
+    let within = |ranges: &std::collections::BTreeSet<(u32, u32)>, id: u32| {
+        ranges.iter().any(|(from, to)| (*from..=*to).contains(&id))
+    };
     let captured = expected.families.iter().any(|family| family.outbound.captured == Captured::All);
     if !captured || !expected.exempt.marks.is_empty() {
         return;
@@ -78,8 +81,10 @@ fn not_exempt(expected: &Expected, found: &mut Vec<Contradiction>) {
 
 /// What the rules do where they do not do what is said; `None` where they do, or where it cannot be told.
 fn differs(expected: &Expected, stated: &Stated) -> Option<String> {
-    let outbound = |expected: &Expected| expected.families.iter().map(|family| family.outbound.clone()).collect::<Vec<_>>();
-    let inbound = |expected: &Expected| expected.families.iter().map(|family| family.inbound.clone()).collect::<Vec<_>>();
+    let outbound =
+        |expected: &Expected| expected.families.iter().map(|family| family.outbound.clone()).collect::<Vec<_>>();
+    let inbound =
+        |expected: &Expected| expected.families.iter().map(|family| family.inbound.clone()).collect::<Vec<_>>();
     let port = |lanes: Vec<Lane>| {
         let said = stated.number()?;
         let there: Vec<u16> = lanes.iter().filter_map(|lane| lane.port).collect();
@@ -112,7 +117,10 @@ fn differs(expected: &Expected, stated: &Stated) -> Option<String> {
                 _ => None,
             }
         }
-        Setting::IncludedOutboundPorts | Setting::IncludedInboundPorts | Setting::ExcludedNetworks | Setting::IncludedNetworks => None,
+        Setting::IncludedOutboundPorts
+        | Setting::IncludedInboundPorts
+        | Setting::ExcludedNetworks
+        | Setting::IncludedNetworks => None,
     }
 }
 

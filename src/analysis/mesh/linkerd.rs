@@ -11,7 +11,11 @@ pub(super) const LINKERD: Profile = Profile {
     outbound: &["PROXY_INIT_OUTPUT"],
     inbound: &["PROXY_INIT_REDIRECT"],
     containers: &["linkerd-proxy", "linkerd-init", "linkerd-network-validator"],
-    metadata: &[("linkerd.io/proxy-version", ""), ("linkerd.io/control-plane-ns", ""), ("linkerd.io/inject", "enabled")],
+    metadata: &[
+        ("linkerd.io/proxy-version", ""),
+        ("linkerd.io/control-plane-ns", ""),
+        ("linkerd.io/inject", "enabled"),
+    ],
     environment: &["LINKERD2_PROXY_"],
     processes: &["linkerd2-proxy"],
     settings: &[

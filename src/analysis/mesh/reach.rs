@@ -72,7 +72,7 @@ fn written(sends: &[&Sends], profile: Option<&Profile>, outbound: bool) -> BTree
     let chains = profile.map_or(&[][..], |profile| if outbound { profile.outbound } else { profile.inbound });
     let named: BTreeSet<u16> =
         plainly().filter(|sends| chains.contains(&plain(&sends.rule.chain).as_str())).map(|sends| sends.port).collect();
-    if !named.is_empty() || profile.is_some() && !chains.is_empty() {
+    if !named.is_empty() {
         return named;
     }
     let inbound: BTreeSet<u16> = plainly().filter(|sends| sends.inbound).map(|sends| sends.port).collect();

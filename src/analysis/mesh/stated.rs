@@ -52,7 +52,11 @@ pub(super) fn settings(snapshot: &Snapshot, profile: &Profile) -> Vec<Stated> {
             let value = container.environment.get(*name)?;
             Some((value.clone(), format!("{name} of container {}", container.name)))
         });
-        found.extend(annotation.into_iter().chain(variables).map(|(value, from)| Stated { setting: *setting, value, from }));
+        found.extend(annotation.into_iter().chain(variables).map(|(value, from)| Stated {
+            setting: *setting,
+            value,
+            from,
+        }));
     }
     found
 }

@@ -40,6 +40,10 @@ pub(super) struct Structure {
     pub(super) exempted: Exempted,
     /// Conntrack zones are given to DNS.
     pub(super) dns_zones: Vec<RuleRef>,
+    /// Of them, for a user (first) and for a group (second): Istio alone writes both.
+    pub(super) zone_owners: (bool, bool),
+    /// Marks with their masks that any rule speaks of.
+    pub(super) marks: BTreeSet<(u32, u32)>,
 }
 
 /// Where a chain stands.
@@ -54,7 +58,11 @@ impl Structure {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let mut found = Self::default();
         for ruleset in snapshot.rulesets() {
-            ruleset.tables.iter().filter(|table| !table.dormant).for_each(|table| found.table(snapshot, ruleset, table));
+            ruleset
+                .tables
+                .iter()
+                .filter(|table| !table.dormant)
+                .for_each(|table| found.table(snapshot, ruleset, table));
         }
         found
     }
@@ -78,7 +86,10 @@ impl Structure {
                 };
                 for branch in branches(ruleset.family, table, rule) {
                     let condition = branch.reading.condition();
-                    branch.actions().for_each(|action| self.action(snapshot, (table, chain), &place, &name, (&condition, action)));
+                    marks(&condition, &mut self.marks);
+                    branch
+                        .actions()
+                        .for_each(|action| self.action(snapshot, (table, chain), &place, &name, (&condition, action)));
                 }
             }
         }
@@ -101,6 +112,8 @@ impl Structure {
         let dns = asks_port(condition, 53);
         if matches!(effect, Effect::Template { zone: Some(_) }) && (dns || asks_owner(condition)) {
             self.dns_zones.push(name.clone());
+            self.zone_owners.0 |= condition.asks_about(Field::Uid);
+            self.zone_owners.1 |= condition.asks_about(Field::Gid);
         }
         let Some(port) = port(snapshot, &effect) else { return };
         self.sends.push(Sends {
@@ -123,7 +136,9 @@ impl Structure {
             match leaf {
                 Condition::Range(Field::Uid, from, to) => uids.extend(narrow(from).zip(narrow(to))),
                 Condition::Range(Field::Gid, from, to) => gids.extend(narrow(from).zip(narrow(to))),
-                Condition::Range(Field::Mark, from, to) if from == to => marks.extend(narrow(from).map(|it| (it, u32::MAX))),
+                Condition::Range(Field::Mark, from, to) if from == to => {
+                    marks.extend(narrow(from).map(|it| (it, u32::MAX)))
+                }
                 Condition::Masked { field: Field::Mark, mask, value } => {
                     marks.extend(narrow(value).zip(Some(narrow(mask).unwrap_or(u32::MAX))));
                 }
@@ -175,6 +190,17 @@ fn leaves(condition: &Condition) -> Vec<&Condition> {
     }
 }
 
+fn marks(condition: &Condition, found: &mut BTreeSet<(u32, u32)>) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| marks(part, found)),
+        Condition::Not(inner) => marks(inner, found),
+        Condition::Masked { field: Field::Mark, mask, value } => {
+            found.extend(u32::try_from(*value).ok().map(|value| (value, u32::try_from(*mask).unwrap_or(u32::MAX))));
+        }
+        _ => {}
+    }
+}
+
 fn asks_port(condition: &Condition, port: u16) -> bool {
     let port = u128::from(port);
     let asks = |leaf: &Condition| matches!(leaf, Condition::Range(Field::DestinationPort, from, to) if *from == port && *to == port);
@@ -190,17 +216,23 @@ fn asks_owner(condition: &Condition) -> bool {
 
 /// The bystander that wrote a chain of a table, by its name.
 pub(super) fn bystander(table: &Table, chain: &str) -> Option<&'static str> {
-    let bears = |sign: &Sign| sign.is_chain(chain) || matches!(sign, Sign::Tables(start) if table.name.starts_with(start));
+    let bears =
+        |sign: &Sign| sign.is_chain(chain) || matches!(sign, Sign::Tables(start) if table.name.starts_with(start));
     BYSTANDERS.iter().find(|(_, signs)| signs.iter().any(bears)).map(|(name, _)| *name)
 }
 
 /// What of a profile's signs stands in the rules, each once, in words.
 pub(super) fn signs(snapshot: &Snapshot, profile: &Profile) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let comments: Vec<&str> =
-        profile.signs.iter().filter_map(|sign| if let Sign::Comments(start) = sign { Some(*start) } else { None }).collect();
-    for (ruleset, table) in snapshot.rulesets().iter().flat_map(|set| set.tables.iter().map(move |table| (set, table))) {
-        let tables = profile.signs.iter().any(|sign| matches!(sign, Sign::Tables(start) if table.name.starts_with(start)));
+    let comments: Vec<&str> = profile
+        .signs
+        .iter()
+        .filter_map(|sign| if let Sign::Comments(start) = sign { Some(*start) } else { None })
+        .collect();
+    for (ruleset, table) in snapshot.rulesets().iter().flat_map(|set| set.tables.iter().map(move |table| (set, table)))
+    {
+        let tables =
+            profile.signs.iter().any(|sign| matches!(sign, Sign::Tables(start) if table.name.starts_with(start)));
         if tables && !table.chains.is_empty() {
             found.insert(format!("table {}", table.name));
         }
@@ -211,10 +243,18 @@ pub(super) fn signs(snapshot: &Snapshot, profile: &Profile) -> BTreeSet<String> 
             if comments.is_empty() {
                 continue;
             }
-            let commented = chain.rules.iter().flat_map(|rule| branches(ruleset.family, table, rule)).find_map(|branch| {
-                let comment = branch.rule().matches.iter().find_map(|part| if let Match::Comment(it) = part { Some(it.text.clone()) } else { None });
-                comments.iter().find(|start| comment.as_ref().is_some_and(|text| text.starts_with(**start))).copied()
-            });
+            let commented =
+                chain.rules.iter().flat_map(|rule| branches(ruleset.family, table, rule)).find_map(|branch| {
+                    let comment = branch
+                        .rule()
+                        .matches
+                        .iter()
+                        .find_map(|part| if let Match::Comment(it) = part { Some(it.text.clone()) } else { None });
+                    comments
+                        .iter()
+                        .find(|start| comment.as_ref().is_some_and(|text| text.starts_with(**start)))
+                        .copied()
+                });
             found.extend(commented.map(|start| format!("comments that begin with {start}")));
         }
     }
