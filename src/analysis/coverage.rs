@@ -110,14 +110,16 @@ pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
         let mut all = All::default();
         let mut parts = Vec::new();
         for (start, space, forms) in first::packets(tracer, &mut sets, &kind, asked) {
-            let flooded = tracer.rules.flood(&mut sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
+            let flooded =
+                tracer.rules.flood(&mut sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
             let of_orders: Vec<Vec<Part>> =
                 flooded.into_iter().map(|flooded| parted(tracer, &mut sets, flooded, &mut all)).collect();
             parts.extend(in_any_order(&mut sets, of_orders, &mut all));
         }
         let parts = joined(&mut sets, parts);
         for part in &parts {
-            let outcomes: Vec<Outcome<'a>> = part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
+            let outcomes: Vec<Outcome<'a>> =
+                part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
             for area in areas(&sets, part.space) {
                 let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
                 found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
@@ -234,9 +236,9 @@ fn joined(sets: &mut Sets, parts: Vec<Part>) -> Vec<Part> {
     for part in parts {
         let places = known.entry(part.outcomes.clone()).or_default();
         let decided = part.outcomes.len() < 2;
-        let same = places.iter_mut().find(|(at, _)| {
-            decided || found.get(*at).is_some_and(|found: &Part| found.doubts == part.doubts)
-        });
+        let same = places
+            .iter_mut()
+            .find(|(at, _)| decided || found.get(*at).is_some_and(|found: &Part| found.doubts == part.doubts));
         match same {
             Some((_, spaces)) => spaces.push(part.space),
             None => {

@@ -179,7 +179,9 @@ impl Diagrams {
         const ALL: Set = Set::ALL;
         match (operation, one, other) {
             (Operation::And, NONE, _) | (Operation::Without, NONE, _) | (Operation::Without, _, ALL) => return NONE,
-            (Operation::And, ALL, same) | (Operation::Or, NONE, same) | (Operation::Without, same, NONE) => return same,
+            (Operation::And, ALL, same) | (Operation::Or, NONE, same) | (Operation::Without, same, NONE) => {
+                return same;
+            }
             (Operation::Or, ALL, _) => return ALL,
             (Operation::Without, ..) if one == other => return NONE,
             _ if one == other => return one,
@@ -294,7 +296,9 @@ impl Diagrams {
         ranges.sort_unstable();
         for (rest, from, to) in ranges {
             match found.last_mut() {
-                Some((Values::Range { to: before, .. }, same)) if *same == rest && before.checked_add(1) == Some(from) => {
+                Some((Values::Range { to: before, .. }, same))
+                    if *same == rest && before.checked_add(1) == Some(from) =>
+                {
                     *before = to;
                 }
                 _ => found.push((Values::Range { from, to }, rest)),
@@ -303,7 +307,13 @@ impl Diagrams {
         found
     }
 
-    fn cubes(&self, set: Set, (bit, left): (Bit, u16), (value, mask): (u128, u128), found: &mut Vec<(u128, u128, Set)>) {
+    fn cubes(
+        &self,
+        set: Set,
+        (bit, left): (Bit, u16),
+        (value, mask): (u128, u128),
+        found: &mut Vec<(u128, u128, Set)>,
+    ) {
         match self.asks(set).filter(|(asked, ..)| *asked < bit + left) {
             _ if set.is_empty() => {}
             None => found.push((value, mask, set)),

@@ -9,8 +9,8 @@ mod parsers;
 mod drawn;
 
 mod corpus;
-mod cut;
 mod coverage;
+mod cut;
 mod damaged;
 mod diff;
 mod docs;

@@ -33,15 +33,8 @@ pub(crate) struct Edges {
     by_field: Vec<(Field, Vec<u128>)>,
 }
 
-const FIELDS: [Field; 7] = [
-    Field::Uid,
-    Field::Gid,
-    Field::Mark,
-    Field::Destination,
-    Field::DestinationPort,
-    Field::Source,
-    Field::SourcePort,
-];
+const FIELDS: [Field; 7] =
+    [Field::Uid, Field::Gid, Field::Mark, Field::Destination, Field::DestinationPort, Field::Source, Field::SourcePort];
 
 fn most(field: Field, ipv6: bool) -> u128 {
     match field {
@@ -181,7 +174,12 @@ fn of_class(question: &Question, trace: &Trace<'_>, outcome: &Outcome<'_>) -> St
 }
 
 /// What is wrong with what is said of a packet, where something is.
-pub(crate) fn differs(tracer: &Tracer<'_>, coverage: &Coverage<'_>, kind: &Kind, question: &Question) -> Option<String> {
+pub(crate) fn differs(
+    tracer: &Tracer<'_>,
+    coverage: &Coverage<'_>,
+    kind: &Kind,
+    question: &Question,
+) -> Option<String> {
     let trace = tracer.trace(question);
     let classes = holding(coverage, kind, question);
     let [class] = classes.as_slice() else {
@@ -202,10 +200,6 @@ pub(crate) fn differs(tracer: &Tracer<'_>, coverage: &Coverage<'_>, kind: &Kind,
     }
     Some(format!(
         "{question:?}\ntrace: {traced:#?}\n{:?} {:?}\nclass: {covered:#?}\n{:?} {:?}\n{:?}",
-        rules.0,
-        trace.doubts,
-        rules.1,
-        class.because,
-        class.area
+        rules.0, trace.doubts, rules.1, class.because, class.area
     ))
 }

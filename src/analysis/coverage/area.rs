@@ -164,15 +164,8 @@ impl Area {
 }
 
 /// The order in which fields are told apart.
-const ORDER: [Field; 7] = [
-    Field::Uid,
-    Field::Gid,
-    Field::Mark,
-    Field::Destination,
-    Field::DestinationPort,
-    Field::Source,
-    Field::SourcePort,
-];
+const ORDER: [Field; 7] =
+    [Field::Uid, Field::Gid, Field::Mark, Field::Destination, Field::DestinationPort, Field::Source, Field::SourcePort];
 
 /// A set as disjoint areas.
 pub(super) fn areas(sets: &Sets, space: Set) -> Vec<Area> {

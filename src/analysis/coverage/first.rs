@@ -94,12 +94,7 @@ fn any_other(tracer: &Tracer<'_>, ipv6: bool) -> Protocol {
 }
 
 /// The packets of a kind, in parts that differ in whether their ends are addresses of the namespace.
-pub(super) fn packets(
-    tracer: &Tracer<'_>,
-    sets: &mut Sets,
-    kind: &Kind,
-    asked: Set,
-) -> Vec<(Start, Set, Forms)> {
+pub(super) fn packets(tracer: &Tracer<'_>, sets: &mut Sets, kind: &Kind, asked: Set) -> Vec<(Start, Set, Forms)> {
     let own = own(tracer, sets, kind, Field::Destination);
     let [here, elsewhere] = halves(sets, asked, own);
     let mut parts = vec![here, elsewhere];

@@ -54,7 +54,9 @@ impl Outcome<'_> {
     /// Whether both are the same for the packet, whichever rule decided it.
     #[must_use]
     pub fn alike(&self, other: &Self) -> bool {
-        let of = |one: &Self| (one.verdict, one.destination, one.port, one.source, one.source_port, one.interface, one.taken);
+        let of = |one: &Self| {
+            (one.verdict, one.destination, one.port, one.source, one.source_port, one.interface, one.taken)
+        };
         of(self) == of(other) && self.receivers == other.receivers && self.why == other.why
     }
 
@@ -136,7 +138,8 @@ fn outcome<'a>(tracer: &Tracer<'a>, reach: &Reach, sets: &Sets) -> Outcome<'a> {
     // Where it was never known, it is not known to be another one.
     let unknown = blind && packet.source == Known::Unknown;
     let given_up = !blind && forms.source.is_none() && packet.source == Known::Unknown;
-    let moved = !unknown && (may || given_up || matches!(packet.state, Known::Is(state) if state & state::SOURCE_CHANGED != 0));
+    let moved =
+        !unknown && (may || given_up || matches!(packet.state, Known::Is(state) if state & state::SOURCE_CHANGED != 0));
     let port = |form: Option<Form>, known: Known<u16>| match (form, known) {
         (Some(_), _) | (None, Known::Absent) => Becomes::Stays,
         (None, Known::Is(port)) => Becomes::Is(port),

@@ -244,7 +244,12 @@ impl Flood<'_> {
     }
 
     /// Cells that may be one of several, for what is not known.
-    pub(in crate::analysis::eval::flood) fn apart(&mut self, cell: &Cell, ways: Vec<Traveller>, why: &'static str) -> Vec<Cell> {
+    pub(in crate::analysis::eval::flood) fn apart(
+        &mut self,
+        cell: &Cell,
+        ways: Vec<Traveller>,
+        why: &'static str,
+    ) -> Vec<Cell> {
         let (mut left, last) = (cell.space, ways.len().saturating_sub(1));
         let mut found = Vec::new();
         for (at, traveller) in ways.into_iter().enumerate() {

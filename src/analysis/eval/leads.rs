@@ -202,7 +202,9 @@ fn groups(routing: &Routing, bounds: &[u128], ipv6: bool) -> Vec<Group> {
     each_network(routing, ipv6, &mut |network| networks.push(network));
     let own = || routing.addresses.iter().flatten().filter(|own| own.address.is_ipv6() == ipv6);
     let kind = |address: IpAddr| match address {
-        IpAddr::V4(it) => (it.is_multicast(), it.is_broadcast(), it.is_loopback(), it.octets()[0] == 0, u32::from(it) == 0, 0),
+        IpAddr::V4(it) => {
+            (it.is_multicast(), it.is_broadcast(), it.is_loopback(), it.octets()[0] == 0, u32::from(it) == 0, 0)
+        }
         IpAddr::V6(it) => {
             // Of a scope it is only asked which addresses of the namespace have a bigger one.
             let wanted = scope_of(it);

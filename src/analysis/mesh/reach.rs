@@ -16,11 +16,33 @@ pub(super) fn reach(snapshot: &Snapshot, structure: &Structure, profile: Option<
     let summary = summarise(snapshot, ipv6);
     let own = |sends: &&Sends| sends.rule.family.sees(ipv6) && !sends.bystander;
     let sends: Vec<&Sends> = structure.sends.iter().filter(own).collect();
+    let mut outbound = lane(&summary.outbound, &sends, profile, true);
+    if outbound.captured == Captured::Nothing {
+        by_owner(snapshot, &sends, &mut outbound, ipv6);
+    }
     Reach {
         ipv6,
-        outbound: lane(&summary.outbound, &sends, profile, true),
+        outbound,
         inbound: lane(&summary.inbound, &sends, profile, false),
         dns: dns(snapshot, structure, ipv6),
+    }
+}
+
+/// Rules that leave everybody alone but one user of one group: asked about every pair that they name.
+fn by_owner(snapshot: &Snapshot, sends: &[&Sends], lane: &mut Lane, ipv6: bool) {
+    const MOST: usize = 8;
+    let asker = Asker::new(snapshot, ipv6);
+    let (uids, gids) = (&asker.named.uids, &asker.named.gids);
+    for uid in uids.iter().take(MOST) {
+        for gid in gids.iter().take(MOST) {
+            let end = asker.outbound(|packet| (packet.uid, packet.gid) = (Known::Is(uid.0), Known::Is(gid.0)));
+            let End::Redirected { to, .. } = end else { continue };
+            if sends.iter().any(|sends| Some(sends.port) == to.port) {
+                (lane.captured, lane.port) = (Captured::Some, to.port);
+                lane.included.uids.insert(*uid);
+                lane.included.gids.insert(*gid);
+            }
+        }
     }
 }
 

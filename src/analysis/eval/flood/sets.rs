@@ -56,7 +56,14 @@ pub(super) struct Asked {
 impl Sets {
     pub(in crate::analysis) fn new(ipv6: bool) -> Self {
         let diagrams = Diagrams::default();
-        Self { diagrams, ipv6, tests: HashMap::new(), groups: HashMap::new(), many: HashMap::new(), about: HashMap::new() }
+        Self {
+            diagrams,
+            ipv6,
+            tests: HashMap::new(),
+            groups: HashMap::new(),
+            many: HashMap::new(),
+            about: HashMap::new(),
+        }
     }
 
     /// They are packets of IPv6.
@@ -203,7 +210,13 @@ impl Sets {
             }
             Condition::Has(field) if cell.form(*field).is_some() => Set::ALL,
             Condition::Owned if cell.form(Field::Uid).is_some() => Set::ALL,
-            Condition::Ipv6(wanted) => if *wanted == self.ipv6 { Set::ALL } else { Set::NONE },
+            Condition::Ipv6(wanted) => {
+                if *wanted == self.ipv6 {
+                    Set::ALL
+                } else {
+                    Set::NONE
+                }
+            }
             Condition::Not(inner) if cell.has_no_connection() && inner.asks_about(Field::ConnectionMark) => Set::NONE,
             Condition::Not(inner) => {
                 let set = self.certain(cell, inner)?;
@@ -336,7 +349,9 @@ impl Sample {
 /// It is asked without a look at sets, most of the time.
 fn is_plain(condition: &Condition) -> bool {
     match condition {
-        Condition::Range(field, ..) | Condition::Masked { field, .. } => !FIELDS.iter().any(|(known, _)| known == field),
+        Condition::Range(field, ..) | Condition::Masked { field, .. } => {
+            !FIELDS.iter().any(|(known, _)| known == field)
+        }
         Condition::All(_) | Condition::Any(_) | Condition::Not(_) => false,
         _ => true,
     }

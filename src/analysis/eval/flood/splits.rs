@@ -51,8 +51,7 @@ pub(super) fn on_routes(ground: &Ground<'_>) -> Hangs {
         if let Some((from, to)) = rule.users {
             hangs.on(Field::Uid, ground.inside_users(from, to));
         }
-        for (field, ports) in
-            [(Field::SourcePort, rule.source_ports), (Field::DestinationPort, rule.destination_ports)]
+        for (field, ports) in [(Field::SourcePort, rule.source_ports), (Field::DestinationPort, rule.destination_ports)]
         {
             hangs.on_ports(field, ports.map(|(from, to)| PortRange { from, to }));
         }

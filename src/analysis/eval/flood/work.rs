@@ -12,9 +12,9 @@ use super::splits::{Hangs, asks_routes, on_effect, on_routes};
 use super::{Fate, Flood};
 use crate::model::Hook;
 use crate::packet::{Field, Known, Lookup, number};
-use std::net::IpAddr;
 use crate::xt::targets::Shift;
 use crate::xt::{self, Effect};
+use std::net::IpAddr;
 
 impl Flood<'_> {
     /// Brings a cell before a chain, or behind all: its parts, each with what happens on the way.
