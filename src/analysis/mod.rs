@@ -12,6 +12,7 @@ pub mod following;
 pub mod ipsets;
 pub mod join;
 pub mod leftover;
+pub mod mesh;
 pub mod native;
 pub mod observations;
 pub mod overview;

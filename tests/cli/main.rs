@@ -23,6 +23,7 @@ mod hostile;
 mod house;
 mod kernel;
 mod large;
+mod mesh;
 mod misread;
 mod names;
 mod node;
