@@ -22,6 +22,9 @@ _nslens() {
             nslens,conns)
                 cmd="nslens__subcmd__conns"
                 ;;
+            nslens,coverage)
+                cmd="nslens__subcmd__coverage"
+                ;;
             nslens,demo)
                 cmd="nslens__subcmd__demo"
                 ;;
@@ -51,6 +54,9 @@ _nslens() {
                 ;;
             nslens__subcmd__help,conns)
                 cmd="nslens__subcmd__help__subcmd__conns"
+                ;;
+            nslens__subcmd__help,coverage)
+                cmd="nslens__subcmd__help__subcmd__coverage"
                 ;;
             nslens__subcmd__help,demo)
                 cmd="nslens__subcmd__help__subcmd__demo"
@@ -83,7 +89,7 @@ _nslens() {
 
     case "${cmd}" in
         nslens)
-            opts="-h -V --help --version list rules conns trace diff snapshot watch demo completions help"
+            opts="-h -V --help --version list rules conns trace coverage diff snapshot watch demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -212,6 +218,80 @@ _nslens() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        nslens__subcmd__coverage)
+            opts="-4 -6 -o -n -c -q -v -h --in --out --who --to --port --protocol --ipv4 --ipv6 --ports --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --who)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl yaml svg" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl yaml svg" -- "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --container)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         nslens__subcmd__demo)
             opts="-q -v -h --keep --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -293,7 +373,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__help)
-            opts="list rules conns trace diff snapshot watch demo completions help"
+            opts="list rules conns trace coverage diff snapshot watch demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -321,6 +401,20 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__help__subcmd__conns)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nslens__subcmd__help__subcmd__coverage)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

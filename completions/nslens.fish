@@ -30,6 +30,7 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "list" -d 'List every 
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "coverage" -d 'Show what happens to all new connections: who, where, and how each ends'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
@@ -160,6 +161,32 @@ complete -c nslens -n "__fish_nslens_using_subcommand trace" -l follow -d 'Go on
 complete -c nslens -n "__fish_nslens_using_subcommand trace" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand trace" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l who -d 'Of these senders only: uid=1000, gid=1337, mark=0x539' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l to -d 'To this address or network only' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l port -d 'To this port or these only: 443, https, 8000-8999' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l protocol -d 'tcp, udp, icmp, a number ...' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s o -l output -d 'table, json, jsonl, yaml, svg' -r -f -a "table\t''
+json\t''
+jsonl\t''
+yaml\t''
+svg\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l in -d 'What comes in from outside only'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l out -d 'What processes of the workload send only'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s 4 -l ipv4 -d 'IPv4 only'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s 6 -l ipv6 -d 'IPv6 only'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l ports -d 'How each listening port is reached from outside'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
@@ -224,13 +251,14 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "coverage" -d 'Show what happens to all new connections: who, where, and how each ends'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,6 +3,8 @@
 
 #[path = "../support/grid.rs"]
 mod corpus_grid;
+#[path = "../support/coverage.rs"]
+mod drawn;
 #[path = "../support/netns.rs"]
 mod support;
 #[path = "../support/traffic.rs"]

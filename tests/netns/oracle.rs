@@ -3,6 +3,7 @@
 //! `NSLENS_SEED` repeats a run, `NSLENS_PACKETS` says how long each is, `NSLENS_LONG` makes all longer.
 
 mod chance;
+mod covered;
 mod judge;
 mod native;
 mod packets;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::area::{ORDER, areas};
+use super::area::{ORDER, areas, others};
 use super::{Area, Class, Kind};
 use crate::analysis::diagram::{Set, Values};
 use crate::analysis::eval::flood::Sets;
@@ -52,7 +52,7 @@ pub fn rows<'c, 'a>(
         let share = exact.iter().map(|area| share(area, &sets)).sum();
         let told = sets.diagrams.where_it_matters(space, of);
         let short = areas(&sets, told);
-        let areas = if length(&short) < length(&exact) { short } else { exact };
+        let areas = if length(&short, kind.ipv6) < length(&exact, kind.ipv6) { short } else { exact };
         (!space.is_empty()).then_some(Row { ends, areas, classes: here, share })
     };
     let mut rows: Vec<Row<'c, 'a>> = found.into_iter().filter_map(row).collect();
@@ -61,8 +61,13 @@ pub fn rows<'c, 'a>(
 }
 
 /// How much there is to read.
-fn length(areas: &[Area]) -> usize {
-    areas.iter().map(|area| 1 + ORDER.iter().map(|field| area.of(*field).len()).sum::<usize>()).sum()
+fn length(areas: &[Area], ipv6: bool) -> usize {
+    let told = |area: &Area, field: Field| match area.of(field) {
+        [] => 0,
+        // What is more than what is left out is told by that.
+        values => values.len().min(others(field, values, ipv6).len()),
+    };
+    areas.iter().map(|area| 1 + ORDER.iter().map(|field| told(area, *field)).sum::<usize>()).sum()
 }
 
 /// Whether some packet of a class is in an area.

@@ -9,6 +9,7 @@ use nslens::capture::sets::Elements;
 use nslens::model::{Protocol, RuleRef, Snapshot};
 
 use super::chance::Chance;
+use super::covered::Covered;
 use super::judge::{self, Seen};
 use super::packets::{self, Asked, Ports};
 use super::rules::Rules;
@@ -29,6 +30,9 @@ pub(super) struct Class {
 }
 
 /// How much of everything there was.
+/// Of so many rule sets one is asked about by all its packets at once, too.
+const COVERED: usize = 2;
+
 #[derive(Debug, Default)]
 struct Tally {
     rule_sets: usize,
@@ -39,6 +43,8 @@ struct Tally {
     several: usize,
     open_ends: usize,
     again: usize,
+    /// Looked for in the classes of `coverage`, too.
+    covered: usize,
     outcomes: BTreeMap<&'static str, usize>,
     /// Of which nothing but the absence of anything else was seen.
     unseen: BTreeMap<&'static str, usize>,
@@ -297,6 +303,14 @@ fn rule_set(
     let counted = counters(stage);
     let mut scene = Scene { stage: &mut *stage, tracer: &tracer, counted, decidable: class.decidable };
     let mut shown = false;
+    let script = rules.script();
+    let grouped = script.contains("suppl-groups");
+    let mut covered = None;
+    if tally.rule_sets.is_multiple_of(COVERED) {
+        let (classes, wrong) = Covered::of(&tracer, grouped);
+        failures.extend(wrong.map(|wrong| format!("{script}\n{wrong}")));
+        covered = Some(classes);
+    }
     for _ in 0..PACKETS {
         let ipv6 = chance.percent(class.ipv6);
         let incoming = chance.percent(35);
@@ -304,6 +318,12 @@ fn rule_set(
         asked.anonymous = chance.percent(class.anonymous);
         let Compared { trace, seen, wrong } = scene.compare(&asked, ports, &mut tally.again);
         tally.count(&trace, &seen);
+        if let Some(covered) = &mut covered
+            && let Some(how) = covered.check(&tracer, &asked.question(), grouped)
+            && failures.len() < told_at_most()
+        {
+            failures.push(format!("{script}\n{how}"));
+        }
         for outcome in trace.outcomes.iter().filter(|_| std::env::var_os("NSLENS_DOUBTS").is_some()) {
             for met in outcome.met.iter().filter(|met| met.supposed) {
                 let Some(at) = tracer.rules().at(met.place) else { continue };
@@ -325,6 +345,7 @@ fn rule_set(
             }
         }
     }
+    tally.covered += covered.map_or(0, |covered| covered.packets);
     rules.unload(stage);
 }
 
