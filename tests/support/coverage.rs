@@ -75,6 +75,8 @@ impl Edges {
 
 fn address(number: u128, ipv6: bool) -> IpAddr {
     match ipv6 {
+        // What is mapped is IPv4.
+        true if number >> 32 == 0xffff => Ipv6Addr::from(number | 0xfd << 120).into(),
         true => Ipv6Addr::from(number).into(),
         false => Ipv4Addr::from(u32::try_from(number).expect("32 bits")).into(),
     }

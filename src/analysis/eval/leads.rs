@@ -236,6 +236,10 @@ fn each_network(routing: &Routing, ipv6: bool, each: &mut dyn FnMut(Network)) {
     };
     for route in routing.routes.iter().flatten() {
         network(&route.destination);
+        // The first address of a network of IPv6 is everybody's (RFC 4291, 2.6.1).
+        if ipv6 {
+            network(&Network { bits: 128, ..route.destination });
+        }
         route.source.iter().for_each(&mut network);
     }
     for rule in routing.rules.iter().flatten() {
@@ -247,10 +251,6 @@ fn each_network(routing: &Routing, ipv6: bool, each: &mut dyn FnMut(Network)) {
     }
     for own in routing.addresses.iter().flatten() {
         network(&own.network);
-        // The first address of a network of IPv6 is everybody's (RFC 4291, 2.6.1).
-        if ipv6 {
-            network(&Network { bits: 128, ..own.network });
-        }
     }
 }
 

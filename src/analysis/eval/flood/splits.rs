@@ -47,6 +47,8 @@ impl Hangs {
 pub(super) fn on_routes(ground: &Ground<'_>) -> Hangs {
     let mut hangs = Hangs::default();
     hangs.routed.extend([Field::Destination, Field::Source]);
+    // Who dialled `::1` itself from elsewhere is turned away, and who is translated to it is not.
+    hangs.on(Field::OriginalDestination, [1, 2]);
     for rule in ground.policy() {
         if let Some((from, to)) = rule.users {
             hangs.on(Field::Uid, ground.inside_users(from, to));
