@@ -198,7 +198,7 @@ fn what_tproxy_gives_to_the_proxy_is_intercepted() {
         }
 END";
     let xt = BOTH.map(|tool| format!("{tool} -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 15006"));
-    // Without a verdict nft's own lets the packet go on, and which rule it was is not followed.
+    // Without a verdict nft's own lets the packet go on.
     let without = native.replace(" accept", "");
     for (rule, tracking) in [(xt[0].as_str(), false), (&xt[1], true), (native, false), (native, true), (&without, true)]
     {
@@ -216,7 +216,7 @@ END";
         let taken = the(&all, &[("local", "10.0.0.2:8080")]);
         assert_eq!((judged(taken).as_str(), &taken["direction"]), ("intercepted ends", &"in".into()), "{rule}");
         assert_eq!(taken["original_destination"], "10.0.0.2:8080");
-        assert_eq!(taken["rule"].is_object(), rule != without, "{rule}: {taken:#?}");
+        assert!(taken["rule"].is_object(), "{rule}: {taken:#?}");
         assert_eq!(taken["flow"].is_u64(), tracking);
         let dialled = the(&all, &[("local", "10.0.0.2:15006")]);
         let expected = if tracking { "direct tracked" } else { "direct rules" };

@@ -56,6 +56,7 @@ mod texts;
 mod tracked;
 mod transparent;
 mod untouched;
+mod waiting;
 mod watch;
 mod ways;
 

@@ -1,14 +1,13 @@
 //! The document: written once, by fragments, for one packet as for a million of them a line each.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
 use super::sentence::{doubted, sentence, supposed};
 use super::steps::{Step, action, merged, name, steps};
-use super::{Story, Teller, change, end, kind_word, state_word};
+use super::{Story, Teller, digits, end, kind_word, push_change, state_word};
 use crate::analysis::eval::{Place, Routed};
 use crate::analysis::trace::asked;
 use crate::analysis::trace::{Followed, Outcome, Question, Stop};
@@ -205,15 +204,19 @@ impl<'t> Writer<'t> {
 
     fn receiver(&self, socket: &Socket, one_of: usize, out: &mut String) {
         let owner = self.teller.owner(socket);
-        // Writing to a String cannot fail.
-        write!(out, "{{\"local\":\"{}\",\"pid\":", socket.local).ok();
+        out.push_str("{\"local\":");
+        endpoint(Known::Is(socket.local.address), Known::Is(socket.local.port), out);
+        out.push_str(",\"pid\":");
         number(owner.map(|process| process.pid), out);
         out.push_str(",\"name\":");
         optional(owner.map(|process| process.name.as_str()), out);
-        write!(out, ",\"uid\":{}", socket.uid).ok();
+        out.push_str(",\"uid\":");
+        number(Some(socket.uid), out);
         out.push_str(",\"container\":");
         optional(owner.and_then(|process| process.container.as_deref()), out);
-        write!(out, ",\"one_of\":{one_of}}}").ok();
+        out.push_str(",\"one_of\":");
+        number(u32::try_from(one_of).ok(), out);
+        out.push('}');
     }
 
     fn step(&mut self, step: &Step<'_>, out: &mut String) {
@@ -235,7 +238,15 @@ impl<'t> Writer<'t> {
         });
         out.push_str(action);
         out.push_str(",\"change\":");
-        optional(change(step.met.before, step.met.after).as_deref(), out);
+        let quoted = out.len();
+        out.push('"');
+        push_change(out, step.met.before, step.met.after);
+        if out.len() == quoted + 1 {
+            out.truncate(quoted);
+            out.push_str("null");
+        } else {
+            out.push('"');
+        }
         if self.all {
             let reasons = self.teller.reasons();
             let why = match step.matched {
@@ -297,11 +308,10 @@ fn comma(at: usize, out: &mut String) {
 }
 
 fn number(number: Option<u32>, out: &mut String) {
-    // Writing to a String cannot fail.
     match number {
-        Some(number) => write!(out, "{number}").ok(),
-        None => write!(out, "null").ok(),
-    };
+        Some(number) => digits(out, number),
+        None => out.push_str("null"),
+    }
 }
 
 fn optional(value: Option<&str>, out: &mut String) {
@@ -313,7 +323,8 @@ fn optional(value: Option<&str>, out: &mut String) {
 
 /// A text of JSON. What steers a terminal is written as its number there.
 fn text(value: &str, out: &mut String) {
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    let plain = |letter: char| matches!(letter, ' '..='~' | '→') && letter != '"' && letter != '\\';
+    if value.bytes().all(|byte| byte.is_ascii() && plain(byte.into())) || value.chars().all(plain) {
         out.push('"');
         out.push_str(value);
         out.push('"');
@@ -363,10 +374,15 @@ fn route(routed: &Routed, out: &mut String) {
 
 fn rule(rule: &RuleRef, out: &mut String) {
     let RuleRef { backend, family, table, chain, number } = rule;
-    // Writing to a String cannot fail.
-    write!(out, "{{\"backend\":\"{}\",\"family\":\"{}\",\"table\":", backend.word(), family.word()).ok();
+    for (before, word) in [("{\"backend\":\"", backend.word()), ("\",\"family\":\"", family.word())] {
+        out.push_str(before);
+        out.push_str(word);
+    }
+    out.push_str("\",\"table\":");
     text(table, out);
     out.push_str(",\"chain\":");
     text(chain, out);
-    write!(out, ",\"number\":{number}}}").ok();
+    out.push_str(",\"number\":");
+    self::number(u32::try_from(*number).ok(), out);
+    out.push('}');
 }

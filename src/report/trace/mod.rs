@@ -74,14 +74,36 @@ impl<'t> Teller<'t> {
 
 /// Appends `10.0.0.5:80`, `[fd00::5]:80`, or the address alone where there is no port, or it is not known.
 fn end(out: &mut String, address: Known<IpAddr>, port: Known<u16>) {
-    // Writing to a String cannot fail.
     match (address, port) {
-        (Known::Is(IpAddr::V6(address)), Known::Is(port)) => write!(out, "[{address}]:{port}").ok(),
-        (Known::Is(address), Known::Is(port)) => write!(out, "{address}:{port}").ok(),
-        (Known::Is(address), _) => write!(out, "{address}").ok(),
-        (_, Known::Is(port)) => write!(out, "?:{port}").ok(),
-        _ => write!(out, "?").ok(),
-    };
+        (Known::Is(IpAddr::V6(address)), Known::Is(_)) => {
+            // Writing to a String cannot fail.
+            write!(out, "[{address}]").ok();
+        }
+        (Known::Is(IpAddr::V6(address)), _) => {
+            write!(out, "{address}").ok();
+        }
+        (Known::Is(IpAddr::V4(address)), _) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push('.');
+                }
+                digits(out, octet.into());
+            }
+        }
+        _ => out.push('?'),
+    }
+    if let Known::Is(port) = port {
+        out.push(':');
+        digits(out, port.into());
+    }
+}
+
+/// Appends a number, digit by digit: formatting takes longer than all the rest of a short line.
+fn digits(out: &mut String, number: u32) {
+    if number >= 10 {
+        digits(out, number / 10);
+    }
+    out.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
 }
 
 fn source(packet: &Packet) -> String {
@@ -98,24 +120,44 @@ fn destination(packet: &Packet) -> String {
 
 /// What a rule changes: `10.0.0.5:80 → 127.0.0.1:15001`; nothing where it changes nothing of these.
 fn change(before: &Packet, after: &Packet) -> Option<String> {
-    let mut parts = Vec::new();
+    let mut out = String::new();
+    push_change(&mut out, before, after);
+    (!out.is_empty()).then_some(out)
+}
+
+/// Appends the same; there is nothing in it that JSON or a terminal takes for something else.
+fn push_change(out: &mut String, before: &Packet, after: &Packet) {
+    let first = out.len();
+    let next = |out: &mut String| {
+        if out.len() > first {
+            out.push_str(", ");
+        }
+    };
     if (before.destination, before.destination_port) != (after.destination, after.destination_port) {
-        parts.push(format!("{} → {}", destination(before), destination(after)));
+        end(out, before.destination, before.destination_port);
+        out.push_str(" → ");
+        end(out, after.destination, after.destination_port);
     }
     if (before.source, before.source_port) != (after.source, after.source_port) {
-        parts.push(format!("from {} → {}", source(before), source(after)));
+        next(out);
+        out.push_str("from ");
+        end(out, before.source, before.source_port);
+        out.push_str(" → ");
+        end(out, after.source, after.source_port);
     }
     let mark = |mark: Known<u32>| match mark {
         Known::Is(mark) => format!("{mark:#x}"),
         _ => "?".to_owned(),
     };
     if before.mark != after.mark {
-        parts.push(format!("mark {} → {}", mark(before.mark), mark(after.mark)));
+        next(out);
+        // Writing to a String cannot fail.
+        write!(out, "mark {} → {}", mark(before.mark), mark(after.mark)).ok();
     }
     if before.connection_mark != after.connection_mark {
-        parts.push(format!("connection mark {} → {}", mark(before.connection_mark), mark(after.connection_mark)));
+        next(out);
+        write!(out, "connection mark {} → {}", mark(before.connection_mark), mark(after.connection_mark)).ok();
     }
-    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// `rule 4 of ISTIO_OUTPUT (nat)`, or the policy of a chain. Free of what steers a terminal.

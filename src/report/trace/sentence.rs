@@ -107,9 +107,10 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
     let (before, after) = (&trace.packet, &outcome.packet);
     let to = destination(after);
     let moved = (before.destination, before.destination_port) != (after.destination, after.destination_port);
-    let rule = outcome.rule.as_ref().map(rule_words);
-    let by = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
-    let alone = match &rule {
+    // Each of these is only made for the sentence that has it.
+    let rule = || outcome.rule.as_ref().map(rule_words);
+    let by = || rule().map(|rule| format!(" by {rule}")).unwrap_or_default();
+    let alone = || match rule() {
         Some(rule) => format!(": {rule} leaves it alone"),
         None => ": no rule sends it elsewhere".to_owned(),
     };
@@ -121,14 +122,14 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
             let who = who(teller, &outcome.receivers);
             let taken = outcome.receivers.iter().any(|socket| Known::Is(socket.local.port) != after.destination_port);
             match (moved, taken) {
-                (true, _) => format!("Redirected to {to}{by}, where {who} takes it."),
-                (false, true) => format!("Handed to {who}{by}, still addressed to {to}."),
-                (false, false) => format!("Delivered to {who}{alone}."),
+                (true, _) => format!("Redirected to {to}{}, where {who} takes it.", by()),
+                (false, true) => format!("Handed to {who}{}, still addressed to {to}.", by()),
+                (false, false) => format!("Delivered to {who}{}.", alone()),
             }
         }
-        Verdict::Refused if moved => format!("Refused: it is redirected to {to}{by}, where nobody listens."),
+        Verdict::Refused if moved => format!("Refused: it is redirected to {to}{}, where nobody listens.", by()),
         Verdict::Refused => {
-            let alone = rule.map(|rule| format!("; {rule} leaves it alone")).unwrap_or_default();
+            let alone = rule().map(|rule| format!("; {rule} leaves it alone")).unwrap_or_default();
             format!("Refused: nobody listens at {to}{alone}.")
         }
         Verdict::Sent => {
@@ -139,18 +140,18 @@ pub(super) fn sentence(teller: &Teller<'_>, trace: &Trace<'_>, outcome: &Outcome
             let masked = (before.source, before.source_port) != (after.source, after.source_port);
             let from = if masked { format!(", as coming from {}", source(after)) } else { String::new() };
             match moved {
-                true => format!("Redirected to {to}{by}: it leaves{device}{from}."),
-                false => format!("Leaves for {to}{device}{from}{alone}."),
+                true => format!("Redirected to {to}{}: it leaves{device}{from}.", by()),
+                false => format!("Leaves for {to}{device}{from}{}.", alone()),
             }
         }
-        Verdict::Dropped => match (rule, policy(teller, outcome)) {
+        Verdict::Dropped => match (rule(), policy(teller, outcome)) {
             (Some(rule), _) => format!("Dropped by {rule}."),
             (None, Some(policy)) => format!("Dropped by {policy}."),
             (None, None) => "Dropped.".to_owned(),
         },
-        Verdict::Rejected => format!("Rejected{by}: its sender is told."),
+        Verdict::Rejected => format!("Rejected{}: its sender is told.", by()),
         Verdict::Undecided => {
-            let moved = if moved { format!("redirected to {to}{by}; ") } else { String::new() };
+            let moved = if moved { format!("redirected to {to}{}; ", by()) } else { String::new() };
             let why = outcome.why.as_deref().unwrap_or("something that is not known");
             format!("Undecided: {moved}open is {}.", escape(why))
         }
