@@ -105,32 +105,37 @@ impl<'a> All<'a> {
 #[must_use]
 pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
     let mut found = Coverage { classes: Vec::new(), given_up: Vec::new() };
-    for kind in first::kinds(tracer).into_iter().filter(|kind| narrow.has_kind(kind)) {
-        let mut sets = Sets::new(kind.ipv6);
-        let asked = narrow.space(&mut sets, &kind);
+    let (mut of_ipv4, mut of_ipv6) = (Sets::new(false), Sets::new(true));
+    let kinds = first::kinds(tracer);
+    let others = [false, true].map(|ipv6| first::any_other(&kinds, ipv6));
+    for kind in kinds.into_iter().filter(|kind| narrow.has_kind(kind)) {
+        let [of_ipv4_other, of_ipv6_other] = others;
+        let protocol = kind.protocol.unwrap_or(if kind.ipv6 { of_ipv6_other } else { of_ipv4_other });
+        let sets = if kind.ipv6 { &mut of_ipv6 } else { &mut of_ipv4 };
+        let asked = narrow.space(sets, &kind);
         if asked.is_empty() {
             continue;
         }
         let mut all = All::default();
         let mut parts = Vec::new();
-        for (start, space, forms) in first::packets(tracer, &mut sets, &kind, asked) {
-            let flooded =
-                tracer.rules.flood(&mut sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
+        for (start, space, forms) in first::packets(tracer, sets, (&kind, protocol), asked) {
+            let flooded = tracer.rules.flood(sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
             let of_orders: Vec<Vec<Part>> =
-                flooded.into_iter().map(|flooded| parted(tracer, &mut sets, flooded, &mut all)).collect();
-            parts.extend(in_any_order(&mut sets, of_orders, &mut all));
+                flooded.into_iter().map(|flooded| parted(tracer, sets, flooded, &mut all)).collect();
+            parts.extend(in_any_order(sets, of_orders, &mut all));
         }
-        let parts = joined(&mut sets, parts);
+        let parts = joined(sets, parts);
         for part in &parts {
             let outcomes: Vec<Outcome<'a>> =
                 part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
-            for area in areas(&sets, part.space) {
+            for area in areas(sets, part.space) {
                 let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
                 found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
             }
         }
         if sets.diagrams.exhausted() {
             found.classes.retain(|class| class.kind != kind);
+            *sets = Sets::new(kind.ipv6);
             found.given_up.push(kind);
         }
     }

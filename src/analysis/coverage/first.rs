@@ -16,9 +16,10 @@ const WITH_PORTS: [u8; 3] = [33, 132, 136];
 /// All kinds of packets: outgoing ones, and incoming ones by each device.
 pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
     let mut found = Vec::new();
+    let of_family = [false, true].map(|ipv6| (ipv6, protocols(tracer, ipv6)));
     for incoming in [false, true] {
-        for ipv6 in [false, true] {
-            let protocols = protocols(tracer, ipv6);
+        for (ipv6, protocols) in &of_family {
+            let ipv6 = *ipv6;
             let devices = if incoming { devices(tracer) } else { vec![None] };
             for interface in devices {
                 let of = |protocol: &Option<u8>| Kind {
@@ -85,16 +86,24 @@ fn devices(tracer: &Tracer<'_>) -> Vec<Option<DeviceName>> {
     }
 }
 
-/// A protocol that stands for all that are not named.
-fn any_other(tracer: &Tracer<'_>, ipv6: bool) -> Protocol {
-    let named = protocols(tracer, ipv6);
-    let free = |number: &u8| !named.contains(&Some(*number)) && !WITH_PORTS.contains(number) && !ICMP.contains(number);
+/// A protocol of a family that stands for all that are not named.
+pub(super) fn any_other(kinds: &[Kind], ipv6: bool) -> Protocol {
+    let named = |number: u8| {
+        let protocol = Some(Protocol::from_number(number));
+        kinds.iter().any(|kind| kind.ipv6 == ipv6 && kind.protocol == protocol)
+    };
+    let free = |number: &u8| !named(*number) && !WITH_PORTS.contains(number) && !ICMP.contains(number);
     // 253 and 254 are for experiments (RFC 3692).
     Protocol::from_number((2..=254).rev().find(free).unwrap_or(253))
 }
 
 /// The packets of a kind, in parts that differ in whether their ends are addresses of the namespace.
-pub(super) fn packets(tracer: &Tracer<'_>, sets: &mut Sets, kind: &Kind, asked: Set) -> Vec<(Start, Set, Forms)> {
+pub(super) fn packets(
+    tracer: &Tracer<'_>,
+    sets: &mut Sets,
+    (kind, protocol): (&Kind, Protocol),
+    asked: Set,
+) -> Vec<(Start, Set, Forms)> {
     let own = own(tracer, sets, kind, Field::Destination);
     let [here, elsewhere] = halves(sets, asked, own);
     let mut parts = vec![here, elsewhere];
@@ -102,7 +111,11 @@ pub(super) fn packets(tracer: &Tracer<'_>, sets: &mut Sets, kind: &Kind, asked: 
         let own = self::own(tracer, sets, kind, Field::Source);
         parts = parts.into_iter().flat_map(|part| halves(sets, part, own)).collect();
     }
-    parts.into_iter().filter(|part| !part.is_empty()).map(|space| first(tracer, sets, kind, space)).collect()
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .map(|space| first(tracer, sets, (kind, protocol), space))
+        .collect()
 }
 
 fn halves(sets: &mut Sets, set: Set, by: Set) -> [Set; 2] {
@@ -136,9 +149,8 @@ fn own(tracer: &Tracer<'_>, sets: &mut Sets, kind: &Kind, field: Field) -> Set {
 }
 
 /// A packet that stands for others of its kind, of which the fields that differ are not known.
-fn first(tracer: &Tracer<'_>, sets: &Sets, kind: &Kind, space: Set) -> (Start, Set, Forms) {
+fn first(tracer: &Tracer<'_>, sets: &Sets, (kind, protocol): (&Kind, Protocol), space: Set) -> (Start, Set, Forms) {
     let sample = sets.sample(space);
-    let protocol = kind.protocol.unwrap_or_else(|| any_other(tracer, kind.ipv6));
     let end = |field: Field| address(sample.number(field), kind.ipv6);
     let question = Question {
         incoming: kind.incoming,

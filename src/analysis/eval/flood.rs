@@ -88,7 +88,6 @@ impl Rulebase<'_> {
                 ground,
                 sockets,
                 ipv6: start.ipv6,
-                ready: HashMap::new(),
                 doubts: Vec::new(),
                 numbers: HashMap::new(),
                 left: Vec::new(),
@@ -120,11 +119,11 @@ impl Cell {
 }
 
 /// The rules of a chain.
-type Ready = Rc<Vec<Asks>>;
+pub(super) type Ready = Rc<Vec<Asks>>;
 
 /// What a rule asks.
 #[derive(Debug)]
-struct Asks {
+pub(super) struct Asks {
     /// In each of its branches.
     branches: Vec<Condition>,
     /// Of the routing tables.
@@ -137,7 +136,6 @@ pub(super) struct Flood<'f> {
     pub(super) ground: Option<&'f Ground<'f>>,
     pub(super) sockets: &'f dyn Sockets,
     pub(super) ipv6: bool,
-    ready: HashMap<(u32, usize), Ready>,
     doubts: Vec<Doubt>,
     numbers: HashMap<(Option<RuleRef>, String), usize>,
     /// Cells on their way out of a base chain to the next.
@@ -275,7 +273,7 @@ impl Flood<'_> {
 
     fn conditions(&mut self, base: Base<'_>, chain: usize, rules: &Chain, line: &Line) -> Ready {
         let key = (base.table.number, chain);
-        if let Some(known) = self.ready.get(&key) {
+        if let Some(known) = self.sets.ready.get(&key) {
             return Rc::clone(known);
         }
         let made = base.table.making(rules);
@@ -286,7 +284,7 @@ impl Flood<'_> {
             Asks { branches, lookups }
         };
         let ready: Ready = Rc::new((0..rules.rules.len()).map(of).collect());
-        self.ready.insert(key, Rc::clone(&ready));
+        self.sets.ready.insert(key, Rc::clone(&ready));
         ready
     }
 

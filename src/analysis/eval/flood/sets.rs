@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Ready;
 use super::cell::{Cell, Form};
 use crate::analysis::diagram::{Bit, Diagrams, Set, Values};
 use crate::packet::{Answer, Condition, Field};
@@ -24,11 +25,13 @@ const UNKNOWN: Bit = 384;
 /// Conditions with more parts are worked out once for all cells that look alike to them.
 const FEW: usize = 4;
 
-/// Sets of packets of one family.
+/// Sets of packets of one family, for the rules of one snapshot.
 #[derive(Debug)]
 pub(in crate::analysis) struct Sets {
     pub(in crate::analysis) diagrams: Diagrams,
     ipv6: bool,
+    /// What rules ask, by table and chain. It lives as long as what is known of it by where it stands.
+    pub(super) ready: HashMap<(u32, usize), Ready>,
     /// Of tests that were asked before.
     tests: HashMap<(Form, Test), Set>,
     /// Of groups of addresses that routes treat alike.
@@ -59,6 +62,7 @@ impl Sets {
         Self {
             diagrams,
             ipv6,
+            ready: HashMap::new(),
             tests: HashMap::new(),
             groups: HashMap::new(),
             many: HashMap::new(),
