@@ -19,7 +19,7 @@ pub use usual::usual;
 
 use super::diagram::{Set, Values};
 use super::eval::Doubt;
-use super::eval::flood::{Flooded, NUMBERED, Sets};
+use super::eval::flood::{Bounds, Flooded, NUMBERED, Sets};
 use super::trace::Tracer;
 use crate::model::{Protocol, Snapshot};
 use crate::packet::DeviceName;
@@ -101,45 +101,76 @@ impl<'a> All<'a> {
     }
 }
 
+/// Beginnings before fields are kept in their own bits: each finds bounds that were not foreseen.
+const BEGINNINGS: usize = 5;
+
 /// What happens to all new connections that a question names.
 #[must_use]
 pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
+    let mut bounds = [false, true].map(|ipv6| first::bounds(tracer, narrow, ipv6));
+    for _ in 0..BEGINNINGS {
+        match attempt(tracer, narrow, &bounds) {
+            Ok(found) => return found,
+            Err(missing) => bounds.iter_mut().zip(missing.iter()).for_each(|(known, missing)| known.join(missing)),
+        }
+    }
+    let raw = [Bounds::raw(), Bounds::raw()];
+    attempt(tracer, narrow, &raw).unwrap_or_else(|_| Coverage { classes: Vec::new(), given_up: first::kinds(tracer) })
+}
+
+/// The same with fields by the pieces between these bounds; `Err` for bounds that are missing.
+fn attempt<'a>(tracer: &Tracer<'a>, narrow: &Narrow, bounds: &[Bounds; 2]) -> Result<Coverage<'a>, Box<[Bounds; 2]>> {
     let mut found = Coverage { classes: Vec::new(), given_up: Vec::new() };
-    let (mut of_ipv4, mut of_ipv6) = (Sets::new(false), Sets::new(true));
+    let [for_ipv4, for_ipv6] = bounds;
+    let (mut of_ipv4, mut of_ipv6) = (Sets::of(false, for_ipv4), Sets::of(true, for_ipv6));
     let kinds = first::kinds(tracer);
     let others = [false, true].map(|ipv6| first::any_other(&kinds, ipv6));
     for kind in kinds.into_iter().filter(|kind| narrow.has_kind(kind)) {
         let [of_ipv4_other, of_ipv6_other] = others;
         let protocol = kind.protocol.unwrap_or(if kind.ipv6 { of_ipv6_other } else { of_ipv4_other });
         let sets = if kind.ipv6 { &mut of_ipv6 } else { &mut of_ipv4 };
-        let asked = narrow.space(sets, &kind);
-        if asked.is_empty() {
-            continue;
-        }
-        let mut all = All::default();
-        let mut parts = Vec::new();
-        for (start, space, forms) in first::packets(tracer, sets, (&kind, protocol), asked) {
-            let flooded = tracer.rules.flood(sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
-            let of_orders: Vec<Vec<Part>> =
-                flooded.into_iter().map(|flooded| parted(tracer, sets, flooded, &mut all)).collect();
-            parts.extend(in_any_order(sets, of_orders, &mut all));
-        }
-        let parts = joined(sets, parts);
-        for part in &parts {
-            let outcomes: Vec<Outcome<'a>> =
-                part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
-            for area in areas(sets, part.space) {
-                let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
-                found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
-            }
-        }
+        of_kind(tracer, narrow, sets, (kind, protocol), &mut found);
         if sets.diagrams.exhausted() {
             found.classes.retain(|class| class.kind != kind);
-            *sets = Sets::new(kind.ipv6);
+            let missing = std::mem::replace(&mut sets.missing, Bounds::none());
+            *sets = Sets::of(kind.ipv6, if kind.ipv6 { for_ipv6 } else { for_ipv4 });
+            sets.missing = missing;
             found.given_up.push(kind);
         }
     }
-    found
+    match of_ipv4.missing.is_none() && of_ipv6.missing.is_none() {
+        true => Ok(found),
+        false => Err(Box::new([of_ipv4.missing, of_ipv6.missing])),
+    }
+}
+
+fn of_kind<'a>(
+    tracer: &Tracer<'a>,
+    narrow: &Narrow,
+    sets: &mut Sets,
+    (kind, protocol): (Kind, Protocol),
+    found: &mut Coverage<'a>,
+) {
+    let asked = narrow.space(sets, &kind);
+    if asked.is_empty() {
+        return;
+    }
+    let mut all = All::default();
+    let mut parts = Vec::new();
+    for (start, space, forms) in first::packets(tracer, sets, (&kind, protocol), asked) {
+        let flooded = tracer.rules.flood(sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
+        let of_orders: Vec<Vec<Part>> =
+            flooded.into_iter().map(|flooded| parted(tracer, sets, flooded, &mut all)).collect();
+        parts.extend(in_any_order(sets, of_orders, &mut all));
+    }
+    let parts = joined(sets, parts);
+    for part in &parts {
+        let outcomes: Vec<Outcome<'a>> = part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
+        for area in areas(sets, part.space) {
+            let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
+            found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
+        }
+    }
 }
 
 /// The same for a snapshot, of everything.

@@ -303,16 +303,29 @@ impl Diagrams {
     /// bit before these may be asked.
     #[must_use]
     pub fn values(&self, set: Set, first: Bit, width: u16) -> Vec<(Values, Set)> {
+        let (masked, ranges) = self.told(set, (first, width), HOLES);
+        let masked = masked.into_iter().map(|(value, mask, rest)| (Values::Masked { value, mask }, rest));
+        masked.chain(ranges.into_iter().map(|((from, to), rest)| (Values::Range { from, to }, rest))).collect()
+    }
+
+    /// The same as ranges alone, however many these are.
+    #[must_use]
+    pub fn ranges(&self, set: Set, first: Bit, width: u16) -> Vec<((u128, u128), Set)> {
+        self.told(set, (first, width), u32::MAX).1
+    }
+
+    /// The values as masks, of those with more holes than these, and as ranges.
+    fn told(&self, set: Set, (first, width): (Bit, u16), holes_at_most: u32) -> (Vec<(u128, u128, Set)>, Ranges) {
         let mut cubes = Vec::new();
         self.cubes(set, (first, width), (0, 0), &mut cubes);
         let mut ranges: Vec<(Set, u128, u128)> = Vec::new();
-        let mut found = Vec::new();
+        let mut masks = Vec::new();
         let all = if width >= 128 { u128::MAX } else { (1 << width) - 1 };
         for (value, mask, rest) in cubes {
             let below = if mask == 0 { all } else { (1 << mask.trailing_zeros()) - 1 };
             let holes = all & !mask & !below;
-            if holes.count_ones() > HOLES {
-                found.push((Values::Masked { value, mask }, rest));
+            if holes.count_ones() > holes_at_most {
+                masks.push((value, mask, rest));
                 continue;
             }
             // Every number that fits into the holes (Carry-Rippler).
@@ -326,17 +339,14 @@ impl Diagrams {
             }
         }
         ranges.sort_unstable();
+        let mut found: Ranges = Vec::new();
         for (rest, from, to) in ranges {
             match found.last_mut() {
-                Some((Values::Range { to: before, .. }, same))
-                    if *same == rest && before.checked_add(1) == Some(from) =>
-                {
-                    *before = to;
-                }
-                _ => found.push((Values::Range { from, to }, rest)),
+                Some(((_, before), same)) if *same == rest && before.checked_add(1) == Some(from) => *before = to,
+                _ => found.push(((from, to), rest)),
             }
         }
-        found
+        (masks, found)
     }
 
     fn cubes(
@@ -361,6 +371,9 @@ impl Diagrams {
 
 /// Bits in the midst of a number that are not asked, up to which ranges are told rather than a mask.
 const HOLES: u32 = 8;
+
+/// Ranges of values, each with what is left to be asked.
+type Ranges = Vec<((u128, u128), Set)>;
 
 /// Values that a number may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

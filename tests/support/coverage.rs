@@ -194,7 +194,10 @@ pub(crate) fn differs(
         told.dedup();
     }
     let rules = match (trace.outcomes.as_slice(), class.outcomes.as_slice()) {
-        ([one], [other]) => (one.rule.clone(), other.rule.clone()),
+        // Where a match cannot be known, or an order, and it makes no difference, either of two rules decides.
+        ([one], [other]) if !trace.same_in_any_order && !one.met.iter().any(|met| met.supposed) => {
+            (one.rule.clone(), other.rule.clone())
+        }
         _ => (None, None),
     };
     if traced == covered && rules.0 == rules.1 {

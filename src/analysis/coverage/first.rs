@@ -1,12 +1,14 @@
 //! The packets that begin connections, before their first hook.
 
-use super::Kind;
+use super::{Kind, Narrow};
 use crate::analysis::diagram::Set;
+use crate::analysis::eval::Sockets as _;
 use crate::analysis::eval::Start;
-use crate::analysis::eval::flood::{Form, Forms, Sets, address};
+use crate::analysis::eval::flood::{Bounds, Form, Forms, Sets, address};
 use crate::analysis::trace::{Question, Tracer};
 use crate::model::{Endpoint, Protocol};
 use crate::packet::{Condition, DeviceName, Field, Known, number};
+use crate::xt::{Action, Effect};
 
 /// ICMP of both families.
 const ICMP: [u8; 2] = [1, 58];
@@ -33,6 +35,60 @@ pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
         }
     }
     found
+}
+
+/// Where fields are cut into pieces: at all that rules, routes and sockets of a family speak of.
+pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds {
+    let mut bounds = Bounds::none();
+    tracer.rules.each(ipv6, |rule, condition| {
+        bounds.add_condition(condition, ipv6);
+        if let Action::Target(target) = &rule.action {
+            add_effect(&mut bounds, &target.effect());
+        }
+    });
+    // Addresses of no network, of groups, of all; loopback; what is dialled at `::1` itself.
+    let special: &[u128] = if ipv6 {
+        &[1, 2]
+    } else {
+        &[1 << 24, 0x7f00_0000, 0x7f00_0001, 0x7f00_0002, 0x8000_0000, 0xe000_0000, 0xf000_0000, 0xffff_ffff]
+    };
+    let routed = tracer.ground.as_ref().map(|ground| ground.bounds(ipv6)).unwrap_or_default();
+    for bound in special.iter().chain(routed) {
+        bounds.add(Field::Destination, *bound);
+        bounds.add(Field::Source, *bound);
+    }
+    for protocol in [Known::Is(6), Known::Is(17), Known::Unknown] {
+        let (addresses, ports) = tracer.receivers.bounds(protocol, ipv6);
+        addresses.into_iter().for_each(|bound| bounds.add(Field::Destination, bound));
+        ports.into_iter().for_each(|bound| bounds.add(Field::DestinationPort, bound));
+    }
+    let one = |value: Option<u32>| value.map(u128::from);
+    one(narrow.uid).into_iter().for_each(|uid| bounds.add_range(Field::Uid, uid, uid));
+    one(narrow.gid).into_iter().for_each(|gid| bounds.add_range(Field::Gid, gid, gid));
+    bounds
+}
+
+/// What a rule's work tells apart.
+fn add_effect(bounds: &mut Bounds, effect: &Effect) {
+    let (range, address, port) = match effect {
+        Effect::Destination(range) => (range, Field::Destination, Field::DestinationPort),
+        Effect::Source(range) | Effect::OutgoingSource(range) => (range, Field::Source, Field::SourcePort),
+        Effect::Redirect(Some(ports)) => {
+            return bounds.add_range(Field::DestinationPort, ports.from.into(), ports.to.into());
+        }
+        // What is moved to another network is told bit by bit.
+        Effect::Network { .. } => {
+            bounds.keep(Field::Destination);
+            return bounds.keep(Field::Source);
+        }
+        _ => return,
+    };
+    if let Some((first, last)) = range.addresses {
+        bounds.add_range(address, number(first), number(last));
+    }
+    if let Some(ports) = range.ports {
+        bounds.add_range(port, ports.from.into(), ports.to.into());
+    }
 }
 
 /// The protocols that some rule, route or socket tells apart, and `None` for the rest.

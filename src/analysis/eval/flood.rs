@@ -4,6 +4,7 @@
 //! alike become one again.
 
 mod cell;
+mod pieces;
 mod sets;
 mod splits;
 mod work;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 use cell::{Cell, gather};
 pub(in crate::analysis) use cell::{Form, Forms, address};
+pub(in crate::analysis) use pieces::Bounds;
 pub(in crate::analysis) use sets::Sets;
 
 use super::ground::Ground;

@@ -17,7 +17,7 @@ use crate::model::{Network, Protocol, Snapshot};
 use crate::report::coverage as report;
 use crate::report::{document, who, yaml};
 
-/// Show what happens to all new connections: who, where, and how each ends.
+/// Show what happens to all new connections, and who gets them
 ///
 /// All packets that begin a connection are asked about at once, by the rules that were read: nothing is sent. Each row ends in its own
 /// way; together they are everything.

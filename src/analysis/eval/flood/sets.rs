@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::Ready;
 use super::cell::{Cell, Form};
+use super::pieces::{Bounds, Pieces, masked, width};
 use crate::analysis::diagram::{Bit, Diagrams, Set, Values};
 use crate::packet::{Answer, Condition, Field};
 
 /// The fields by which packets at the beginning of their way are told apart, with the first bit of each; addresses come last, since
 /// those of IPv4 have fewer bits.
-const FIELDS: [(Field, Bit); 7] = [
+pub(super) const FIELDS: [(Field, Bit); 7] = [
     (Field::Uid, 0),
     (Field::Gid, 32),
     (Field::Mark, 64),
@@ -30,6 +31,10 @@ const FEW: usize = 4;
 pub(in crate::analysis) struct Sets {
     pub(in crate::analysis) diagrams: Diagrams,
     ipv6: bool,
+    /// The pieces of each field that is not kept in its own bits.
+    pieces: [Option<Pieces>; FIELDS.len()],
+    /// Bounds that were asked for and are none: what came out since is worth nothing.
+    pub(in crate::analysis) missing: Bounds,
     /// What rules ask, by table and chain. It lives as long as what is known of it by where it stands.
     pub(super) ready: HashMap<(u32, usize), Ready>,
     /// Of tests that were asked before.
@@ -57,11 +62,18 @@ pub(super) struct Asked {
 }
 
 impl Sets {
+    /// With every field in its own bits.
     pub(in crate::analysis) fn new(ipv6: bool) -> Self {
-        let diagrams = Diagrams::default();
+        Self::of(ipv6, &Bounds::raw())
+    }
+
+    /// With fields by the pieces between these bounds.
+    pub(in crate::analysis) fn of(ipv6: bool, bounds: &Bounds) -> Self {
         Self {
-            diagrams,
+            diagrams: Diagrams::default(),
             ipv6,
+            pieces: bounds.pieces(),
+            missing: Bounds::none(),
             ready: HashMap::new(),
             tests: HashMap::new(),
             groups: HashMap::new(),
@@ -75,20 +87,18 @@ impl Sets {
         self.ipv6
     }
 
-    /// First bit and number of bits of a field.
-    pub(in crate::analysis) fn bits(&self, field: Field) -> (Bit, u16) {
-        let first = FIELDS.iter().find(|(known, _)| *known == field).map_or(0, |(_, first)| *first);
-        let width = match field {
-            Field::Source | Field::Destination if self.ipv6 => 128,
-            Field::SourcePort | Field::DestinationPort => 16,
-            _ => 32,
-        };
-        (first, width)
+    /// First bit and number of bits of a field that is kept in its own.
+    fn bits(&self, field: Field) -> (Bit, u16) {
+        (place(field).and_then(|place| FIELDS.get(place)).map_or(0, |(_, first)| *first), width(field, self.ipv6))
+    }
+
+    fn pieces(&self, field: Field) -> Option<&Pieces> {
+        place(field).and_then(|place| self.pieces.get(place)).and_then(Option::as_ref)
     }
 
     /// The biggest number that a field can have.
     pub(in crate::analysis) fn most(&self, field: Field) -> u128 {
-        u128::MAX >> (128 - self.bits(field).1)
+        u128::MAX >> (128 - width(field, self.ipv6))
     }
 
     /// Packets whose field, as it was at first, lies between both.
@@ -127,6 +137,7 @@ impl Sets {
         }
         let most = self.most(form.of);
         let set = match test {
+            test if self.pieces(form.of).is_some() => self.test_of_pieces(form, test, most),
             Test::Range(from, to) if from > to || from > most => Set::NONE,
             Test::Range(from, to) => {
                 let (least, most) = (self.bound(form, from, true), self.bound(form, to.min(most), false));
@@ -138,6 +149,46 @@ impl Sets {
         };
         self.tests.insert((form, test), set);
         set
+    }
+
+    /// Packets whose piece of a field is one of those that a test takes.
+    fn test_of_pieces(&mut self, form: Form, test: Test, most: u128) -> Set {
+        let field = form.of;
+        let range = match test {
+            _ if form != Form::of(field) => None,
+            Test::Range(from, to) if from > to || from > most => return Set::NONE,
+            Test::Range(from, to) => Some((from, to)),
+            Test::Masked { mask, value } if value & !(mask & most) != 0 => return Set::NONE,
+            Test::Masked { mask, value } => masked(mask, value, width(field, self.ipv6)),
+        };
+        let Some(((from, to), pieces)) = range.zip(self.pieces(field)) else {
+            self.missing.keep(field);
+            return Set::NONE;
+        };
+        match pieces.codes(from, to, most) {
+            Ok((first, last)) => {
+                let (least, width) = (self.bits(field).0, pieces.width);
+                let (least, most) = (self.code(least, width, first, true), self.code(least, width, last, false));
+                self.diagrams.and(least, most)
+            }
+            Err(_) => {
+                self.missing.add_range(field, from, to);
+                Set::NONE
+            }
+        }
+    }
+
+    /// Those whose code, which begins with this bit, is not below the bound (`least`), or not above it.
+    fn code(&mut self, first: Bit, width: u16, bound: u128, least: bool) -> Set {
+        (0..width).fold(Set::ALL, |rest, place| {
+            let bit = first + (width - 1 - place);
+            match (bound >> place & 1 != 0, least) {
+                (true, true) => self.diagrams.choose(bit, Set::NONE, rest),
+                (false, true) => self.diagrams.choose(bit, rest, Set::ALL),
+                (true, false) => self.diagrams.choose(bit, Set::ALL, rest),
+                (false, false) => self.diagrams.choose(bit, rest, Set::NONE),
+            }
+        })
     }
 
     /// The bits of a field from the last to the first: each with its number among bits and its place in the number.
@@ -301,7 +352,14 @@ impl Sets {
     /// The packets of a set by what a field was at first: its values, each with what is left to be asked of the fields behind it.
     pub(in crate::analysis) fn values(&self, set: Set, field: Field) -> Vec<(Values, Set)> {
         let (first, width) = self.bits(field);
-        self.diagrams.values(set, first, width)
+        let Some(pieces) = self.pieces(field) else { return self.diagrams.values(set, first, width) };
+        let most = self.most(field);
+        let codes = self.diagrams.ranges(set, first, pieces.width);
+        let numbers = codes.into_iter().filter_map(|((from, to), rest)| {
+            let (from, to) = pieces.numbers(from, to, most)?;
+            Some((Values::Range { from, to }, rest))
+        });
+        numbers.collect()
     }
 
     /// Those in whose case something that cannot be known, of this number, holds; `None` for more of it than is kept apart.
@@ -327,13 +385,26 @@ impl Sets {
             if bit >= UNKNOWN {
                 return;
             }
-            let field = FIELDS.iter().zip(&mut sample.numbers).rev().find(|((_, first), _)| bit >= *first);
-            if let Some(((field, first), number)) = field {
-                *number |= 1 << (self.bits(*field).1 - 1 - (bit - first));
+            let fields = FIELDS.iter().zip(&mut sample.numbers).zip(&self.pieces).rev();
+            if let Some((((field, first), number), pieces)) =
+                fields.into_iter().find(|(((_, first), _), _)| bit >= *first)
+            {
+                let width = pieces.as_ref().map_or_else(|| width(*field, self.ipv6), |pieces| pieces.width);
+                *number |= 1 << (width - 1 - (bit - first));
             }
         });
+        for (number, pieces) in sample.numbers.iter_mut().zip(&self.pieces) {
+            if let Some(pieces) = pieces {
+                *number = pieces.number(*number);
+            }
+        }
         sample
     }
+}
+
+/// The place of a field among those by which packets are told apart.
+pub(super) fn place(field: Field) -> Option<usize> {
+    FIELDS.iter().position(|(known, _)| *known == field)
 }
 
 /// One packet of a set: its fields as they were at first.
