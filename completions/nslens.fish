@@ -30,7 +30,8 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "list" -d 'List every 
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "coverage" -d 'Show what happens to all new connections: who, where, and how each ends'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "coverage" -d 'Show what happens to all new connections, and who gets them'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "check" -d 'Check whether redirection is right: findings with evidence'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
@@ -187,6 +188,28 @@ complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l ports -d 'How
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l mesh -d 'Demand redirection: istio, linkerd, kuma, consul, appmesh, osm, any' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l fail-on -d 'The least severity that fails: error, warning, info' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l allow -d 'Accept a finding: RDR209=REASON' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l interval -d 'Time between the two samples' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l explain -d 'The page about a finding, instead of a check' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s o -l output -d 'table, json, yaml' -r -f -a "table\t''
+json\t''
+yaml\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s c -l container -d 'One container of the pod' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l runtime-endpoint -d 'Socket of the runtime, and no other' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l host-root -d 'Where the node\'s root is mounted, such as /host in a debug pod (which needs hostPID)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l timeout -d 'Time that each runtime gets, such as 500ms or 5s' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l ignore-undecided -d 'What cannot be decided does not fail'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l once -d 'One sample only: findings that need moving counters are left out'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s q -l quiet -d 'No notes on stderr, only errors'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s v -l verbose -d 'Say on stderr what was tried'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
@@ -251,14 +274,15 @@ complete -c nslens -n "__fish_nslens_using_subcommand demo" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "coverage" -d 'Show what happens to all new connections: who, where, and how each ends'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "list" -d 'List every workload of the node, and what is in its network namespace'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "rules" -d 'Show the redirect rules of a workload, in plain words'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "conns" -d 'Show the live connections of a workload and where each really went'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "trace" -d 'Show where a packet goes and why, without sending one'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "coverage" -d 'Show what happens to all new connections, and who gets them'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "check" -d 'Check whether redirection is right: findings with evidence'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

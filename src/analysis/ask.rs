@@ -249,19 +249,24 @@ impl Named {
     }
 
     /// The largest step between named values leads past them quickly.
-    fn unnamed_port(&self, field: Field) -> u16 {
+    pub(super) fn unnamed_port(&self, field: Field) -> u16 {
         let ports = [39_999, 47_777, 20_001, 10_007, 5_003, 2_003, 61_001].into_iter();
         let mut ports = ports.chain((1024..u16::MAX).rev());
         ports.find(|port| !self.is_named(field, (*port).into())).unwrap_or(39_999)
     }
 
-    fn unnamed_id(&self, field: Field) -> u32 {
+    /// No rule speaks of this number as a user's or a group's.
+    pub(super) fn is_free(&self, id: u32) -> bool {
+        !self.is_named(Field::Uid, id.into()) && !self.is_named(Field::Gid, id.into())
+    }
+
+    pub(super) fn unnamed_id(&self, field: Field) -> u32 {
         let mut ids = [1000, 1001, 2000, 65_532].into_iter().chain(1_000_000_000..1_000_001_000);
         ids.find(|id| !self.is_named(field, (*id).into())).unwrap_or(999_999)
     }
 
     /// An address that no rule's network of these fields holds; documentation prefixes first, they are nobody's.
-    fn unnamed_address(&self, fields: &[Field], ipv6: bool) -> IpAddr {
+    pub(super) fn unnamed_address(&self, fields: &[Field], ipv6: bool) -> IpAddr {
         let block4 = |a, b, c| IpAddr::from(Ipv4Addr::new(a, b, c, 77));
         let block6 = |prefix: u16| IpAddr::from(Ipv6Addr::new(prefix, 0xdb8, 0, 0, 0, 0, 0, 77));
         let blocks = match ipv6 {

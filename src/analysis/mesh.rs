@@ -29,7 +29,7 @@ pub use stated::Stated;
 use structure::Structure;
 
 use super::summary::Further;
-use crate::model::{Backend, RuleRef, Snapshot, Subject};
+use crate::model::{Backend, RuleRef, Snapshot, Subject, Table, Workload};
 
 /// Which mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,10 @@ pub enum Mesh {
 }
 
 impl Mesh {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Istio, Self::Linkerd, Self::Kuma, Self::Consul, Self::Appmesh, Self::Osm, Self::Custom];
+
     /// The word that stands for it in JSON and options.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -259,6 +263,8 @@ pub struct Expected {
     pub families: Vec<Reach>,
     /// Who is exempt by owner or mark alone.
     pub exempt: Exempt,
+    /// Its rules that send connections to a port of the namespace, DNS left out, whether or not a packet comes there.
+    pub sends: Vec<(RuleRef, u16)>,
     /// Rules that give conntrack zones to DNS: it is captured, or was.
     pub dns_zones: Vec<RuleRef>,
     /// DNS capture is expected: by metadata where that says it, else by rules.
@@ -267,6 +273,8 @@ pub struct Expected {
     pub stated: Vec<Stated>,
     /// Its proxies that run.
     pub proxies: Vec<Proxy>,
+    /// Names that its proxies' containers have.
+    pub proxy_containers: &'static [&'static str],
     /// Others that have rules here and are no mesh.
     pub bystanders: BTreeSet<&'static str>,
     /// Why this mesh.
@@ -287,6 +295,34 @@ impl Expected {
     pub fn family(&self, ipv6: bool) -> Option<&Reach> {
         self.families.iter().find(|family| family.ipv6 == ipv6)
     }
+}
+
+/// Whether a chain was written by a program that is no mesh.
+#[must_use]
+pub fn is_bystander(table: &Table, chain: &str) -> bool {
+    structure::bystander(table, chain).is_some()
+}
+
+/// Whether a number is in one of the ranges.
+#[must_use]
+pub fn within(ranges: &BTreeSet<(u32, u32)>, id: u32) -> bool {
+    ranges.iter().any(|(from, to)| (*from..=*to).contains(&id))
+}
+
+/// The mesh that rules tell of, by names alone; [`Mesh::Custom`] where there are none and something is redirected all the same.
+#[must_use]
+pub fn ruled(snapshot: &Snapshot) -> Option<Mesh> {
+    let signs = PROFILES.iter().map(|profile| (profile.mesh, structure::signs(snapshot, profile).len()));
+    // Of equal ones the first.
+    let named = signs.rev().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count).map(|(mesh, _)| mesh);
+    named.or_else(|| Structure::of(snapshot).sends.iter().any(structure::Sends::is_of_a_mesh).then_some(Mesh::Custom))
+}
+
+/// The mesh that metadata tells of.
+#[must_use]
+pub fn claimed(workload: &Workload) -> Option<Mesh> {
+    let signs = PROFILES.iter().map(|profile| (profile.mesh, stated::signs(workload, profile).len()));
+    signs.rev().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count).map(|(mesh, _)| mesh)
 }
 
 /// What is expected of this namespace.
@@ -347,7 +383,7 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
     // A translation to a given address is what anybody publishes ports by; only what takes all of a direction counts.
     let own = |sends: &&structure::Sends| !sends.bystander && (sends.outbound || sends.inbound || profile.is_some());
     let redirects: Vec<&structure::Sends> = structure.sends.iter().filter(own).collect();
-    let custom = redirects.iter().find(|sends| !sends.translated && !sends.dns);
+    let custom = redirects.iter().find(|sends| sends.is_of_a_mesh());
     let custom_mesh = (profile.is_none() && custom.is_some()).then_some(Mesh::Custom);
     let mesh = profile.map(|profile| profile.mesh).or(custom_mesh);
     let backends: BTreeSet<Backend> = redirects.iter().map(|sends| sends.rule.backend).collect();
@@ -375,10 +411,12 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
         native: mesh.is_some() && redirects.iter().any(|sends| sends.native),
         families,
         exempt,
+        sends: redirects.iter().filter(|sends| !sends.dns).map(|sends| (sends.rule.clone(), sends.port)).collect(),
         dns_zones: structure.dns_zones.clone(),
         dns: false,
         stated: Vec::new(),
         proxies: Vec::new(),
+        proxy_containers: profile.map_or(&[], |profile| profile.containers),
         bystanders: structure::bystanders(snapshot),
         because: custom
             .filter(|_| custom_mesh.is_some())
@@ -396,7 +434,7 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
 fn because(snapshot: &Snapshot, profile: &Profile) -> Vec<Because> {
     let because = |source: Source| move |what: String| Because { source, what };
     let rules = structure::signs(snapshot, profile).into_iter().map(because(Source::Rules));
-    let metadata = stated::signs(snapshot, profile).into_iter().map(because(Source::Metadata));
+    let metadata = stated::signs(&snapshot.workload, profile).into_iter().map(because(Source::Metadata));
     let processes = proxies(snapshot, profile).into_iter();
     let processes =
         processes.map(|proxy| format!("process {} ({})", proxy.pid, proxy.name)).map(because(Source::Processes));

@@ -3,11 +3,13 @@
 
 pub mod agreement;
 mod ask;
+pub mod check;
 pub mod coverage;
 pub mod describe;
 pub mod diagram;
 pub mod diff;
 pub mod eval;
+pub mod findings;
 pub mod following;
 pub mod ipsets;
 pub mod join;

@@ -1,5 +1,6 @@
 //! How much there is in a namespace, in numbers: a workload's line in a list.
 
+use super::mesh::{self, Mesh};
 use super::paths::Paths;
 use crate::model::{Backend, Snapshot, Subject, Table, Unread};
 
@@ -12,6 +13,8 @@ pub struct Overview {
     pub rules: Option<usize>,
     /// Whether a rule sends packets elsewhere; `None` when none of those that were read does, and not all were.
     pub redirects: Option<bool>,
+    /// The mesh that rules tell of.
+    pub mesh: Option<Mesh>,
     /// Live connections: those that `conns` shows; `None` when not all sockets could be read.
     pub connections: Option<usize>,
     /// What could not be read.
@@ -31,10 +34,12 @@ impl Overview {
             let paths = rules().any(|(_, rule)| rule.redirects()).then(|| Paths::of(table));
             paths.is_some_and(|paths| rules().any(|(chain, rule)| paths.sends(chain, rule)))
         };
+        let redirects = tables().any(redirects);
         Self {
             backends: backends.filter(|backend| rulesets().any(|ruleset| ruleset.backend == *backend)).collect(),
             rules: whole(Subject::Rules).then(|| rulesets().map(|ruleset| ruleset.rule_count()).sum()),
-            redirects: Some(tables().any(redirects)).filter(|redirects| *redirects || whole(Subject::Rules)),
+            mesh: mesh::ruled(snapshot),
+            redirects: Some(redirects).filter(|redirects| *redirects || whole(Subject::Rules)),
             connections: whole(Subject::Sockets).then(|| {
                 let sockets = snapshot.sockets.iter().flatten();
                 sockets.filter(|socket| socket.state.is_live()).count()

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, SCHEMA};
 use crate::model::{
-    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, NativeObject,
-    NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Routing, Rule, Ruleset, Snapshot, Socket, Syntax,
-    Table, TrackingState, Unread, Workload,
+    Backend, Body, Chain, Counters, Extra, Family, Flow, FlowTable, Hook, IdMaps, Interface, IpSet, LockHolder,
+    NativeObject, NativeRule, NativeSet, OtherSocket, Policy, Process, Resolver, Routing, Rule, Ruleset, Settings,
+    Snapshot, Socket, Syntax, Table, TrackingState, Unread, Workload,
 };
 use crate::syntax::parse_body;
 
@@ -51,6 +52,18 @@ struct File {
     routes: Option<Routing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resolver: Option<Resolver>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<Settings>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resolvers: Vec<(String, Resolver)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    programs: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lsm: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lock_holder: Option<LockHolder>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node_state: Option<Box<File>>,
     unread: Vec<Unread>,
 }
 
@@ -125,7 +138,11 @@ struct FileRule {
 }
 
 pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result<()> {
-    let file = File {
+    serde_json::to_writer_pretty(out, &file(snapshot)).map_err(Into::into)
+}
+
+fn file(snapshot: &Snapshot) -> File {
+    File {
         schema: SCHEMA.to_owned(),
         node: snapshot.node.clone(),
         taken: snapshot.taken,
@@ -143,9 +160,14 @@ pub(super) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> std::io::Result
         routes: snapshot.routes.clone(),
         node_addresses: snapshot.node_addresses.clone(),
         resolver: snapshot.resolver.clone(),
+        settings: snapshot.settings.clone(),
+        resolvers: snapshot.resolvers.clone(),
+        programs: snapshot.programs.clone(),
+        lsm: snapshot.lsm.clone(),
+        lock_holder: snapshot.lock_holder.clone(),
+        node_state: snapshot.node_state.as_deref().map(|node| Box::new(file(node))),
         unread: snapshot.unread.clone(),
-    };
-    serde_json::to_writer_pretty(out, &file).map_err(Into::into)
+    }
 }
 
 pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
@@ -158,10 +180,21 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         None => return Err(ArchiveError::ForeignJson("not given".to_owned())),
     }
     let file: File = serde_json::from_str(text).map_err(damaged)?;
-    let tables = file.rulesets.iter().flatten().flat_map(|ruleset| &ruleset.tables);
-    if tables.flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum::<usize>() > MOST_RULES {
+    if rules(&file) > MOST_RULES {
         return Err(ArchiveError::Damaged("it has more rules than this program takes into memory".to_owned()));
     }
+    snapshot(file)
+}
+
+/// How many rules it has, those of the node with them.
+fn rules(file: &File) -> usize {
+    let tables = file.rulesets.iter().flatten().flat_map(|ruleset| &ruleset.tables);
+    let own: usize = tables.flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum();
+    own.saturating_add(file.node_state.as_deref().map_or(0, rules))
+}
+
+fn snapshot(file: File) -> Result<Snapshot, ArchiveError> {
+    let node_state = file.node_state.map(|node| snapshot(*node)).transpose()?;
     let rulesets: Option<Result<Vec<Ruleset>, ArchiveError>> =
         file.rulesets.map(|rulesets| rulesets.into_iter().map(ruleset).collect());
     Ok(Snapshot {
@@ -181,6 +214,12 @@ pub(super) fn read(text: &str) -> Result<Snapshot, ArchiveError> {
         routes: file.routes,
         node_addresses: file.node_addresses,
         resolver: file.resolver,
+        settings: file.settings,
+        resolvers: file.resolvers,
+        programs: file.programs,
+        lsm: file.lsm,
+        lock_holder: file.lock_holder,
+        node_state: node_state.map(Arc::new),
         unread: file.unread,
     })
 }

@@ -43,6 +43,13 @@ pub struct Parts {
     pub interfaces: bool,
     /// Routes, policy rules and the settings that decide with them.
     pub routes: bool,
+    /// Settings and figures of the namespace, and what the kernel has of filters.
+    pub settings: bool,
+    /// What stands around: what its processes may do and have open, resolvers of all its containers, programs of its cgroup, who
+    /// holds the lock of the programs that write rules.
+    pub evidence: bool,
+    /// The node's own network namespace beside: rules, ipsets, addresses, routes, use of the table of tracked connections.
+    pub node_state: bool,
 }
 
 /// Where and when a snapshot is taken.

@@ -375,6 +375,10 @@ pub(super) fn describe(
         container: container_of(&cgroup, containers).map(str::to_owned),
         elsewhere: false,
         sockets: Vec::new(),
+        capabilities: None,
+        netns: None,
+        descriptors: None,
+        state: None,
     };
     Ok(Some((described, stat.num_threads)))
 }

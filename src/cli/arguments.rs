@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands::{completions, conns, coverage, demo, diff, list, rules, snapshot, trace, watch};
+use super::commands::{check, completions, conns, coverage, demo, diff, list, rules, snapshot, trace, watch};
 use crate::model::Backend;
 use crate::target::RuntimeChoice;
 
@@ -33,6 +33,7 @@ pub enum Command {
     Conns(conns::Conns),
     Trace(trace::Trace),
     Coverage(coverage::Coverage),
+    Check(check::Check),
     Diff(diff::Diff),
     Snapshot(snapshot::Snapshot),
     Watch(watch::Watch),

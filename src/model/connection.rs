@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NetnsId;
+
 /// One process of the workload, or one elsewhere that owns a socket of its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -27,4 +29,25 @@ pub struct Process {
     pub elsewhere: bool,
     /// Inodes of the sockets of the namespace that it holds, in order.
     pub sockets: Vec<u32>,
+    /// Effective capabilities, a bit for each: `CapEff` of `/proc/PID/status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<u64>,
+    /// Its network namespace, where that is not the workload's although it is a process of one of its containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<NetnsId>,
+    /// What it has open; only of processes that own a socket that listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<Descriptors>,
+    /// Its state where that matters: `Z` has ended and is not waited for, `T` and `t` are stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<char>,
+}
+
+/// How many descriptors a process has open, and how many it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// Those that are open.
+    pub open: u32,
+    /// The soft limit: `RLIMIT_NOFILE` of `getrlimit(2)`; `u64::MAX` stands for none.
+    pub limit: u64,
 }

@@ -11,6 +11,7 @@ mod observed;
 mod printed;
 mod routes;
 mod ruleset;
+mod settings;
 mod snapshot;
 mod socket;
 mod tracking;
@@ -23,7 +24,7 @@ pub use crate::nft::{
 };
 pub use crate::packet::{exact_bytes, exact_text, name_order, stray_byte};
 pub use crate::xt::ipset::IpSet;
-pub use connection::Process;
+pub use connection::{Descriptors, Process};
 pub use endpoint::{Endpoint, Protocol};
 pub use flow::{Adjustment, Flow, FlowDetails, Icmp, Side, SynProxy, TcpSide, Transport, Tuple, UnknownPart};
 pub use flow_filter::{FlowEnd, FlowFilter};
@@ -35,10 +36,11 @@ pub use routes::{Network, NextHop, OwnAddress, PolicyRule, Route, RouteKind, Rou
 pub use ruleset::{
     Backend, Body, Chain, Counters, Family, Hook, Policy, Rule, RuleRef, Ruleset, SavedRules, Syntax, Table,
 };
+pub use settings::{KernelSupport, LockHolder, Settings};
 pub use snapshot::{Resolver, Snapshot};
 pub use socket::{
     OtherSocket, PacketSocket, Socket, SocketDetails, SocketState, TcpFigures, Timer, TimerKind, UnixSocket,
 };
 pub use tracking::{CpuStatistics, Expectation, TableUse, TrackingState};
 pub use unread::{Cause, Subject, Unread};
-pub use workload::{Container, Kind, NetnsId, Workload};
+pub use workload::{Container, DeclaredPort, Kind, NetnsId, Workload};

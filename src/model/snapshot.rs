@@ -1,10 +1,12 @@
 //! All that was read, and the only thing that analysis sees.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Flow, IdMaps, Interface, IpSet, OtherSocket, Process, Routing, Ruleset, Socket, Subject, TrackingState, Unread,
-    Workload,
+    Flow, IdMaps, Interface, IpSet, LockHolder, OtherSocket, Process, Routing, Ruleset, Settings, Socket, Subject,
+    TrackingState, Unread, Workload,
 };
 
 /// Whom a program asks for the addresses of names: `etc/resolv.conf` below its own root. Both lists are the container's word,
@@ -54,6 +56,18 @@ pub struct Snapshot {
     pub node_addresses: Vec<std::net::IpAddr>,
     /// The resolver of the process through which the namespace was entered.
     pub resolver: Option<Resolver>,
+    /// Settings and figures of the namespace, and what the kernel has of filters.
+    pub settings: Option<Settings>,
+    /// The resolver of each running container, by the container's name; of those that share a root only the first.
+    pub resolvers: Vec<(String, Resolver)>,
+    /// Programs that see its processes connect and send, each by hook, number and name; `None` where that cannot be told.
+    pub programs: Option<Vec<String>>,
+    /// What watches over processes beside the kernel's own rights, such as `SELinux enforcing` or `AppArmor docker-default (enforce)`.
+    pub lsm: Option<String>,
+    /// Who holds the lock of the programs that write legacy rules.
+    pub lock_holder: Option<LockHolder>,
+    /// The node's own network namespace, read at the same time.
+    pub node_state: Option<Arc<Snapshot>>,
     /// What could not be read.
     pub unread: Vec<Unread>,
 }
@@ -79,6 +93,12 @@ impl Snapshot {
             routes: None,
             node_addresses: Vec::new(),
             resolver: None,
+            settings: None,
+            resolvers: Vec::new(),
+            programs: None,
+            lsm: None,
+            lock_holder: None,
+            node_state: None,
             unread: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Who is looked at.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,57 @@ pub struct Container {
     /// Variables of its environment whose *names* are on the allow-list; no other is ever captured.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// When its first process was started, seconds after 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+    /// When it ended, likewise; `None` while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<u64>,
+    /// With which code it ended; `None` while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it ended, in the runtime's word: `OOMKilled`, `Error`, `Completed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often it was started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// Its command and arguments: only of containers whose *name* is known as a mesh's; of no other are they ever captured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// The user that its first process begins as, as the container counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// That process's group, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u32>,
+    /// Ports that its description names; it may serve others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<DeclaredPort>,
+    /// Capabilities that its first process begins with, named like `NET_ADMIN`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
+    /// It may do all that the node's root may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+    /// It runs and ends before the others begin; `None` where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+}
+
+/// A port that the description of a container names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredPort {
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// In the container.
+    pub port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The port of the node that leads to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_port: Option<u16>,
 }
 
 /// A workload on this node: a pod, a container, a process or a bare namespace.
@@ -97,6 +149,24 @@ pub struct Workload {
     /// Facts that no runtime told, such as `name`, and what they were taken from, such as `kubelet's log folder`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inferred: BTreeMap<String, String>,
+    /// The handler that its runtime runs it with, such as `runsc`, `kata` or `runc`; `None` where it has the runtime's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_handler: Option<String>,
+    /// Its addresses as the runtime tells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// When its sandbox was made, seconds after 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
+    /// The process that keeps its namespaces, as the node counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_pid: Option<u32>,
+    /// The network namespace that the runtime made for it, whether or not it is the one that its containers use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_netns: Option<NetnsId>,
+    /// It has a user namespace of its own, as with `hostUsers: false`; `None` where that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<bool>,
 }
 
 impl Container {
@@ -127,6 +197,12 @@ impl Workload {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             inferred: BTreeMap::new(),
+            runtime_handler: None,
+            addresses: Vec::new(),
+            created: None,
+            sandbox_pid: None,
+            sandbox_netns: None,
+            user_namespace: None,
         }
     }
 }

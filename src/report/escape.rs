@@ -11,7 +11,8 @@ use crate::model::stray_byte;
 /// of no width. Text without any is returned as it is. Bytes that are not UTF-8 show as `\xff` too.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    // Most names are plain, and quickly known to be.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(steers) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::escape::escape;
 use super::paint::{Label, Paint};
 use super::wrap::wrap;
+use crate::analysis::mesh::{Mesh, claimed};
 use crate::analysis::overview::Overview;
 use crate::model::{Kind, Workload};
 
@@ -132,7 +133,7 @@ pub fn json(line: &Line<'_>) -> Value {
         "pid": workload.pid,
         "netns": workload.netns,
         "host_network": workload.host_network,
-        "mesh": Value::Null,
+        "mesh": mesh(line).map(Mesh::word),
         "backends": backends.unwrap_or_default(),
         "rules": overview.and_then(|overview| overview.rules),
         "connections": overview.and_then(|overview| overview.connections),
@@ -144,6 +145,11 @@ pub fn json(line: &Line<'_>) -> Value {
         "unread": overview.map(|overview| overview.unread.as_slice()).unwrap_or_default(),
         "error": line.overview.as_ref().err().filter(|_| line.stopped.is_none()),
     })
+}
+
+/// The mesh that its rules tell of, else that which its metadata claims.
+fn mesh(line: &Line<'_>) -> Option<Mesh> {
+    line.overview.as_ref().ok().and_then(|overview| overview.mesh).or_else(|| claimed(line.workload))
 }
 
 /// The word that picks a workload on the command line, but for `-n`.
@@ -227,8 +233,11 @@ fn remarks(line: &Line<'_>, brief: bool) -> Vec<String> {
     let mut remarks = Vec::new();
     remarks.extend(line.stopped.map(|state| format!("not running ({})", escape(state))));
     remarks.extend(line.workload.host_network.then(|| "host network".to_owned()));
-    let redirects = line.overview.as_ref().is_ok_and(|overview| overview.redirects == Some(true));
-    remarks.extend(redirects.then(|| "redirects".to_owned()));
+    let redirects = line.overview.as_ref().ok().and_then(|overview| overview.redirects);
+    remarks.extend(mesh(line).map(|mesh| mesh.word().to_owned()));
+    remarks.extend((redirects == Some(true)).then(|| "redirects".to_owned()));
+    let idle = redirects == Some(false) && mesh(line).is_some() && !line.workload.host_network;
+    remarks.extend(idle.then(|| "redirects nothing".to_owned()));
     let mut sources: Vec<(&str, Vec<&str>)> = Vec::new();
     for (fact, source) in &line.workload.inferred {
         match sources.iter_mut().find(|(known, _)| known == source) {

@@ -1,5 +1,6 @@
 //! One file per output form: values in, text or JSON out. Nothing here opens a stream or asks for a terminal.
 
+pub mod check;
 pub mod conns;
 pub mod coverage;
 pub mod cross_check;

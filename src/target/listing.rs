@@ -308,6 +308,7 @@ fn described(group: &Group, detail: &Detail) -> Vec<Container> {
         state: (!member.running).then(|| member.state.clone()),
         image: member.image.clone(),
         environment: BTreeMap::new(),
+        ..Container::default()
     });
     containers.collect()
 }

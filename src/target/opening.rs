@@ -101,6 +101,7 @@ pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, w
             state: (!member.running).then(|| member.state.clone()),
             image: member.image.clone(),
             environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
+            ..Container::default()
         }
     });
     described.collect()

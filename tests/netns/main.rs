@@ -14,6 +14,7 @@ mod asked_packets;
 mod below;
 mod certain;
 mod changing;
+mod checked;
 mod counted;
 mod cross_check;
 mod declared;

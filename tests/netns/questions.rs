@@ -4,6 +4,6 @@
 mod answers;
 mod node;
 mod proxies;
-mod stage;
+pub(crate) mod stage;
 mod stuck;
 mod tables;

@@ -60,7 +60,7 @@ fn containers_of_docker_are_listed_with_what_they_share() {
         (&json!("pod"), &json!("blue"), &json!("docker"))
     );
     assert_eq!((&shop["backends"], &shop["rules"], &shop["redirects"]), (&json!(["nft"]), &json!(1), &json!(true)));
-    assert_eq!(shop["mesh"], Value::Null);
+    assert_eq!(shop["mesh"], json!("custom"));
     let pids: Vec<&Value> = shop["containers"].as_array().expect("containers").iter().map(|one| &one["pid"]).collect();
     assert_eq!(pids, [&json!(pod.pids["app"]), &json!(pod.pids["istio-proxy"])]);
 

@@ -3,6 +3,7 @@
 
 mod completions;
 mod dist;
+mod findings;
 mod fuzz;
 mod licences;
 mod packages;
@@ -48,6 +49,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Write the pages of all findings into docs/findings/
+    Findings,
     /// Build a static release binary into dist/, with its checksum and all licences
     Dist,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Test { filter, long } => test::run(filter.as_deref(), long),
         Chore::Fuzz { only, minutes } => fuzz::run(minutes, only.as_deref()),
         Chore::Completions { check } => completions::run(check),
+        Chore::Findings => findings::run(),
         Chore::Dist => dist::run(),
     };
     outcome.unwrap_or_else(|error| {

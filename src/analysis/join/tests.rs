@@ -92,6 +92,10 @@ impl Pod {
             container: None,
             elsewhere: false,
             sockets: sockets.to_vec(),
+            capabilities: None,
+            netns: None,
+            descriptors: None,
+            state: None,
         });
         self
     }

@@ -2,7 +2,7 @@
 
 use super::profile::Setting;
 use super::stated::Stated;
-use super::{Captured, Expected, Lane, Mesh, Mode, Source};
+use super::{Captured, Expected, Lane, Mesh, Mode, Source, within};
 use crate::model::{Kind, Snapshot, Subject};
 
 /// What does not fit together. Whether it is a defect is for findings to say.
@@ -65,9 +65,6 @@ pub(super) fn contradictions(snapshot: &Snapshot, expected: &Expected, known_pro
 }
 
 fn not_exempt(expected: &Expected, found: &mut Vec<Contradiction>) {
-    let within = |ranges: &std::collections::BTreeSet<(u32, u32)>, id: u32| {
-        ranges.iter().any(|(from, to)| (*from..=*to).contains(&id))
-    };
     let captured = expected.families.iter().any(|family| family.outbound.captured == Captured::All);
     if !captured || !expected.exempt.marks.is_empty() {
         return;
@@ -93,9 +90,8 @@ fn differs(expected: &Expected, stated: &Stated) -> Option<String> {
     };
     let id = |ranges: &std::collections::BTreeSet<(u32, u32)>| {
         let said = stated.number()?;
-        let within = ranges.iter().any(|(from, to)| (*from..=*to).contains(&said));
         let there: Vec<u32> = ranges.iter().map(|(from, _)| *from).collect();
-        (!ranges.is_empty() && !within).then(|| format!("they exempt {}", words(&there)))
+        (!ranges.is_empty() && !within(ranges, said)).then(|| format!("they exempt {}", words(&there)))
     };
     match stated.setting {
         Setting::OutboundPort => port(outbound(expected)),

@@ -1,6 +1,7 @@
 //! What rules capture, by asking them about packets, and by their structure where no packet comes there.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::profile::{Profile, plain};
 use super::structure::{Sends, Structure};
@@ -9,7 +10,7 @@ use crate::analysis::ask::Asker;
 use crate::analysis::eval::End;
 use crate::analysis::summary::{Direction, Does, Fate, summarise};
 use crate::model::Snapshot;
-use crate::packet::{DeviceName, Known};
+use crate::packet::{DeviceName, Known, Packet};
 
 /// What the rules of one family do.
 pub(super) fn reach(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profile>, ipv6: bool) -> Reach {
@@ -19,6 +20,7 @@ pub(super) fn reach(snapshot: &Snapshot, structure: &Structure, profile: Option<
     let mut outbound = lane(&summary.outbound, &sends, profile, true);
     if outbound.captured == Captured::Nothing {
         by_owner(snapshot, &sends, &mut outbound, ipv6);
+        by_loopback(snapshot, &sends, &mut outbound, ipv6);
     }
     Reach {
         ipv6,
@@ -44,6 +46,29 @@ fn by_owner(snapshot: &Snapshot, sends: &[&Sends], lane: &mut Lane, ipv6: bool) 
             }
         }
     }
+}
+
+/// Virtual addresses of the loopback range, as ECS Service Connect gives them to services.
+fn by_loopback(snapshot: &Snapshot, sends: &[&Sends], lane: &mut Lane, ipv6: bool) {
+    let asker = Asker::new(snapshot, ipv6);
+    let of_loopback = asker.named.destinations.iter().filter(|(address, _)| address.is_loopback());
+    for (address, text) in of_loopback {
+        let end = asker.outbound(|packet| to_loopback(packet, *address));
+        let End::Redirected { to, .. } = end else { continue };
+        if let Some(sends) = sends.iter().find(|sends| Some(sends.port) == to.port) {
+            (lane.captured, lane.port) = (Captured::Some, to.port);
+            lane.transparent = sends.transparent;
+            lane.included.networks.push(text.clone());
+        }
+    }
+}
+
+/// It goes to the machine itself, and never leaves it.
+fn to_loopback(packet: &mut Packet, address: IpAddr) {
+    packet.destination = Known::Is(address);
+    packet.source = Known::Is(address);
+    packet.destination_local = Known::Is(true);
+    packet.output = Known::Is(DeviceName::LOOPBACK);
 }
 
 fn lane(direction: &Direction, sends: &[&Sends], profile: Option<&Profile>, outbound: bool) -> Lane {
@@ -112,16 +137,14 @@ fn dns(snapshot: &Snapshot, structure: &Structure, ipv6: bool) -> Option<Dns> {
     let asker = Asker::new(snapshot, ipv6);
     let named = asker.named.destinations.iter().map(|(address, _)| Some(*address));
     let resolvers: Vec<_> = std::iter::once(None).chain(named).collect();
-    let ask = |protocol: u8, resolver: Option<std::net::IpAddr>| {
+    let ask = |protocol: u8, resolver: Option<IpAddr>| {
         let end = asker.outbound(|packet| {
             packet.protocol = Known::Is(protocol);
             packet.destination_port = Known::Is(DOMAIN);
             if let Some(resolver) = resolver {
                 packet.destination = Known::Is(resolver);
                 if resolver.is_loopback() {
-                    packet.source = Known::Is(resolver);
-                    packet.destination_local = Known::Is(true);
-                    packet.output = Known::Is(DeviceName::LOOPBACK);
+                    to_loopback(packet, resolver);
                 }
             }
         });

@@ -1,7 +1,7 @@
 //! What metadata says of a workload: which mesh, and what it sets.
 
 use super::profile::{Profile, Setting};
-use crate::model::{Container, Snapshot};
+use crate::model::{Container, Snapshot, Workload};
 
 /// Something that metadata sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,7 @@ pub struct Stated {
 }
 
 /// What in the metadata tells of a mesh, in words.
-pub(super) fn signs(snapshot: &Snapshot, profile: &Profile) -> Vec<String> {
-    let workload = &snapshot.workload;
+pub(super) fn signs(workload: &Workload, profile: &Profile) -> Vec<String> {
     let mut found = Vec::new();
     for (name, wanted) in profile.metadata {
         for (kind, given) in [("annotation", &workload.annotations), ("label", &workload.labels)] {

@@ -26,6 +26,13 @@ pub(super) struct Sends {
     pub(super) native: bool,
 }
 
+impl Sends {
+    /// It is what a mesh does, and nobody else: to a port of the namespace, whatever was asked for, on a way that packets take.
+    pub(super) fn is_of_a_mesh(&self) -> bool {
+        !self.bystander && (self.outbound || self.inbound) && !self.translated && !self.dns
+    }
+}
+
 /// Owners and marks whose packets rules of the outbound way leave alone without asking anything else.
 #[derive(Debug, Default)]
 pub(super) struct Exempted {

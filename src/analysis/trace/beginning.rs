@@ -195,7 +195,7 @@ impl Tracer<'_> {
 
     /// An address from which a packet may come that is nobody's here and that no rule names: beside the pod's own where that can be,
     /// else one that is kept for documentation (RFC 5737, RFC 3849).
-    fn stranger(&self, ipv6: bool) -> Option<IpAddr> {
+    pub(in crate::analysis) fn stranger(&self, ipv6: bool) -> Option<IpAddr> {
         let [of_ipv4, of_ipv6] = &self.strangers;
         *if ipv6 { of_ipv6 } else { of_ipv4 }.get_or_init(|| {
             let own = self.snapshot.interfaces.iter().flatten().filter(|interface| !interface.loopback);

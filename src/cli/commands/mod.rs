@@ -1,5 +1,6 @@
 //! One file per command: its arguments, whose doc comments are its help, and one function.
 
+pub mod check;
 pub mod completions;
 pub mod conns;
 pub mod coverage;

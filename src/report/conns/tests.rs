@@ -222,6 +222,10 @@ fn snapshot() -> Snapshot {
         container: None,
         elsewhere,
         sockets: vec![pid],
+        capabilities: None,
+        netns: None,
+        descriptors: None,
+        state: None,
     };
     snapshot.processes = Some(vec![process(4711, 1000, false), process(4720, 5, true)]);
     let interface = Interface { index: 2, name: "eth0".into(), up: true, loopback: false, addresses: vec![] };

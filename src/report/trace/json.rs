@@ -323,8 +323,9 @@ fn optional(value: Option<&str>, out: &mut String) {
 
 /// A text of JSON. What steers a terminal is written as its number there.
 fn text(value: &str, out: &mut String) {
-    let plain = |letter: char| matches!(letter, ' '..='~' | '→') && letter != '"' && letter != '\\';
-    if value.bytes().all(|byte| byte.is_ascii() && plain(byte.into())) || value.chars().all(plain) {
+    let plain = |letter: char| matches!(letter, ' ' | '!' | '#'..='[' | ']'..='~' | '→');
+    let quickly = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    if value.bytes().all(quickly) || value.chars().all(plain) {
         out.push('"');
         out.push_str(value);
         out.push('"');

@@ -7,10 +7,11 @@ mod sentence;
 mod steps;
 mod text;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use crate::analysis::eval::Rulebase;
 use crate::analysis::routes::Kind;
@@ -35,6 +36,8 @@ pub struct Teller<'t> {
     pub rules: &'t Rulebase<'t>,
     owners: HashMap<u32, &'t Process>,
     reasons: OnceCell<Reasons<'t>>,
+    /// What was told of a socket before: of a million packets most end at the same few.
+    sockets: RefCell<HashMap<*const Socket, Rc<str>>>,
 }
 
 /// One packet that was asked about, and the answer.
@@ -59,12 +62,18 @@ impl<'t> Teller<'t> {
                 }
             }
         }
-        Self { snapshot, rules, owners, reasons: OnceCell::new() }
+        Self { snapshot, rules, owners, reasons: OnceCell::new(), sockets: RefCell::default() }
     }
 
     /// The process that holds a socket; of several the one of the least number.
     fn owner(&self, socket: &Socket) -> Option<&'t Process> {
         self.owners.get(&socket.inode).copied()
+    }
+
+    /// The words about a socket of the snapshot, made once.
+    fn told_of(&self, socket: &Socket, words: impl FnOnce() -> String) -> Rc<str> {
+        let mut sockets = self.sockets.borrow_mut();
+        Rc::clone(sockets.entry(std::ptr::from_ref(socket)).or_insert_with(|| words().into()))
     }
 
     fn reasons(&self) -> &Reasons<'t> {
@@ -74,6 +83,7 @@ impl<'t> Teller<'t> {
 
 /// Appends `10.0.0.5:80`, `[fd00::5]:80`, or the address alone where there is no port, or it is not known.
 fn end(out: &mut String, address: Known<IpAddr>, port: Known<u16>) {
+    let mut short = Short::default();
     match (address, port) {
         (Known::Is(IpAddr::V6(address)), Known::Is(_)) => {
             // Writing to a String cannot fail.
@@ -85,25 +95,52 @@ fn end(out: &mut String, address: Known<IpAddr>, port: Known<u16>) {
         (Known::Is(IpAddr::V4(address)), _) => {
             for (at, octet) in address.octets().into_iter().enumerate() {
                 if at > 0 {
-                    out.push('.');
+                    short.push(b'.');
                 }
-                digits(out, octet.into());
+                short.digits(octet.into());
             }
         }
-        _ => out.push('?'),
+        _ => short.push(b'?'),
     }
     if let Known::Is(port) = port {
-        out.push(':');
-        digits(out, port.into());
+        short.push(b':');
+        short.digits(port.into());
     }
+    out.push_str(short.text());
 }
 
 /// Appends a number, digit by digit: formatting takes longer than all the rest of a short line.
 fn digits(out: &mut String, number: u32) {
-    if number >= 10 {
-        digits(out, number / 10);
+    let mut short = Short::default();
+    short.digits(number);
+    out.push_str(short.text());
+}
+
+/// A few letters of ASCII: an address of IPv4 with a port has 21.
+#[derive(Default)]
+struct Short {
+    letters: [u8; 24],
+    length: usize,
+}
+
+impl Short {
+    fn push(&mut self, letter: u8) {
+        if let Some(place) = self.letters.get_mut(self.length) {
+            *place = letter;
+            self.length += 1;
+        }
     }
-    out.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
+
+    fn digits(&mut self, number: u32) {
+        if number >= 10 {
+            self.digits(number / 10);
+        }
+        self.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+    }
+
+    fn text(&self) -> &str {
+        self.letters.get(..self.length).and_then(|letters| std::str::from_utf8(letters).ok()).unwrap_or_default()
+    }
 }
 
 fn source(packet: &Packet) -> String {

@@ -1,5 +1,7 @@
 //! The answer in one sentence.
 
+use std::rc::Rc;
+
 use super::{Story, Teller, destination, rule_words, source, steps};
 use crate::analysis::eval::{Doubt, Routed};
 use crate::analysis::routes::Kind;
@@ -165,17 +167,20 @@ fn policy(teller: &Teller<'_>, outcome: &Outcome<'_>) -> Option<String> {
 }
 
 /// `envoy/4720 (istio-proxy, UID 1337) at 0.0.0.0:15001`, or several of them.
-fn who(teller: &Teller<'_>, receivers: &[&Socket]) -> String {
-    let mut all: Vec<String> = Vec::new();
-    for socket in receivers {
-        let one = receiver(teller, socket);
-        if !all.contains(&one) {
-            all.push(one);
+fn who(teller: &Teller<'_>, receivers: &[&Socket]) -> Rc<str> {
+    match receivers {
+        [] => "the kernel itself".into(),
+        [only] => teller.told_of(only, || receiver(teller, only)),
+        several => {
+            let mut all: Vec<String> = Vec::new();
+            for socket in several {
+                let one = receiver(teller, socket);
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+            all.join(" or ").into()
         }
-    }
-    match all.as_slice() {
-        [] => "the kernel itself".to_owned(),
-        all => all.join(" or "),
     }
 }
 

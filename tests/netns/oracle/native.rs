@@ -77,8 +77,7 @@ fn decidable(chance: &mut Chance, spot: &Spot<'_>) -> String {
         16 => chance.text("oifname lo|oifname eth0|oifname != lo|oif lo|oif != lo|oifname eth*|oifname { eth0, lo }|oif eth0|oif != eth0"),
         17 => chance.text("iifname lo|iifname eth0|iifname != lo|iif lo|iif != lo|iifname e*|iifname != { lo }|iif eth0|iif != eth0"),
         18 => chance.text("fib daddr type local|fib daddr type != local|fib saddr type local|ct direction original|ct direction reply|fib daddr type unicast|fib daddr type { local, broadcast }|fib daddr . iif type local|ct status dnat|ct status ! dnat"),
-        // Not `meta protocol ip`: nft lets it stand beside what asks for the other family.
-        19 if spot.family == "inet" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4"),
+        19 if spot.family == "inet" => chance.text("meta nfproto ipv4|meta nfproto ipv6|meta nfproto != ipv4|meta protocol ip|meta protocol ip6|meta protocol != ip"),
         _ => chance.text("tcp flags syn|tcp flags & 0x12 == 0x2|tcp flags ! ack|meta l4proto { tcp, udp }|ct original protocol udp"),
     }
 }

@@ -17,10 +17,10 @@ use crate::rules::nslens;
 use crate::support::{Lab, require_root};
 
 /// Both places where iptables keeps rules.
-pub(super) const BACKENDS: [&str; 2] = ["nft", "legacy"];
+pub(crate) const BACKENDS: [&str; 2] = ["nft", "legacy"];
 
 /// Rules as a sidecar of Istio has them; the application's port 5432 is left alone.
-pub(super) const SIDECAR: &str = "
+pub(crate) const SIDECAR: &str = "
 *nat
 :IN_REDIRECT - [0:0]
 :OUT - [0:0]
@@ -41,7 +41,7 @@ COMMIT
 ";
 
 /// Rules of ambient mode: by marks.
-pub(super) const AMBIENT: &str = "
+pub(crate) const AMBIENT: &str = "
 *mangle
 -A PREROUTING -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
 -A OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark
@@ -57,15 +57,15 @@ COMMIT
 ";
 
 /// Loads rules of IPv4 into one of the two.
-pub(super) fn load(lab: &Lab, backend: &str, rules: &str) {
+pub(crate) fn load(lab: &Lab, backend: &str, rules: &str) {
     lab.sh(&format!("iptables-{backend}-restore --noflush <<'END'\n{}\nEND", rules.trim()));
 }
 
 /// A program of the lab, killed when this value goes away.
-pub(super) struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Program {
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -78,7 +78,7 @@ impl Drop for Program {
 }
 
 /// Starts this test program again inside of a lab, under this UID and GID, to do what these words say: see [`act`].
-pub(super) fn run(lab: &Lab, id: u32, words: &str) -> Program {
+pub(crate) fn run(lab: &Lab, id: u32, words: &str) -> Program {
     let program = std::env::current_exe().expect("this program");
     let mut command = lab.command_as(id, id, program.to_str().expect("its path"));
     command.args(["--exact", "questions::stage::a_program_of_the_lab"]).env("NSLENS_TEST_CHILD", words);
@@ -151,7 +151,7 @@ fn forward(at: &str, to: Option<String>) {
 }
 
 /// A connection from an address that may be shared.
-pub(super) fn dial(to: &str, from: Option<&str>) -> OwnedFd {
+pub(crate) fn dial(to: &str, from: Option<&str>) -> OwnedFd {
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let family = if address(to).is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let caller = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
@@ -208,7 +208,7 @@ impl Said {
     }
 
     /// The connection of a process that dialled this.
-    pub(super) fn dialled(&self, program: &Program, to: &str) -> &Value {
+    pub(crate) fn dialled(&self, program: &Program, to: &str) -> &Value {
         let of = |row: &&Value| row["original_destination"] == to && row["direction"] == "out";
         let found: Vec<_> = self.of(program).into_iter().filter(of).collect();
         assert_eq!(found.len(), 1, "{to} in {:#}", self.document);

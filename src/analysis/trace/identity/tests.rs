@@ -18,6 +18,10 @@ fn process(pid: u32, container: &str, (uid, gid): (u32, u32), groups: &[u32]) ->
         container: Some(container.to_owned()),
         elsewhere: false,
         sockets: Vec::new(),
+        capabilities: None,
+        netns: None,
+        descriptors: None,
+        state: None,
     }
 }
 

@@ -1,0 +1,192 @@
+//! The catalogue of findings: one file each, which says what it is and looks for it. To add one is to add a file and a line here.
+
+mod rdr001;
+mod rdr003;
+mod rdr006;
+mod rdr009;
+mod rdr102;
+mod rdr201;
+mod rdr202;
+mod rdr210;
+mod rdr301;
+mod rdr401;
+mod rdr402;
+mod rdr801;
+mod rdr805;
+mod rdr806;
+mod rdr808;
+
+use super::check::{Case, Finding, Found, Severity};
+use crate::model::RuleRef;
+
+/// What is known of a finding: the page that people read, and who looks for it.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its number in the catalogue, never used for anything else: `RDR101`.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How bad it usually is.
+    pub severity: Severity,
+    /// The page about it.
+    pub page: Page,
+    /// Where one of these was found, this one would only tell the same again.
+    pub(super) silenced_by: &'static [&'static str],
+    /// Looks for it.
+    pub(super) look: fn(&Case<'_>, &mut Found),
+}
+
+/// What `--explain` prints, and `docs/findings/` holds.
+#[derive(Debug)]
+pub struct Page {
+    /// What somebody notices.
+    pub seen: &'static str,
+    /// How it comes about.
+    pub why: &'static str,
+    /// What it is told by.
+    pub evidence: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+    /// Public reports of it: `owner/repository#number`, or the address of a page.
+    pub references: &'static [&'static str],
+}
+
+/// What findings are about, by the hundreds of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// RDR001 to RDR099.
+    Capture,
+    /// RDR1xx.
+    Loop,
+    /// RDR2xx.
+    Bypass,
+    /// RDR3xx.
+    Proxy,
+    /// RDR4xx.
+    Backends,
+    /// RDR5xx.
+    Dns,
+    /// RDR6xx.
+    Ambient,
+    /// RDR7xx.
+    Connections,
+    /// RDR8xx.
+    Environment,
+}
+
+impl Group {
+    /// All of them, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Capture,
+        Self::Loop,
+        Self::Bypass,
+        Self::Proxy,
+        Self::Backends,
+        Self::Dns,
+        Self::Ambient,
+        Self::Connections,
+        Self::Environment,
+    ];
+
+    /// Its heading.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Loop => "loops",
+            Self::Bypass => "bypasses",
+            Self::Proxy => "proxy",
+            Self::Backends => "families and backends",
+            Self::Dns => "DNS",
+            Self::Ambient => "ambient",
+            Self::Connections => "live connections",
+            Self::Environment => "environment",
+        }
+    }
+}
+
+/// Every finding, in order of work: what silences others comes before them.
+#[rustfmt::skip] // One section for each step of work.
+pub const ALL: &[&Kind] = &[
+    // Which namespace it is.
+    &rdr806::KIND,
+    &rdr805::KIND,
+    &rdr009::KIND,
+    // Rules of all backends, and whether they are whole.
+    &rdr001::KIND,
+    &rdr003::KIND,
+    &rdr401::KIND,
+    // Listeners.
+    &rdr301::KIND,
+    // Identities.
+    &rdr102::KIND,
+    &rdr801::KIND,
+    &rdr201::KIND,
+    &rdr202::KIND,
+    &rdr210::KIND,
+    // Packets: what bypasses, what is shadowed, both families, probes.
+    &rdr006::KIND,
+    &rdr808::KIND,
+    &rdr402::KIND,
+    // DNS.
+    // Ambient.
+    // Live connections.
+    // The environment, which explains what was found.
+];
+
+impl Kind {
+    /// What it is about.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        match self.id.as_bytes().get(3) {
+            Some(b'1') => Group::Loop,
+            Some(b'2') => Group::Bypass,
+            Some(b'3') => Group::Proxy,
+            Some(b'4') => Group::Backends,
+            Some(b'5') => Group::Dns,
+            Some(b'6') => Group::Ambient,
+            Some(b'7') => Group::Connections,
+            Some(b'8') => Group::Environment,
+            _ => Group::Capture,
+        }
+    }
+
+    /// The finding of an id, however it is written.
+    #[must_use]
+    pub fn of(id: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|kind| kind.id.eq_ignore_ascii_case(id))
+    }
+
+    /// One of this kind, at its usual severity; evidence is added by [`Finding::because`].
+    fn found(&'static self, title: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding {
+            kind: self,
+            severity: self.severity,
+            title: title.into(),
+            evidence: Vec::new(),
+            rule: None,
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl Finding {
+    /// With one more fact.
+    #[must_use]
+    fn because(mut self, fact: impl Into<String>) -> Self {
+        self.evidence.push(fact.into());
+        self
+    }
+
+    /// As bad as this.
+    #[must_use]
+    fn severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// About this rule.
+    #[must_use]
+    fn about(self, rule: Option<RuleRef>) -> Self {
+        Self { rule, ..self }
+    }
+}

@@ -1,0 +1,167 @@
+//! Pods that are checked: rules by the real programs, real processes and sockets, and what a runtime would tell of them.
+
+use std::path::Path;
+
+use nslens::analysis::check::{Answer, Asked, Finding, Severity, check};
+use nslens::capture::rules::Wanted;
+use nslens::capture::sets::Elements;
+use nslens::capture::{Occasion, Parts, take};
+use nslens::model::{Container, Kind, Snapshot, Workload};
+
+use crate::questions::stage::{Program, run};
+use crate::support::{Lab, require_root};
+
+/// Istio's sidecar, as profile I of the catalogue has it; `LOCAL`, `SELF` and `PASS` stand for the family's own addresses.
+const ISTIO: &str = "
+*nat
+:ISTIO_INBOUND - [0:0]
+:ISTIO_IN_REDIRECT - [0:0]
+:ISTIO_OUTPUT - [0:0]
+:ISTIO_REDIRECT - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -p tcp -j ISTIO_OUTPUT
+-A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
+-A ISTIO_INBOUND -p tcp --dport 15090 -j RETURN
+-A ISTIO_INBOUND -p tcp --dport 15021 -j RETURN
+-A ISTIO_INBOUND -p tcp --dport 15020 -j RETURN
+-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006
+-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+-A ISTIO_OUTPUT -s PASS -o lo -j RETURN
+-A ISTIO_OUTPUT ! -d SELF -o lo -p tcp -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT
+-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT ! -d SELF -o lo -p tcp -m owner --gid-owner 1337 -j ISTIO_IN_REDIRECT
+-A ISTIO_OUTPUT -o lo -m owner ! --gid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -m owner --gid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -d SELF -j RETURN
+-A ISTIO_OUTPUT -j ISTIO_REDIRECT
+COMMIT
+";
+
+/// The rules of Istio's sidecar for one family.
+pub(crate) fn istio(ipv6: bool) -> String {
+    let (own, pass) = if ipv6 { ("::1/128", "::6/128") } else { ("127.0.0.1/32", "127.0.0.6/32") };
+    ISTIO.replace("SELF", own).replace("PASS", pass)
+}
+
+/// Loads rules by the restore program of a family and backend; the user of nothing is asked.
+pub(crate) fn restore(lab: &Lab, backend: &str, ipv6: bool, rules: &str) {
+    let program = if ipv6 { "ip6tables" } else { "iptables" };
+    lab.sh(&format!("{program}-{backend}-restore --noflush <<'END'\n{}\nEND", rules.trim()));
+}
+
+/// A pod with a world beside it, in which servers wait at 80, 443, 3306 and 8080, and what runs there.
+pub(crate) struct Pod {
+    pub(crate) lab: Lab,
+    pub(crate) world: Lab,
+    /// What the runtime tells of it.
+    pub(crate) workload: Workload,
+    /// Programs with the name of their container.
+    pub(crate) programs: Vec<(Program, &'static str)>,
+}
+
+impl Pod {
+    /// A pod without rules and processes; none without root. The world is the way out of it, as a pod's node is.
+    pub(crate) fn bare() -> Option<Self> {
+        if !require_root() {
+            return None;
+        }
+        let (lab, world) = Lab::pod_and_world();
+        lab.sh("ip route add default via 10.0.0.5; ip -6 route add default via fd00::5");
+        let workload = Workload { runtime: Some("containerd".to_owned()), ..Workload::named(Kind::Pod, "web") };
+        Some(Self { lab, world, workload, programs: Vec::new() })
+    }
+
+    /// A pod of Istio where all is well: rules of both families, a proxy, an application at 8080.
+    pub(crate) fn istio(backend: &str) -> Option<Self> {
+        let mut pod = Self::bare()?;
+        for ipv6 in [false, true] {
+            restore(&pod.lab, backend, ipv6, &istio(ipv6));
+        }
+        // As istio-init does, for what the proxy passes on to ports that no service declares.
+        pod.lab.sh("ip -6 addr add ::6/128 dev lo");
+        pod.claims_istio();
+        pod.runs(
+            1337,
+            "istio-proxy",
+            "accept:[::]:15001 accept:[::]:15006 accept:[::]:15021 accept:[::]:15090 accept:[::]:15020",
+            5,
+        );
+        pod.runs(1000, "app", "accept:[::]:8080", 6);
+        Some(pod)
+    }
+
+    /// Metadata of an injected pod of Istio.
+    pub(crate) fn claims_istio(&mut self) {
+        self.workload.annotations.insert("sidecar.istio.io/status".to_owned(), "{}".to_owned());
+        self.container("istio-proxy");
+        self.container("app");
+    }
+
+    /// One more container.
+    pub(crate) fn container(&mut self, name: &str) {
+        self.workload.containers.push(Container { name: name.to_owned(), ..Container::default() });
+    }
+
+    /// Starts a program (the words of [`run`]) as a user with a group of the same number, and waits until this many sockets listen.
+    pub(crate) fn runs(&mut self, id: u32, container: &'static str, words: &str, listening: usize) {
+        self.programs.push((run(&self.lab, id, words), container));
+        self.lab.wait_for_sockets(listening, "state listening");
+    }
+
+    /// All that is read of it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let parts = Parts {
+            rules: Some(Wanted { elements: Elements::All, ..Wanted::default() }),
+            connections: true,
+            every_socket: true,
+            figures: true,
+            tracking: true,
+            routes: true,
+            ..Parts::default()
+        };
+        let occasion = Occasion { node: "node", now: 0, asked: "pod/web", proc_root: Path::new("/proc") };
+        let mut snapshot =
+            take(self.workload.clone(), self.lab.netns(), None, parts, occasion).expect("it can be looked at");
+        let container =
+            |pid: u32| self.programs.iter().find(|(program, _)| program.pid() == pid).map(|(_, name)| *name);
+        // The holder of the namespace and its like belong to the lab, not to the pod.
+        let processes = snapshot.processes.iter_mut().flatten();
+        processes.for_each(|process| process.container = container(process.pid).map(str::to_owned));
+        if let Some(processes) = &mut snapshot.processes {
+            processes.retain(|process| process.container.is_some() || process.elsewhere);
+        }
+        snapshot
+    }
+
+    /// What is found, by one sample.
+    pub(crate) fn checked(&self) -> Answer {
+        check(&self.snapshot(), Asked::default())
+    }
+}
+
+/// What is found above info, as text.
+pub(crate) fn words(answer: &Answer) -> String {
+    let finding = |finding: &Finding| {
+        format!("{} {} {}: {}", finding.kind.id, finding.severity.word(), finding.title, finding.evidence.join(" | "))
+    };
+    let open = answer.undecided.iter().map(|open| format!("{} undecided: {}", open.id, open.why));
+    answer.findings.iter().map(finding).chain(open).collect::<Vec<_>>().join("\n")
+}
+
+/// Nothing is found above info, and everything is decided.
+pub(crate) fn silent(answer: &Answer) {
+    let loud = answer.findings.iter().any(|finding| finding.severity > Severity::Info);
+    assert!(!loud && answer.undecided.is_empty(), "{}", words(answer));
+}
+
+/// Exactly this is found above info, and everything is decided: the finding.
+#[track_caller]
+pub(crate) fn only<'a>(answer: &'a Answer, id: &str, severity: Severity) -> &'a Finding {
+    let loud: Vec<&Finding> = answer.findings.iter().filter(|finding| finding.severity > Severity::Info).collect();
+    match loud.as_slice() {
+        [finding] if finding.kind.id == id && finding.severity == severity && answer.undecided.is_empty() => finding,
+        _ => panic!("{id} alone was to be found, not:\n{}", words(answer)),
+    }
+}
