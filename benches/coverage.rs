@@ -27,7 +27,7 @@ fn main() {
         bench.iter(|| black_box(coverage::of(&snapshot).classes.len()));
     });
     for name in
-        ["istio-sidecar/live-default-1.22", "linkerd/default", "kuma/2.6-default", "docker/container-embedded-dns"]
+        ["istio-sidecar/live-default-1.22", "linkerd/default", "kuma/2.6-install-dns", "docker/container-embedded-dns"]
     {
         let Some(rules) =
             corpus().and_then(|corpus| std::fs::read_to_string(corpus.join(format!("{name}.rules"))).ok())

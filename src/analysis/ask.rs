@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::eval::{End, Rulebase};
 use super::summary::{Does, Further};
-use crate::model::{Hook, Snapshot};
+use crate::model::{Hook, RuleRef, Snapshot};
 use crate::packet::{Condition, Device, DeviceName, Field, Known, Packet, number};
 use crate::xt::{self, AddressMatch};
 
@@ -157,6 +157,30 @@ impl<'a> Asker<'a> {
         if !whole {
             self.cut.set(true);
         }
+        found
+    }
+}
+
+impl Asker<'_> {
+    /// What becomes of packets made to the measure of these rules, for those that name neither an owner nor a mark, and are not about
+    /// loopback.
+    pub(super) fn made(&self, hook: Hook, wanted: &[RuleRef]) -> Vec<(RuleRef, End)> {
+        let base = if hook == Hook::Output { &self.outbound } else { &self.inbound };
+        let mut fit =
+            |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
+        let mut found: Vec<(RuleRef, End)> = Vec::new();
+        self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
+            let same = (packet.uid, packet.gid, packet.mark) == (base.uid, base.gid, base.mark);
+            let told = found.iter().any(|(known, _)| known == name);
+            if packet == base || !same || told || !wanted.contains(name) {
+                return;
+            }
+            let end = match hook {
+                Hook::Output => self.outbound(|asked| *asked = *packet),
+                _ => self.inbound(|asked| *asked = *packet),
+            };
+            found.push((name.clone(), end));
+        });
         found
     }
 }

@@ -21,7 +21,7 @@ use super::diagram::{Set, Values};
 use super::eval::Doubt;
 use super::eval::flood::{Bounds, Flooded, NUMBERED, Sets};
 use super::trace::Tracer;
-use crate::model::{Protocol, Snapshot};
+use crate::model::{Protocol, RuleRef, Snapshot};
 use crate::packet::DeviceName;
 
 /// Which packets are asked about together: those that differ in numbers alone.
@@ -57,6 +57,8 @@ pub struct Coverage<'a> {
     pub classes: Vec<Class<'a>>,
     /// Kinds of which there are more parts than can be followed.
     pub given_up: Vec<Kind>,
+    /// Rules of chains to which some of the connections come, and that take none of them: those of IPv4, then those of IPv6.
+    pub untaken: [Vec<RuleRef>; 2],
 }
 
 /// Packets of a kind that share what becomes of them.
@@ -115,12 +117,16 @@ pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
         }
     }
     let raw = [Bounds::raw(), Bounds::raw()];
-    attempt(tracer, narrow, &raw).unwrap_or_else(|_| Coverage { classes: Vec::new(), given_up: first::kinds(tracer) })
+    attempt(tracer, narrow, &raw).unwrap_or_else(|_| Coverage {
+        classes: Vec::new(),
+        given_up: first::kinds(tracer),
+        untaken: Default::default(),
+    })
 }
 
 /// The same with fields by the pieces between these bounds; `Err` for bounds that are missing.
 fn attempt<'a>(tracer: &Tracer<'a>, narrow: &Narrow, bounds: &[Bounds; 2]) -> Result<Coverage<'a>, Box<[Bounds; 2]>> {
-    let mut found = Coverage { classes: Vec::new(), given_up: Vec::new() };
+    let mut found = Coverage { classes: Vec::new(), given_up: Vec::new(), untaken: Default::default() };
     let [for_ipv4, for_ipv6] = bounds;
     let (mut of_ipv4, mut of_ipv6) = (Sets::of(false, for_ipv4), Sets::of(true, for_ipv6));
     let kinds = first::kinds(tracer);
@@ -138,6 +144,7 @@ fn attempt<'a>(tracer: &Tracer<'a>, narrow: &Narrow, bounds: &[Bounds; 2]) -> Re
             found.given_up.push(kind);
         }
     }
+    found.untaken = [&of_ipv4, &of_ipv6].map(|sets| sets.never_taken(&tracer.rules));
     match of_ipv4.missing.is_none() && of_ipv6.missing.is_none() {
         true => Ok(found),
         false => Err(Box::new([of_ipv4.missing, of_ipv6.missing])),

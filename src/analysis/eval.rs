@@ -465,6 +465,18 @@ impl<'a> Prepared<'a> {
         (0..self.lines.len()).filter_map(|index| self.line(index))
     }
 
+    /// The name of a rule, by places from 0.
+    fn name_of(&self, chain: usize, at: usize) -> Option<RuleRef> {
+        let chain = self.table.chains.get(chain)?;
+        Some(RuleRef {
+            backend: self.ruleset.backend,
+            family: self.ruleset.family,
+            table: self.table.name.clone(),
+            chain: chain.name.clone(),
+            number: at + 1,
+        })
+    }
+
     /// What its chains are made ready with.
     fn making<'m>(&'m self, chain: &'m Chain) -> Making<'m> {
         Making { sets: &self.sets, family: self.ruleset.family, chain, by_name: &self.by_name }

@@ -205,6 +205,17 @@ pub fn goes_for_good(rule: &Rule) -> bool {
     }
 }
 
+/// Whether a rule takes packets out of its chain as they are.
+#[must_use]
+pub fn leaves_alone(rule: &Rule) -> bool {
+    match &rule.body {
+        Body::Xt(rule) => matches!(rule.action, crate::xt::Action::Accept | crate::xt::Action::Return),
+        Body::Nft(rule) => {
+            rule.expressions.iter().any(|part| matches!(part, Expression::Immediate(Verdict::Accept | Verdict::Return)))
+        }
+    }
+}
+
 /// By a jump of its own, or by what the maps it looks into hold.
 fn leads<'a>(maps: &HashMap<&'a str, &'a Set>, rule: &'a Rule) -> Vec<&'a str> {
     let mut found: Vec<&str> = rule.jumps_to().into_iter().collect();

@@ -1,5 +1,7 @@
 //! `check` on real namespaces: for each finding a workload that has it, and one alike that has not.
 
 mod capture;
+mod completeness;
 mod environment;
+mod identities;
 pub(crate) mod stage;

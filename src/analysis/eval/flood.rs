@@ -103,6 +103,19 @@ impl Rulebase<'_> {
     }
 }
 
+impl Sets {
+    /// Rules that no packet took in all that was asked, in chains to which some came.
+    pub(in crate::analysis) fn never_taken(&self, rules: &Rulebase<'_>) -> Vec<RuleRef> {
+        let mut found = Vec::new();
+        for ((table, chain), ready) in &self.ready {
+            let Some(table) = rules.tables.iter().find(|prepared| prepared.number == *table) else { continue };
+            let never = ready.iter().enumerate().filter(|(_, asks)| !asks.taken.get());
+            found.extend(never.filter_map(|(at, _)| table.name_of(*chain, at)));
+        }
+        found
+    }
+}
+
 impl Cell {
     fn reached(self, end: End<Place>) -> Reach {
         let Self { space, mut traveller, forms, .. } = self;
@@ -130,6 +143,8 @@ pub(super) struct Asks {
     branches: Vec<Condition>,
     /// Of the routing tables.
     lookups: Vec<Lookup>,
+    /// Some packet took it, or may have.
+    taken: std::cell::Cell<bool>,
 }
 
 /// A walk through base chains.
@@ -283,7 +298,7 @@ impl Flood<'_> {
             let branches: Vec<Condition> = line.all(rules, at).map(|does| made.condition(does)).collect();
             let mut lookups = Vec::new();
             branches.iter().for_each(|branch| looked_up(branch, &mut lookups));
-            Asks { branches, lookups }
+            Asks { branches, lookups, taken: std::cell::Cell::default() }
         };
         let ready: Ready = Rc::new((0..rules.rules.len()).map(of).collect());
         self.sets.ready.insert(key, Rc::clone(&ready));
@@ -295,7 +310,7 @@ impl Flood<'_> {
         let Some((rules, line)) = base.table.line(chain).filter(|_| !cells.is_empty()) else { return cells };
         let ready = self.conditions(base, chain, rules, line);
         let (mut here, mut back) = (cells, Vec::new());
-        for (at, Asks { branches, lookups }) in ready.iter().enumerate() {
+        for (at, Asks { branches, lookups, taken }) in ready.iter().enumerate() {
             if here.is_empty() {
                 break;
             }
@@ -314,20 +329,22 @@ impl Flood<'_> {
                 here = self.look_at_routes(here, lookups, base.chain.hook);
             }
             let reached = Reached { base, chain, at };
-            self.rule(reached, (rules, line, branches), (&mut here, &mut back), depth);
+            if self.rule(reached, (rules, line, branches), (&mut here, &mut back), depth) {
+                taken.set(true);
+            }
         }
         gather(self.sets, here, &mut back);
         back
     }
 
-    /// What a rule does with cells: those that go on are left in `here`.
+    /// What a rule does with cells: those that go on are left in `here`. Whether it takes any.
     fn rule(
         &mut self,
         reached: Reached<'_>,
         (rules, line, branches): (&Chain, &Line, &[Condition]),
         (here, back): (&mut Vec<Cell>, &mut Vec<Cell>),
         depth: usize,
-    ) {
+    ) -> bool {
         let (mut on, map) = (Vec::new(), branches.len() > 1);
         let mut touched = false;
         for (branch, condition) in branches.iter().enumerate() {
@@ -366,6 +383,7 @@ impl Flood<'_> {
             here.retain(|cell| !cell.space.is_empty());
             gather(self.sets, on, here);
         }
+        touched
     }
 
     /// Does with a cell what a rule does with what matches.

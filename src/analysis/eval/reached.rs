@@ -36,12 +36,12 @@ impl<'r> Reached<'r> {
 
     pub(super) fn name(self) -> RuleRef {
         let Prepared { ruleset, table, .. } = self.base.table;
-        RuleRef {
+        self.base.table.name_of(self.chain, self.at).unwrap_or_else(|| RuleRef {
             backend: ruleset.backend,
             family: ruleset.family,
             table: table.name.clone(),
-            chain: table.chains.get(self.chain).map(|chain| chain.name.clone()).unwrap_or_default(),
+            chain: String::new(),
             number: self.at + 1,
-        }
+        })
     }
 }

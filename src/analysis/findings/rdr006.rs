@@ -1,8 +1,11 @@
 //! Dead or shadowed rules.
 
 use super::{Kind, Page};
+use crate::analysis::ask::Asker;
 use crate::analysis::check::{Case, Found, Severity, Stopped};
-use crate::model::{RuleRef, Subject};
+use crate::analysis::eval::{End, find};
+use crate::analysis::paths::{Paths, leaves_alone};
+use crate::model::{Hook, RuleRef, Subject, Table};
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR006",
@@ -30,9 +33,11 @@ fn look(case: &Case<'_>, found: &mut Found) {
     }
     for incoming in [false, true] {
         let direction = if incoming { "inbound" } else { "outbound" };
+        let mut shadowing: Vec<(bool, RuleRef)> = Vec::new();
         for ipv6 in case.families() {
             match case.stopped(ipv6, incoming) {
-                Stopped::By(rule) => shadowed(case, found, (ipv6, incoming), &rule),
+                Stopped::By(rule) if shadowing.iter().any(|(_, known)| *known == rule) => {}
+                Stopped::By(rule) => shadowing.push((ipv6, rule)),
                 Stopped::Ended(rule) => ended(found, direction, rule),
                 Stopped::Unclear(why) => {
                     found.cannot_tell(
@@ -43,17 +48,62 @@ fn look(case: &Case<'_>, found: &mut Found) {
                 _ => {}
             }
         }
+        shadowed(case, found, &shadowing, incoming);
+    }
+    for ipv6 in case.families() {
+        dead(case, found, ipv6);
     }
 }
 
-fn shadowed(case: &Case<'_>, found: &mut Found, (ipv6, incoming): (bool, bool), rule: &RuleRef) {
+/// Rules for a port or an address that get no packet, since an earlier one does otherwise with all that they would take.
+fn dead(case: &Case<'_>, found: &mut Found, ipv6: bool) {
+    let [of_ipv4, of_ipv6] = &case.coverage().untaken;
+    let untaken = if ipv6 { of_ipv6 } else { of_ipv4 };
+    let asker = Asker::new(case.snapshot, ipv6);
+    for hook in [Hook::Output, Hook::Prerouting] {
+        for (name, end) in asker.made(hook, untaken) {
+            let Some((table, rule)) = find(case.snapshot.rulesets(), &name) else { continue };
+            let (by, does) = match &end {
+                End::Redirected { by, .. } if leaves_alone(rule) => (by, "redirected"),
+                End::Untouched { by: Some(by) } if rule.redirects() => (by, "left alone"),
+                _ => continue,
+            };
+            if by.table != name.table || found.findings.iter().any(|known| known.rule.as_ref() == Some(&name)) {
+                continue;
+            }
+            let by = leading(table, &name, by);
+            let finding = KIND.found(
+                format!("{name} takes nothing: what it is written for is {does} before"),
+                format!("put it before {by}, or take it away"),
+            );
+            found.finding(finding.because(format!("{by} takes all of it")).about(Some(name)));
+        }
+    }
+}
+
+/// The rule of the same chain that leads to another, where one does; else that one.
+fn leading(table: &Table, name: &RuleRef, by: &RuleRef) -> RuleRef {
+    let paths = Paths::of(table);
+    let earlier = table.chain(&name.chain).into_iter().flat_map(|chain| &chain.rules).take(name.number - 1);
+    let mut earlier = earlier.enumerate();
+    let leads = earlier.find(|(_, rule)| by.chain != name.chain && paths.leads_to(rule).contains(&by.chain.as_str()));
+    leads.map_or_else(|| by.clone(), |(at, _)| RuleRef { number: at + 1, ..name.clone() })
+}
+
+/// Rules that leave a whole direction alone, each with a family in which it does.
+fn shadowed(case: &Case<'_>, found: &mut Found, shadowing: &[(bool, RuleRef)], incoming: bool) {
+    let Some((_, rule)) = shadowing.first() else { return };
     let direction = if incoming { "inbound" } else { "outbound" };
+    let names = shadowing.iter().map(|(_, rule)| rule.to_string()).collect::<Vec<_>>().join(" and ");
     let finding = KIND.found(
-        format!("{rule} leaves every {direction} connection alone: nothing {direction} is redirected"),
+        format!("nothing {direction} is redirected: {names} takes every connection out before"),
         "take that rule away, or make it match only what is to be left alone",
     );
-    let ports = case.lane(ipv6, incoming).map(|lane| &lane.written);
-    let written = case.expected.sends.iter().filter(|(_, port)| ports.is_some_and(|ports| ports.contains(port)));
+    let ports = |port: &u16| {
+        let mut lanes = shadowing.iter().filter_map(|(ipv6, _)| case.lane(*ipv6, incoming));
+        lanes.any(|lane| lane.written.contains(port))
+    };
+    let written = case.expected.sends.iter().filter(|(_, port)| ports(port));
     let finding = written.fold(finding, |finding, (sends, port)| {
         finding.because(format!("{sends} would send them to port {port}, and never gets one"))
     });

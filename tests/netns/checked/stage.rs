@@ -8,7 +8,7 @@ use nslens::capture::sets::Elements;
 use nslens::capture::{Occasion, Parts, take};
 use nslens::model::{Container, Kind, Snapshot, Workload};
 
-use crate::questions::stage::{Program, run};
+use crate::questions::stage::{Program, run_as};
 use crate::support::{Lab, require_root};
 
 /// Istio's sidecar, as profile I of the catalogue has it; `LOCAL`, `SELF` and `PASS` stand for the family's own addresses.
@@ -51,7 +51,7 @@ pub(crate) fn restore(lab: &Lab, backend: &str, ipv6: bool, rules: &str) {
     lab.sh(&format!("{program}-{backend}-restore --noflush <<'END'\n{}\nEND", rules.trim()));
 }
 
-/// A pod with a world beside it, in which servers wait at 80, 443, 3306 and 8080, and what runs there.
+/// A pod with a world beside it, and what runs there.
 pub(crate) struct Pod {
     pub(crate) lab: Lab,
     pub(crate) world: Lab,
@@ -79,17 +79,22 @@ impl Pod {
         for ipv6 in [false, true] {
             restore(&pod.lab, backend, ipv6, &istio(ipv6));
         }
+        pod.is_istio();
+        Some(pod)
+    }
+
+    /// All of a pod of Istio but its rules.
+    pub(crate) fn is_istio(&mut self) {
         // As istio-init does, for what the proxy passes on to ports that no service declares.
-        pod.lab.sh("ip -6 addr add ::6/128 dev lo");
-        pod.claims_istio();
-        pod.runs(
+        self.lab.sh("ip -6 addr add ::6/128 dev lo");
+        self.claims_istio();
+        self.runs(
             1337,
             "istio-proxy",
             "accept:[::]:15001 accept:[::]:15006 accept:[::]:15021 accept:[::]:15090 accept:[::]:15020",
             5,
         );
-        pod.runs(1000, "app", "accept:[::]:8080", 6);
-        Some(pod)
+        self.runs(1000, "app", "accept:[::]:8080", 6);
     }
 
     /// Metadata of an injected pod of Istio.
@@ -99,6 +104,11 @@ impl Pod {
         self.container("app");
     }
 
+    /// One more annotation.
+    pub(crate) fn annotate(&mut self, name: &str, value: &str) {
+        self.workload.annotations.insert(name.to_owned(), value.to_owned());
+    }
+
     /// One more container.
     pub(crate) fn container(&mut self, name: &str) {
         self.workload.containers.push(Container { name: name.to_owned(), ..Container::default() });
@@ -106,7 +116,12 @@ impl Pod {
 
     /// Starts a program (the words of [`run`]) as a user with a group of the same number, and waits until this many sockets listen.
     pub(crate) fn runs(&mut self, id: u32, container: &'static str, words: &str, listening: usize) {
-        self.programs.push((run(&self.lab, id, words), container));
+        self.runs_as((id, id), container, words, listening);
+    }
+
+    /// The same as a user with a group of another number.
+    pub(crate) fn runs_as(&mut self, ids: (u32, u32), container: &'static str, words: &str, listening: usize) {
+        self.programs.push((run_as(&self.lab, ids, words), container));
         self.lab.wait_for_sockets(listening, "state listening");
     }
 

@@ -79,8 +79,13 @@ impl Drop for Program {
 
 /// Starts this test program again inside of a lab, under this UID and GID, to do what these words say: see [`act`].
 pub(crate) fn run(lab: &Lab, id: u32, words: &str) -> Program {
+    run_as(lab, (id, id), words)
+}
+
+/// The same with a group of another number.
+pub(crate) fn run_as(lab: &Lab, (uid, gid): (u32, u32), words: &str) -> Program {
     let program = std::env::current_exe().expect("this program");
-    let mut command = lab.command_as(id, id, program.to_str().expect("its path"));
+    let mut command = lab.command_as(uid, gid, program.to_str().expect("its path"));
     command.args(["--exact", "questions::stage::a_program_of_the_lab"]).env("NSLENS_TEST_CHILD", words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Program(command.spawn().expect("it can be run"))
