@@ -4,13 +4,28 @@ mod rdr001;
 mod rdr003;
 mod rdr006;
 mod rdr009;
+mod rdr101;
 mod rdr102;
+mod rdr105;
 mod rdr201;
 mod rdr202;
+mod rdr207;
+mod rdr208;
+mod rdr209;
 mod rdr210;
 mod rdr301;
+mod rdr306;
+mod rdr309;
+mod rdr310;
 mod rdr401;
 mod rdr402;
+mod rdr701;
+mod rdr702;
+mod rdr703;
+mod rdr704;
+mod rdr706;
+mod rdr707;
+mod rdr709;
 mod rdr801;
 mod rdr805;
 mod rdr806;
@@ -108,31 +123,47 @@ impl Group {
 /// Every finding, in order of work: what silences others comes before them.
 #[rustfmt::skip] // One section for each step of work.
 pub const ALL: &[&Kind] = &[
-    // Which namespace it is.
-    &rdr806::KIND,
-    &rdr805::KIND,
-    &rdr009::KIND,
-    // Rules of all backends, and whether they are whole.
-    &rdr001::KIND,
-    &rdr003::KIND,
-    &rdr401::KIND,
-    // Listeners.
-    &rdr301::KIND,
-    // Identities.
-    &rdr102::KIND,
-    &rdr801::KIND,
-    &rdr201::KIND,
-    &rdr202::KIND,
-    &rdr210::KIND,
-    // Packets: what bypasses, what is shadowed, both families, probes.
-    &rdr006::KIND,
-    &rdr808::KIND,
-    &rdr402::KIND,
-    // DNS.
-    // Ambient.
-    // Live connections.
-    // The environment, which explains what was found.
-];
+        // Which namespace it is.
+        &rdr806::KIND,
+        &rdr805::KIND,
+        &rdr009::KIND,
+        &rdr208::KIND,
+        // Rules of all backends, and whether they are whole.
+        &rdr001::KIND,
+        &rdr003::KIND,
+        &rdr401::KIND,
+        // What runs in circles now.
+        &rdr101::KIND,
+        // Listeners.
+        &rdr301::KIND,
+        &rdr306::KIND,
+        &rdr309::KIND,
+        // Identities.
+        &rdr102::KIND,
+        &rdr801::KIND,
+        &rdr201::KIND,
+        &rdr202::KIND,
+        &rdr210::KIND,
+        // Packets: what bypasses, what is shadowed, both families, probes.
+        &rdr006::KIND,
+        &rdr808::KIND,
+        &rdr402::KIND,
+        &rdr207::KIND,
+        // DNS.
+        // Ambient.
+        // Live connections.
+        &rdr704::KIND,
+        &rdr105::KIND,
+        &rdr701::KIND,
+        &rdr702::KIND,
+        &rdr703::KIND,
+        &rdr709::KIND,
+        &rdr706::KIND,
+        &rdr707::KIND,
+        &rdr209::KIND,
+        &rdr310::KIND,
+        // The environment, which explains what was found.
+    ];
 
 impl Kind {
     /// What it is about.

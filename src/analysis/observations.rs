@@ -12,6 +12,8 @@ mod stuck;
 mod tests;
 mod tracked;
 
+pub use tracked::is_rewritten;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::join::{Connection, Direction, Way};

@@ -4,4 +4,6 @@ mod capture;
 mod completeness;
 mod environment;
 mod identities;
+mod live;
+mod proxy;
 pub(crate) mod stage;

@@ -10,6 +10,7 @@ use crate::analysis::ask::Asker;
 use crate::analysis::coverage::{Becomes, Coverage, Narrow, coverage};
 use crate::analysis::join::{self, Connection};
 use crate::analysis::mesh::{Expected, expected, is_bystander};
+use crate::analysis::observations::{self, Observation};
 use crate::analysis::paths::Paths;
 use crate::analysis::rulebook::SnapshotRules;
 use crate::analysis::trace::{Identity, Question, Trace, Tracer};
@@ -51,6 +52,7 @@ pub struct Case<'a> {
     coverage: OnceCell<Coverage<'a>>,
     targets: OnceCell<Vec<Target>>,
     connections: OnceCell<Vec<Connection>>,
+    observations: OnceCell<Vec<Observation>>,
     pub(super) outsides: [OnceCell<IpAddr>; 2],
     pub(super) unnamed_port: OnceCell<u16>,
     unnamed_id: OnceCell<u32>,
@@ -71,6 +73,7 @@ impl<'a> Case<'a> {
             coverage: OnceCell::new(),
             targets: OnceCell::new(),
             connections: OnceCell::new(),
+            observations: OnceCell::new(),
             outsides: Default::default(),
             unnamed_port: OnceCell::new(),
             unnamed_id: OnceCell::new(),
@@ -87,6 +90,14 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn connections(&self) -> &[Connection] {
         self.connections.get_or_init(|| join::connections(self.snapshot, true, &SnapshotRules::of(self.snapshot)))
+    }
+
+    /// What there is to say of this kind of its live connections.
+    pub fn observed(&self, kind: observations::Kind) -> impl Iterator<Item = &Observation> {
+        let all = self.observations.get_or_init(|| {
+            observations::observations(self.snapshot, self.connections(), &SnapshotRules::of(self.snapshot))
+        });
+        all.iter().filter(move |one| one.kind == kind)
     }
 
     /// Where a packet goes.

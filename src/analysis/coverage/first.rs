@@ -50,7 +50,7 @@ pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds
     let special: &[u128] = if ipv6 {
         &[1, 2]
     } else {
-        &[1 << 24, 0x7f00_0000, 0x7f00_0001, 0x7f00_0002, 0x8000_0000, 0xe000_0000, 0xf000_0000, 0xffff_ffff]
+        &[1, 2, 1 << 24, 0x7f00_0000, 0x7f00_0001, 0x7f00_0002, 0x8000_0000, 0xe000_0000, 0xf000_0000, 0xffff_ffff]
     };
     let routed = tracer.ground.as_ref().map(|ground| ground.bounds(ipv6)).unwrap_or_default();
     for bound in special.iter().chain(routed) {

@@ -17,7 +17,7 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Give the proxy's container the user that the rules name, or make the rules for the user that it has.",
         references: &["istio/istio#51012", "istio/istio#52614", "istio/istio#30306", "hashicorp/nomad#23508"],
     },
-    silenced_by: &[],
+    silenced_by: &["RDR009", "RDR101"],
     look,
 };
 

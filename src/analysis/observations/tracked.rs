@@ -11,7 +11,8 @@ fn unanswered(flow: &Flow) -> bool {
 
 /// Whether the kernel gave the caller another port, to keep two flows apart (K13). A rule that translates sources gives another
 /// address as a rule.
-fn rewritten(flow: &Flow) -> bool {
+#[must_use]
+pub fn is_rewritten(flow: &Flow) -> bool {
     let (from, answered) = (flow.original.0, flow.reply.1);
     flow.has_ports() && from.address == answered.address && from.port != answered.port
 }
@@ -37,7 +38,7 @@ pub(super) fn stalled(ground: &Ground<'_>) -> Vec<Observation> {
     let sockets = ground.snapshot.sockets.iter().flatten().filter(|socket| socket.protocol == Protocol::Tcp);
     let by_ends = sockets.filter_map(|socket| Some(((socket.local, socket.peer?), socket.inode))).collect();
     let mut found = Vec::new();
-    let (moved, plain): (Vec<&Flow>, Vec<&Flow>) = stalled.into_iter().partition(|flow| rewritten(flow));
+    let (moved, plain): (Vec<&Flow>, Vec<&Flow>) = stalled.into_iter().partition(|flow| is_rewritten(flow));
     for flow in moved {
         let ((from, dialled), (went, answered)) = (flow.original, flow.reply);
         let partner = holders.get(&(went, from)).filter(|other| other.id != flow.id);

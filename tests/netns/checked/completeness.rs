@@ -2,27 +2,9 @@
 
 use nslens::analysis::check::Severity;
 
-use super::stage::{Pod, istio, only, restore, silent, words};
+use super::stage::{Pod, istio, only, silent, without, words};
 
 const BACKENDS: [&str; 2] = ["legacy", "nft"];
-
-/// A pod of Istio with these rules of both families in place of its own.
-fn with_rules(backend: &str, rules: impl Fn(bool) -> Option<String>) -> Option<Pod> {
-    let mut pod = Pod::bare()?;
-    for ipv6 in [false, true] {
-        if let Some(rules) = rules(ipv6) {
-            restore(&pod.lab, backend, ipv6, &rules);
-        }
-    }
-    pod.is_istio();
-    Some(pod)
-}
-
-/// Without the rules that contain this.
-fn without(rules: &str, part: &str) -> String {
-    assert!(rules.contains(part), "{part}");
-    rules.lines().filter(|line| !line.contains(part)).collect::<Vec<_>>().join("\n")
-}
 
 #[test]
 fn rdr003_chains_to_which_no_hook_leads() {
@@ -30,7 +12,7 @@ fn rdr003_chains_to_which_no_hook_leads() {
         for (hook, chain, direction) in
             [("-A OUTPUT", "ISTIO_OUTPUT", "outbound"), ("-A PREROUTING", "ISTIO_INBOUND", "inbound")]
         {
-            let Some(pod) = with_rules(backend, |ipv6| Some(without(&istio(ipv6), hook))) else { return };
+            let Some(pod) = Pod::with_rules(backend, |ipv6| Some(without(&istio(ipv6), hook))) else { return };
             let answer = pod.checked();
             let finding = only(&answer, "RDR003", Severity::Error);
             assert!(finding.title.contains(chain) && finding.title.contains(direction), "{finding:?}");
@@ -42,7 +24,7 @@ fn rdr003_chains_to_which_no_hook_leads() {
 #[test]
 fn rdr003_a_direction_that_is_switched_off_on_purpose() {
     let off = |ipv6| Some(without(&without(&istio(ipv6), "-A PREROUTING"), "-A ISTIO_INBOUND"));
-    let Some(mut pod) = with_rules("nft", off) else { return };
+    let Some(mut pod) = Pod::with_rules("nft", off) else { return };
     pod.annotate("traffic.sidecar.istio.io/includeInboundPorts", "");
     let answer = pod.checked();
     silent(&answer);
@@ -110,14 +92,14 @@ fn rdr401_rules_of_both_backends() {
 fn rdr402_a_family_that_was_forgotten() {
     for backend in BACKENDS {
         for lost in [false, true] {
-            let Some(pod) = with_rules(backend, |ipv6| (ipv6 != lost).then(|| istio(ipv6))) else { return };
+            let Some(pod) = Pod::with_rules(backend, |ipv6| (ipv6 != lost).then(|| istio(ipv6))) else { return };
             let answer = pod.checked();
             let finding = only(&answer, "RDR402", Severity::Error);
             let family = if lost { "IPv6" } else { "IPv4" };
             assert!(finding.title.starts_with(&format!("inbound and outbound {family}")), "{finding:?}");
         }
         // A pod that has no address of that family loses nothing.
-        let Some(pod) = with_rules(backend, |ipv6| (!ipv6).then(|| istio(ipv6))) else { return };
+        let Some(pod) = Pod::with_rules(backend, |ipv6| (!ipv6).then(|| istio(ipv6))) else { return };
         pod.lab.sh("ip -6 addr flush dev eth0; ip -6 route flush dev eth0");
         silent(&pod.checked());
     }

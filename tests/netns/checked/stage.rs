@@ -83,17 +83,34 @@ impl Pod {
         Some(pod)
     }
 
+    /// A pod of Istio with these rules of each family in place of its own.
+    pub(crate) fn with_rules(backend: &str, rules: impl Fn(bool) -> Option<String>) -> Option<Self> {
+        let mut pod = Self::bare()?;
+        pod.loads(backend, rules);
+        pod.is_istio();
+        Some(pod)
+    }
+
+    /// Loads rules of both families, where there are some.
+    pub(crate) fn loads(&self, backend: &str, rules: impl Fn(bool) -> Option<String>) {
+        for ipv6 in [false, true] {
+            if let Some(rules) = rules(ipv6) {
+                restore(&self.lab, backend, ipv6, &rules);
+            }
+        }
+    }
+
     /// All of a pod of Istio but its rules.
     pub(crate) fn is_istio(&mut self) {
+        self.is_istio_with("accept:[::]:15001 accept:[::]:15006");
+    }
+
+    /// The same with a proxy that does this at its two ports.
+    pub(crate) fn is_istio_with(&mut self, proxy: &'static str) {
         // As istio-init does, for what the proxy passes on to ports that no service declares.
         self.lab.sh("ip -6 addr add ::6/128 dev lo");
         self.claims_istio();
-        self.runs(
-            1337,
-            "istio-proxy",
-            "accept:[::]:15001 accept:[::]:15006 accept:[::]:15021 accept:[::]:15090 accept:[::]:15020",
-            5,
-        );
+        self.runs(1337, "istio-proxy", &format!("{proxy} accept:[::]:15021 accept:[::]:15090 accept:[::]:15020"), 5);
         self.runs(1000, "app", "accept:[::]:8080", 6);
     }
 
@@ -154,6 +171,21 @@ impl Pod {
     pub(crate) fn checked(&self) -> Answer {
         check(&self.snapshot(), Asked::default())
     }
+}
+
+/// Without the rules that contain this.
+pub(crate) fn without(rules: &str, part: &str) -> String {
+    assert!(rules.contains(part), "{part}");
+    rules.lines().filter(|line| !line.contains(part)).collect::<Vec<_>>().join("\n")
+}
+
+/// The finding of this id, at info.
+#[track_caller]
+pub(crate) fn noted<'a>(answer: &'a Answer, id: &str) -> &'a Finding {
+    let mut noted = answer.findings.iter().filter(|finding| finding.severity == Severity::Info);
+    noted
+        .find(|finding| finding.kind.id == id)
+        .unwrap_or_else(|| panic!("{id} was to be noted, not:\n{}", words(answer)))
 }
 
 /// What is found above info, as text.

@@ -100,7 +100,7 @@ fn a_program_of_the_lab() {
 }
 
 /// `listen:A` waits and takes nothing, `accept:A` takes all calls, `forward:A>B` dials B for each (`original`: what was dialled;
-/// `B@C`: from C), `dial:A` and `dial:A@C` dial, `udp:A` answers datagrams, `ask:A@C` sends some.
+/// `B@C`: from C), `dial:A` and `dial:A@C` dial, `mark:A#M` dials with a mark, `udp:A` answers datagrams, `ask:A@C` sends some.
 fn act(word: &str) {
     let (verb, what) = word.split_once(':').expect("a word");
     let (to, from) = what.split_once('@').map_or((what, None), |(to, from)| (to, Some(from)));
@@ -112,6 +112,14 @@ fn act(word: &str) {
             forward(at, Some(to.to_owned()));
         }
         "dial" => std::mem::forget(dial(to, from)),
+        "mark" => {
+            let (to, mark) = to.split_once('#').expect("where to, and with which mark");
+            let address: SocketAddr = to.parse().expect("an address");
+            let caller = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).expect("a socket");
+            setsockopt(&caller, sockopt::Mark, &mark.parse().expect("a mark")).expect("the right to mark");
+            connect(caller.as_raw_fd(), &SockaddrStorage::from(address)).expect("a connection");
+            std::mem::forget(caller);
+        }
         "udp" => {
             let socket = UdpSocket::bind(to).expect("a socket");
             thread::spawn(move || {
