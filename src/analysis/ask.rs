@@ -136,10 +136,7 @@ impl<'a> Asker<'a> {
                 return;
             }
             left -= 1;
-            let end = match hook {
-                Hook::Output => self.outbound(|asked| *asked = *packet),
-                _ => self.inbound(|asked| *asked = *packet),
-            };
+            let end = self.of(hook, packet);
             let (by, does) = match &end {
                 End::Untouched { by } => (by.as_ref(), Does::LeavesAlone),
                 End::Dropped { by } => (by.as_ref(), Does::Drops),
@@ -164,24 +161,28 @@ impl<'a> Asker<'a> {
 impl Asker<'_> {
     /// What becomes of packets made to the measure of these rules, for those that name neither an owner nor a mark, and are not about
     /// loopback.
-    pub(super) fn made(&self, hook: Hook, wanted: &[RuleRef]) -> Vec<(RuleRef, End)> {
+    pub(super) fn made(&self, hook: Hook, wanted: &[RuleRef]) -> Vec<(RuleRef, Packet, End)> {
         let base = if hook == Hook::Output { &self.outbound } else { &self.inbound };
         let mut fit =
             |condition: &Condition, packet: &Packet| made_to_measure(condition, packet).filter(|it| !by_loopback(it));
-        let mut found: Vec<(RuleRef, End)> = Vec::new();
+        let mut found: Vec<(RuleRef, Packet, End)> = Vec::new();
         self.rules.made_for(hook, self.ipv6, base, &mut fit, &mut |name, packet| {
             let same = (packet.uid, packet.gid, packet.mark) == (base.uid, base.gid, base.mark);
-            let told = found.iter().any(|(known, _)| known == name);
+            let told = found.iter().any(|(known, ..)| known == name);
             if packet == base || !same || told || !wanted.contains(name) {
                 return;
             }
-            let end = match hook {
-                Hook::Output => self.outbound(|asked| *asked = *packet),
-                _ => self.inbound(|asked| *asked = *packet),
-            };
-            found.push((name.clone(), end));
+            found.push((name.clone(), *packet, self.of(hook, packet)));
         });
         found
+    }
+
+    /// What becomes of a packet that begins at a hook.
+    pub(super) fn of(&self, hook: Hook, packet: &Packet) -> End {
+        match hook {
+            Hook::Output => self.outbound(|asked| *asked = *packet),
+            _ => self.inbound(|asked| *asked = *packet),
+        }
     }
 }
 

@@ -2,18 +2,30 @@
 
 mod rdr001;
 mod rdr003;
+mod rdr005;
 mod rdr006;
+mod rdr007;
 mod rdr009;
+mod rdr010;
+mod rdr011;
 mod rdr101;
 mod rdr102;
+mod rdr103;
 mod rdr105;
 mod rdr201;
 mod rdr202;
+mod rdr204;
+mod rdr205;
+mod rdr206;
 mod rdr207;
 mod rdr208;
 mod rdr209;
 mod rdr210;
+mod rdr211;
+mod rdr212;
 mod rdr301;
+mod rdr303;
+mod rdr305;
 mod rdr306;
 mod rdr309;
 mod rdr310;
@@ -131,24 +143,36 @@ pub const ALL: &[&Kind] = &[
         // Rules of all backends, and whether they are whole.
         &rdr001::KIND,
         &rdr003::KIND,
+    &rdr005::KIND,
+    &rdr010::KIND,
         &rdr401::KIND,
+    &rdr011::KIND,
         // What runs in circles now.
         &rdr101::KIND,
         // Listeners.
         &rdr301::KIND,
+    &rdr303::KIND,
+    &rdr305::KIND,
         &rdr306::KIND,
         &rdr309::KIND,
         // Identities.
         &rdr102::KIND,
+    &rdr103::KIND,
         &rdr801::KIND,
         &rdr201::KIND,
         &rdr202::KIND,
         &rdr210::KIND,
         // Packets: what bypasses, what is shadowed, both families, probes.
-        &rdr006::KIND,
+        &rdr206::KIND,
+    &rdr204::KIND,
+    &rdr006::KIND,
+    &rdr007::KIND,
+    &rdr211::KIND,
         &rdr808::KIND,
         &rdr402::KIND,
         &rdr207::KIND,
+    &rdr205::KIND,
+    &rdr212::KIND,
         // DNS.
         // Ambient.
         // Live connections.

@@ -1,9 +1,11 @@
 //! `check` on real namespaces: for each finding a workload that has it, and one alike that has not.
 
+mod bypass;
 mod capture;
 mod completeness;
 mod environment;
 mod identities;
 mod live;
+mod others;
 mod proxy;
 pub(crate) mod stage;

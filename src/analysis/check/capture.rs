@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use super::case::Case;
 use super::going::Going;
+use super::people::Person;
 use crate::analysis::mesh::{Captured, Lane};
 use crate::analysis::paths::Paths;
-use crate::model::{Chain, Endpoint, Protocol, RuleRef, Ruleset, Table};
+use crate::model::{Chain, Endpoint, Protocol, RuleRef, Ruleset, SocketState, Table};
 
 /// What keeps all connections of a direction from the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub enum Stopped {
     Ended(Option<RuleRef>),
     /// Cannot be told.
     Unclear(String),
+}
+
+/// A port that an application serves, and that is not captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncaptured {
+    /// The port, at the workload's own address.
+    pub to: Endpoint,
+    /// Who serves it (hostile text).
+    pub who: String,
+    /// The rule that leaves connections to it alone; `None` where none is written for them.
+    pub rule: Option<RuleRef>,
+    /// That rule, where it asks for this port.
+    pub excluded: Option<RuleRef>,
 }
 
 impl Case<'_> {
@@ -107,6 +121,32 @@ impl Case<'_> {
             }
         }
         unused
+    }
+
+    /// Ports that applications serve, and that are not captured where others are.
+    #[must_use]
+    pub fn uncaptured(&self) -> Vec<Uncaptured> {
+        let mut found: Vec<Uncaptured> = Vec::new();
+        for ipv6 in self.families() {
+            let captures = |lane: &Lane| matches!(lane.captured, Captured::All | Captured::Some);
+            if !self.lane(ipv6, true).is_some_and(captures) {
+                continue;
+            }
+            for to in self.served(ipv6) {
+                let known = found.iter().any(|known| known.to.port == to.port);
+                let Going::Direct(rule) = self.comes(Protocol::Tcp, to) else { continue };
+                let owners = self.snapshot.sockets.iter().flatten();
+                let mut owners =
+                    owners.filter(|socket| socket.state == SocketState::Listen && socket.local.port == to.port);
+                let Some(socket) = owners.next().filter(|_| !known) else { continue };
+                let who = self.owners(socket).next().map_or_else(|| "somebody".to_owned(), Person::words);
+                // What leaves the other ports alone too does not name this one.
+                let other = self.comes(Protocol::Tcp, Endpoint { port: self.port(), ..to });
+                let excluded = rule.clone().filter(|_| other != Going::Direct(rule.clone()));
+                found.push(Uncaptured { to, who, rule, excluded });
+            }
+        }
+        found
     }
 
     /// The tables that packets of a family may meet.

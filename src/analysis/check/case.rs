@@ -8,6 +8,7 @@ use super::Asked;
 use super::people::{Person, people};
 use crate::analysis::ask::Asker;
 use crate::analysis::coverage::{Becomes, Coverage, Narrow, coverage};
+use crate::analysis::eval::find;
 use crate::analysis::join::{self, Connection};
 use crate::analysis::mesh::{Expected, expected, is_bystander};
 use crate::analysis::observations::{self, Observation};
@@ -172,6 +173,31 @@ impl<'a> Case<'a> {
         let leads = chain.rules.iter().map(|rule| paths.leads_to(rule));
         let mut leads = leads.map(|to| !to.is_empty() && to.iter().all(|to| is_bystander(table, to)));
         is_bystander(table, &chain.name) || !chain.rules.is_empty() && leads.all(|theirs| theirs)
+    }
+
+    /// Whether a rule was written by a program that is no mesh.
+    #[must_use]
+    pub fn is_bystanders(&self, name: &RuleRef) -> bool {
+        find(self.snapshot.rulesets(), name).is_some_and(|(table, _)| is_bystander(table, &name.chain))
+    }
+
+    /// Whether a rule stands in a chain to which only jumps lead, and from which connections are sent to the proxy.
+    #[must_use]
+    pub fn is_of_the_mesh(&self, name: &RuleRef) -> bool {
+        let Some((table, _)) = find(self.snapshot.rulesets(), name) else { return false };
+        let chain = table.chain(&name.chain);
+        chain.is_some_and(|chain| chain.hook.is_none() && Paths::of(table).redirects(&chain.name))
+    }
+
+    /// Sockets that wait at a target's port, at whatever address.
+    pub fn waiting_at(&self, target: &Target) -> impl Iterator<Item = &'a Socket> {
+        let (port, protocol) = (target.port, target.protocol);
+        let waits = move |socket: &&Socket| {
+            socket.local.port == port
+                && matches!(socket.state, SocketState::Listen | SocketState::Unconnected)
+                && protocol.is_none_or(|protocol| protocol == socket.protocol)
+        };
+        self.snapshot.sockets.iter().flatten().filter(waits)
     }
 
     /// A number that no user or group of a rule has.

@@ -88,6 +88,20 @@ impl Case<'_> {
         self.going(&question)
     }
 
+    /// Where a connection goes that such a process opens from an address of the namespace to one of it.
+    #[must_use]
+    pub fn passes_on(&self, who: Option<&Identity>, source: Option<IpAddr>, to: Endpoint) -> Going {
+        let question = Question {
+            source,
+            uid: who.map(|who| who.uid),
+            gid: who.map(|who| who.gid),
+            groups: who.map(|who| who.groups.clone()),
+            state: Some(crate::packet::state::NEW),
+            ..Question::to(to)
+        };
+        self.going(&question)
+    }
+
     /// Where a connection goes that comes in from outside.
     #[must_use]
     pub fn comes(&self, protocol: Protocol, to: Endpoint) -> Going {

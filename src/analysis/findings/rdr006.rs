@@ -37,6 +37,8 @@ fn look(case: &Case<'_>, found: &mut Found) {
         for ipv6 in case.families() {
             match case.stopped(ipv6, incoming) {
                 Stopped::By(rule) if shadowing.iter().any(|(_, known)| *known == rule) => {}
+                // Within the mesh's own chains somebody has excluded everything.
+                Stopped::By(rule) if !incoming && case.is_of_the_mesh(&rule) => {}
                 Stopped::By(rule) => shadowing.push((ipv6, rule)),
                 Stopped::Ended(rule) => ended(found, direction, rule),
                 Stopped::Unclear(why) => {
@@ -61,7 +63,7 @@ fn dead(case: &Case<'_>, found: &mut Found, ipv6: bool) {
     let untaken = if ipv6 { of_ipv6 } else { of_ipv4 };
     let asker = Asker::new(case.snapshot, ipv6);
     for hook in [Hook::Output, Hook::Prerouting] {
-        for (name, end) in asker.made(hook, untaken) {
+        for (name, _, end) in asker.made(hook, untaken) {
             let Some((table, rule)) = find(case.snapshot.rulesets(), &name) else { continue };
             let (by, does) = match &end {
                 End::Redirected { by, .. } if leaves_alone(rule) => (by, "redirected"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Kind, Page};
 use crate::analysis::check::{Case, Found, Severity, Target};
 use crate::analysis::mesh::Captured;
-use crate::model::{Socket, SocketState, Subject};
+use crate::model::Subject;
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR301",
@@ -18,7 +18,7 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Look at the proxy's log and state. Let applications wait for it: a native sidecar, or holdApplicationUntilProxyStarts.",
         references: &["istio/istio#11130", "istio/istio#19378", "istio/istio#41086", "istio/istio#54884"],
     },
-    silenced_by: &[],
+    silenced_by: &["RDR009"],
     look,
 };
 
@@ -33,7 +33,7 @@ fn look(case: &Case<'_>, found: &mut Found) {
     let silent: Vec<&Target> = case
         .targets()
         .iter()
-        .filter(|target| speaks.contains(&target.ipv6) && target.refused && !waits(case, target))
+        .filter(|target| speaks.contains(&target.ipv6) && target.refused && case.waiting_at(target).next().is_none())
         .collect();
     let ports: BTreeSet<u16> = silent.iter().map(|target| target.port).collect();
     for port in ports {
@@ -55,14 +55,4 @@ fn look(case: &Case<'_>, found: &mut Found) {
 fn captures(case: &Case<'_>, ipv6: bool) -> bool {
     let lane = |captured| matches!(captured, Captured::All | Captured::Some);
     case.expected.family(ipv6).is_some_and(|family| lane(family.outbound.captured) || lane(family.inbound.captured))
-}
-
-/// Somebody waits at the port, at whatever address: that it is the wrong one is another finding.
-fn waits(case: &Case<'_>, target: &Target) -> bool {
-    let waits = |socket: &&Socket| {
-        socket.local.port == target.port
-            && matches!(socket.state, SocketState::Listen | SocketState::Unconnected)
-            && target.protocol.is_none_or(|protocol| protocol == socket.protocol)
-    };
-    case.snapshot.sockets.iter().flatten().any(|socket| waits(&socket))
 }

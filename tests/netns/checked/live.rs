@@ -23,10 +23,10 @@ fn rdr101_the_seed_case_a_proxy_that_nobody_leaves_alone() {
         let group = "-A ISTIO_OUTPUT -m owner --gid-owner 1337 -j RETURN";
         let Some(mut pod) = Pod::bare() else { return };
         pod.loads(backend, |ipv6| Some(without(&without(&istio(ipv6), exempt), group)));
-        pod.is_istio_with("forward:0.0.0.0:15001>original accept:[::]:15006");
+        pod.is_istio_with("forward:0.0.0.0:15001>original accept:[::1]:15001 accept:[::]:15006");
         // Before anybody calls, it is known that it will happen.
         only(&pod.checked(), "RDR102", Severity::Error);
-        pod.runs(1000, "app", "dial:10.0.0.5:80", 6);
+        pod.runs(1000, "app", "dial:10.0.0.5:80", 7);
         wait_until("the circles", || pod.lab.sh("ss -Htn state established dport = :80").lines().count() >= 15);
         let (first, later) = (pod.snapshot(), pod.snapshot());
         let answer = check(&first, Asked { later: Some(&later), demand: None });
@@ -39,8 +39,8 @@ fn rdr101_the_seed_case_a_proxy_that_nobody_leaves_alone() {
         let Some(mut pod) = Pod::bare() else { return };
         let _server = served(&pod);
         pod.loads(backend, |ipv6| Some(istio(ipv6)));
-        pod.is_istio_with("forward:0.0.0.0:15001>original accept:[::]:15006");
-        pod.runs(1000, "app", "dial:10.0.0.5:80", 6);
+        pod.is_istio_with("forward:0.0.0.0:15001>original accept:[::1]:15001 accept:[::]:15006");
+        pod.runs(1000, "app", "dial:10.0.0.5:80", 7);
         pod.world.wait_for_sockets(1, "state established");
         silent(&pod.checked());
     }
