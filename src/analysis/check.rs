@@ -8,6 +8,7 @@ mod case;
 mod exemption;
 mod going;
 mod people;
+mod tproxy;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ pub use case::{Case, Target};
 pub use exemption::Exemption;
 pub use going::Going;
 pub use people::Person;
+pub use tproxy::Tproxy;
 pub use verdict::{Allowed, Measure, Verdict};
 
 use super::findings::{ALL, Group, Kind};

@@ -1,19 +1,25 @@
 //! The catalogue of findings: one file each, which says what it is and looks for it. To add one is to add a file and a line here.
 
 mod rdr001;
+mod rdr002;
 mod rdr003;
+mod rdr004;
 mod rdr005;
 mod rdr006;
 mod rdr007;
+mod rdr008;
 mod rdr009;
 mod rdr010;
 mod rdr011;
+mod rdr012;
 mod rdr101;
 mod rdr102;
 mod rdr103;
+mod rdr104;
 mod rdr105;
 mod rdr201;
 mod rdr202;
+mod rdr203;
 mod rdr204;
 mod rdr205;
 mod rdr206;
@@ -24,9 +30,13 @@ mod rdr210;
 mod rdr211;
 mod rdr212;
 mod rdr301;
+mod rdr302;
 mod rdr303;
+mod rdr304;
 mod rdr305;
 mod rdr306;
+mod rdr307;
+mod rdr308;
 mod rdr309;
 mod rdr310;
 mod rdr401;
@@ -136,39 +146,48 @@ impl Group {
 #[rustfmt::skip] // One section for each step of work.
 pub const ALL: &[&Kind] = &[
         // Which namespace it is.
-        &rdr806::KIND,
-        &rdr805::KIND,
         &rdr009::KIND,
-        &rdr208::KIND,
+    &rdr002::KIND,
+    &rdr806::KIND,
+        &rdr805::KIND,
+            &rdr004::KIND,
+    &rdr208::KIND,
         // Rules of all backends, and whether they are whole.
         &rdr001::KIND,
         &rdr003::KIND,
     &rdr005::KIND,
     &rdr010::KIND,
-        &rdr401::KIND,
+        &rdr012::KIND,
+    &rdr401::KIND,
     &rdr011::KIND,
         // What runs in circles now.
         &rdr101::KIND,
         // Listeners.
-        &rdr301::KIND,
+        &rdr302::KIND,
+    &rdr304::KIND,
+    &rdr301::KIND,
     &rdr303::KIND,
     &rdr305::KIND,
         &rdr306::KIND,
         &rdr309::KIND,
         // Identities.
         &rdr102::KIND,
+    &rdr104::KIND,
     &rdr103::KIND,
         &rdr801::KIND,
         &rdr201::KIND,
         &rdr202::KIND,
         &rdr210::KIND,
         // Packets: what bypasses, what is shadowed, both families, probes.
-        &rdr206::KIND,
+        &rdr203::KIND,
+    &rdr206::KIND,
     &rdr204::KIND,
     &rdr006::KIND,
     &rdr007::KIND,
     &rdr211::KIND,
-        &rdr808::KIND,
+        &rdr008::KIND,
+    &rdr307::KIND,
+    &rdr808::KIND,
         &rdr402::KIND,
         &rdr207::KIND,
     &rdr205::KIND,
@@ -185,7 +204,8 @@ pub const ALL: &[&Kind] = &[
         &rdr706::KIND,
         &rdr707::KIND,
         &rdr209::KIND,
-        &rdr310::KIND,
+        &rdr308::KIND,
+    &rdr310::KIND,
         // The environment, which explains what was found.
     ];
 

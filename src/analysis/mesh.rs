@@ -303,6 +303,11 @@ pub fn is_bystander(table: &Table, chain: &str) -> bool {
     structure::bystander(table, chain).is_some()
 }
 
+/// Names of annotations and variables that set something in some mesh.
+pub fn setting_names() -> impl Iterator<Item = &'static str> {
+    PROFILES.iter().flat_map(|profile| profile.settings).map(|(name, _)| *name)
+}
+
 /// Whether a number is in one of the ranges.
 #[must_use]
 pub fn within(ranges: &BTreeSet<(u32, u32)>, id: u32) -> bool {

@@ -6,6 +6,8 @@ mod completeness;
 mod environment;
 mod identities;
 mod live;
+mod metadata;
 mod others;
 mod proxy;
 pub(crate) mod stage;
+mod tproxy;

@@ -20,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
                  repair such pods, and keep pods off fresh nodes until it is ready.",
         references: &["istio/istio#14327", "istio/istio#21266", "linkerd/linkerd2#2970", "linkerd/linkerd2#11325"],
     },
-    silenced_by: &["RDR009", "RDR208"],
+    silenced_by: &["RDR009", "RDR208", "RDR002", "RDR004"],
     look,
 };
 

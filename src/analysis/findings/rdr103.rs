@@ -30,7 +30,7 @@ pub(super) const KIND: Kind = Kind {
             "linkerd/linkerd2#10816",
         ],
     },
-    silenced_by: &["RDR009", "RDR001", "RDR101"],
+    silenced_by: &["RDR009", "RDR001", "RDR101", "RDR104"],
     look,
 };
 

@@ -23,7 +23,7 @@ pub(super) const KIND: Kind = Kind {
             "istio/istio.io#12890",
         ],
     },
-    silenced_by: &["RDR009"],
+    silenced_by: &["RDR009", "RDR004"],
     look,
 };
 
@@ -37,7 +37,8 @@ fn look(case: &Case<'_>, found: &mut Found) {
     };
     let by_proxy = |one: &Connection| {
         let twin = one.twin.and_then(|inode| case.connections().iter().find(|other| other.inode == inode));
-        twin.is_some_and(proxys)
+        // What a tracked entry explains, a rule has done.
+        twin.is_some_and(proxys) && one.peer.is_some_and(|peer| case.snapshot.is_local(peer.address))
     };
     let given = |one: &Connection| matches!(one.peer.map(|peer| peer.address), Some(IpAddr::V4(to)) if to.octets().starts_with(&[127, 128]));
     let theirs: Vec<&Connection> = case

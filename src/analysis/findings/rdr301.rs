@@ -18,7 +18,7 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Look at the proxy's log and state. Let applications wait for it: a native sidecar, or holdApplicationUntilProxyStarts.",
         references: &["istio/istio#11130", "istio/istio#19378", "istio/istio#41086", "istio/istio#54884"],
     },
-    silenced_by: &["RDR009"],
+    silenced_by: &["RDR009", "RDR302", "RDR304"],
     look,
 };
 
@@ -29,12 +29,7 @@ fn look(case: &Case<'_>, found: &mut Found) {
     if let Some(why) = case.unread(&[Subject::Sockets, Subject::Rules]) {
         return found.cannot_tell(&KIND, why);
     }
-    let speaks = case.families();
-    let silent: Vec<&Target> = case
-        .targets()
-        .iter()
-        .filter(|target| speaks.contains(&target.ipv6) && target.refused && case.waiting_at(target).next().is_none())
-        .collect();
+    let silent: Vec<&Target> = case.deserted();
     let ports: BTreeSet<u16> = silent.iter().map(|target| target.port).collect();
     for port in ports {
         let mut finding = KIND.found(

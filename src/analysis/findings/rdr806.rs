@@ -15,7 +15,7 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Name the process whose namespace is meant: pid/NUMBER.",
         references: &["istio/istio#55139", "istio/istio#58573"],
     },
-    silenced_by: &[],
+    silenced_by: &["RDR002"],
     look,
 };
 

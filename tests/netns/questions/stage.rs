@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, listen, setsockopt, socket,
+    sockopt,
 };
 use serde_json::Value;
 
@@ -100,7 +101,8 @@ fn a_program_of_the_lab() {
 }
 
 /// `listen:A` waits and takes nothing, `accept:A` takes all calls, `forward:A>B` dials B for each (`original`: what was dialled;
-/// `B@C`: from C), `dial:A` and `dial:A@C` dial, `mark:A#M` dials with a mark, `udp:A` answers datagrams, `ask:A@C` sends some.
+/// `B@C`: from C), `dial:A` and `dial:A@C` dial, `mark:A#M` dials with a mark, `transparent:A` waits as a transparent
+/// socket does, `udp:A` answers datagrams, `ask:A@C` sends some.
 fn act(word: &str) {
     let (verb, what) = word.split_once(':').expect("a word");
     let (to, from) = what.split_once('@').map_or((what, None), |(to, from)| (to, Some(from)));
@@ -119,6 +121,14 @@ fn act(word: &str) {
             setsockopt(&caller, sockopt::Mark, &mark.parse().expect("a mark")).expect("the right to mark");
             connect(caller.as_raw_fd(), &SockaddrStorage::from(address)).expect("a connection");
             std::mem::forget(caller);
+        }
+        "transparent" => {
+            let address: SocketAddr = to.parse().expect("an address");
+            let waits = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).expect("a socket");
+            setsockopt(&waits, sockopt::IpTransparent, &true).expect("the right to be transparent");
+            bind(waits.as_raw_fd(), &SockaddrStorage::from(address)).expect("an address");
+            listen(&waits, Backlog::new(16).expect("a number")).expect("a listener");
+            std::mem::forget(waits);
         }
         "udp" => {
             let socket = UdpSocket::bind(to).expect("a socket");
