@@ -3,21 +3,27 @@
 //! First what is expected ([`mesh::expected`](super::mesh::expected)), then every finding of the catalogue in its order of work, each by
 //! asking packets, classes of packets, sockets and processes. What could not be decided is told beside them, and is never a pass.
 
+mod ambient;
 mod capture;
 mod case;
+mod dns;
 mod exemption;
 mod going;
 mod people;
+mod probes;
 mod tproxy;
 mod verdict;
 
 use std::collections::BTreeSet;
 
+pub use ambient::{HBONE, MarkWay};
 pub use capture::{Stopped, named};
 pub use case::{Case, Target};
+pub use dns::{Asks, DOMAIN, Lookup, Query, ZoneOf};
 pub use exemption::Exemption;
 pub use going::Going;
 pub use people::Person;
+pub use probes::Probe;
 pub use tproxy::Tproxy;
 pub use verdict::{Allowed, Measure, Verdict};
 
@@ -105,6 +111,18 @@ impl Found {
         self.blocked = true;
     }
 
+    /// Reports a finding after which nothing about the workload's traffic is left to be judged.
+    pub fn settles(&mut self, finding: Finding) {
+        self.finding(finding);
+        self.blocked = true;
+    }
+
+    /// Whether what others would tell again is told by this one: what is only noted here, and is worse elsewhere, tells nothing of them.
+    fn silences(&self, id: &str) -> bool {
+        let tells = |finding: &Finding| finding.severity > Severity::Info || finding.kind.severity == Severity::Info;
+        self.findings.iter().any(|finding| finding.kind.id == id && tells(finding))
+    }
+
     /// Whether this one was found.
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
@@ -151,7 +169,7 @@ pub fn check(snapshot: &Snapshot, asked: Asked<'_>) -> Answer {
     let mut looked_for = BTreeSet::new();
     for kind in ALL {
         let blocked = found.blocked && kind.group() != Group::Environment;
-        if blocked || kind.silenced_by.iter().any(|id| found.has(id)) {
+        if blocked || kind.silenced_by.iter().any(|id| found.silences(id)) {
             continue;
         }
         looked_for.insert(kind.id);

@@ -41,6 +41,25 @@ mod rdr309;
 mod rdr310;
 mod rdr401;
 mod rdr402;
+mod rdr501;
+mod rdr502;
+mod rdr503;
+mod rdr504;
+mod rdr505;
+mod rdr506;
+mod rdr507;
+mod rdr508;
+mod rdr601;
+mod rdr602;
+mod rdr603;
+mod rdr604;
+mod rdr605;
+mod rdr606;
+mod rdr607;
+mod rdr608;
+mod rdr609;
+mod rdr610;
+mod rdr611;
 mod rdr701;
 mod rdr702;
 mod rdr703;
@@ -145,69 +164,88 @@ impl Group {
 /// Every finding, in order of work: what silences others comes before them.
 #[rustfmt::skip] // One section for each step of work.
 pub const ALL: &[&Kind] = &[
-        // Which namespace it is.
-        &rdr009::KIND,
+    // Which namespace it is.
+    &rdr009::KIND,
+    &rdr805::KIND,
+    &rdr605::KIND,
     &rdr002::KIND,
     &rdr806::KIND,
-        &rdr805::KIND,
-            &rdr004::KIND,
+    &rdr004::KIND,
     &rdr208::KIND,
-        // Rules of all backends, and whether they are whole.
-        &rdr001::KIND,
-        &rdr003::KIND,
-    &rdr005::KIND,
+    // Rules of all backends, and whether they are whole.
+    &rdr601::KIND,
+    &rdr001::KIND,
+    &rdr608::KIND,
     &rdr010::KIND,
-        &rdr012::KIND,
+    &rdr003::KIND,
+    &rdr012::KIND,
     &rdr401::KIND,
     &rdr011::KIND,
-        // What runs in circles now.
-        &rdr101::KIND,
-        // Listeners.
-        &rdr302::KIND,
+    &rdr005::KIND,
+    // What runs in circles now.
+    &rdr607::KIND,
+    &rdr101::KIND,
+    // Listeners.
+    &rdr302::KIND,
     &rdr304::KIND,
+    &rdr602::KIND,
     &rdr301::KIND,
     &rdr303::KIND,
     &rdr305::KIND,
-        &rdr306::KIND,
-        &rdr309::KIND,
-        // Identities.
-        &rdr102::KIND,
+    &rdr306::KIND,
+    &rdr309::KIND,
+    // Identities.
+    &rdr102::KIND,
     &rdr104::KIND,
     &rdr103::KIND,
-        &rdr801::KIND,
-        &rdr201::KIND,
-        &rdr202::KIND,
-        &rdr210::KIND,
-        // Packets: what bypasses, what is shadowed, both families, probes.
-        &rdr203::KIND,
+    &rdr801::KIND,
+    &rdr201::KIND,
+    &rdr202::KIND,
+    &rdr210::KIND,
+    // Packets: what bypasses, what is shadowed, both families, probes.
+    &rdr203::KIND,
     &rdr206::KIND,
     &rdr204::KIND,
     &rdr006::KIND,
+    &rdr402::KIND,
     &rdr007::KIND,
     &rdr211::KIND,
-        &rdr008::KIND,
+    &rdr008::KIND,
     &rdr307::KIND,
     &rdr808::KIND,
-        &rdr402::KIND,
-        &rdr207::KIND,
+    &rdr207::KIND,
     &rdr205::KIND,
     &rdr212::KIND,
-        // DNS.
-        // Ambient.
-        // Live connections.
-        &rdr704::KIND,
-        &rdr105::KIND,
-        &rdr701::KIND,
-        &rdr702::KIND,
-        &rdr703::KIND,
-        &rdr709::KIND,
-        &rdr706::KIND,
-        &rdr707::KIND,
-        &rdr209::KIND,
-        &rdr308::KIND,
+    // DNS.
+    &rdr501::KIND,
+    &rdr502::KIND,
+    &rdr503::KIND,
+    &rdr504::KIND,
+    &rdr505::KIND,
+    &rdr506::KIND,
+    &rdr507::KIND,
+    &rdr508::KIND,
+    // Ambient.
+    &rdr603::KIND,
+    &rdr604::KIND,
+    &rdr609::KIND,
+    &rdr610::KIND,
+    &rdr611::KIND,
+    &rdr606::KIND,
+    // Live connections.
+    &rdr704::KIND,
+    &rdr105::KIND,
+    &rdr701::KIND,
+    &rdr702::KIND,
+    &rdr703::KIND,
+    &rdr709::KIND,
+    &rdr706::KIND,
+    &rdr707::KIND,
+    &rdr209::KIND,
+    &rdr308::KIND,
     &rdr310::KIND,
-        // The environment, which explains what was found.
-    ];
+    // The environment, which explains what was found.
+];
 
 impl Kind {
     /// What it is about.
@@ -263,5 +301,22 @@ impl Finding {
     #[must_use]
     fn about(self, rule: Option<RuleRef>) -> Self {
         Self { rule, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_silences_a_finding_is_looked_for_before_it() {
+        let at = |id: &str| ALL.iter().position(|kind| kind.id == id);
+        for (place, kind) in ALL.iter().enumerate() {
+            for id in kind.silenced_by {
+                assert!(at(id).is_some_and(|other| other < place), "{id} does not come before {}", kind.id);
+            }
+        }
+        let ids: std::collections::BTreeSet<&str> = ALL.iter().map(|kind| kind.id).collect();
+        assert_eq!(ids.len(), ALL.len(), "each once");
     }
 }

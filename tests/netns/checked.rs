@@ -1,8 +1,10 @@
 //! `check` on real namespaces: for each finding a workload that has it, and one alike that has not.
 
+mod ambient;
 mod bypass;
 mod capture;
 mod completeness;
+mod dns;
 mod environment;
 mod identities;
 mod live;
@@ -11,3 +13,4 @@ mod others;
 mod proxy;
 pub(crate) mod stage;
 mod tproxy;
+pub(crate) mod ztunnel;

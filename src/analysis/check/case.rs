@@ -232,7 +232,7 @@ impl<'a> Case<'a> {
                 && socket.protocol == Protocol::Tcp
                 && !socket.local.address.is_loopback()
                 && (socket.local.address.is_ipv6() || !ipv6)
-                && !self.owners(socket).any(|person| person.proxy)
+                && !self.owners(socket).any(|person| person.proxy || person.process.elsewhere)
         };
         let mut ports: BTreeSet<u16> =
             self.snapshot.sockets.iter().flatten().filter(waits).map(|socket| socket.local.port).collect();

@@ -56,7 +56,7 @@ impl Case<'_> {
 
     /// Marks that some rule asks for.
     #[must_use]
-    pub fn marks(&self, ipv6: bool) -> BTreeSet<u32> {
+    pub fn asked_marks(&self, ipv6: bool) -> BTreeSet<u32> {
         Asker::new(self.snapshot, ipv6).named.marks.iter().map(|(from, _)| *from).collect()
     }
 

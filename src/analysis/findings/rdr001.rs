@@ -20,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
                  repair such pods, and keep pods off fresh nodes until it is ready.",
         references: &["istio/istio#14327", "istio/istio#21266", "linkerd/linkerd2#2970", "linkerd/linkerd2#11325"],
     },
-    silenced_by: &["RDR009", "RDR208", "RDR002", "RDR004"],
+    silenced_by: &["RDR009", "RDR208", "RDR002", "RDR004", "RDR601", "RDR605"],
     look,
 };
 
@@ -28,7 +28,8 @@ fn look(case: &Case<'_>, found: &mut Found) {
     let expected = &case.expected;
     demanded(case, found);
     let Some(mesh) = expected.mesh.filter(|mesh| *mesh != Mesh::Custom) else { return };
-    if expected.mode.is_some() || found.has(KIND.id) {
+    // What is missing in ambient mode has a finding of its own.
+    if expected.mode.is_some() || found.has(KIND.id) || case.is_ambient() {
         return;
     }
     if let Some(why) = case.unread(&[Subject::Rules]) {

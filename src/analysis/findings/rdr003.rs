@@ -18,7 +18,7 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Read the init container's or CNI agent's log, mend the cause (RDR802 to RDR804), and make the pod anew.",
         references: &["linkerd/linkerd2#13171", "linkerd/linkerd2#2768", "istio/istio#4500", "istio/cni#23"],
     },
-    silenced_by: &["RDR009", "RDR001", "RDR004"],
+    silenced_by: &["RDR009", "RDR001", "RDR004", "RDR601", "RDR605"],
     look,
 };
 

@@ -1,7 +1,7 @@
 //! A served port is not captured.
 
 use super::{Kind, Page};
-use crate::analysis::check::{Case, Found, Severity};
+use crate::analysis::check::{Case, Found, HBONE, Severity};
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR007",
@@ -22,7 +22,8 @@ pub(super) const KIND: Kind = Kind {
 
 fn look(case: &Case<'_>, found: &mut Found) {
     for port in case.uncaptured() {
-        if port.excluded.is_some() {
+        // An application that has taken a port of the proxy's has a finding of its own.
+        if port.excluded.is_some() || case.is_ambient() && port.to.port == HBONE {
             continue;
         }
         let finding = KIND.found(

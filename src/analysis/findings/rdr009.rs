@@ -46,6 +46,6 @@ fn look(case: &Case<'_>, found: &mut Found) {
                 "nothing, unless it was to be in the mesh: then take hostNetwork away",
             )
             .severity(Severity::Info);
-        found.finding(with(finding, &mut of(Source::Metadata)));
+        found.settles(with(finding, &mut of(Source::Metadata)));
     }
 }

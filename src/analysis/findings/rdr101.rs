@@ -26,7 +26,7 @@ pub(super) const KIND: Kind = Kind {
             "istio/istio#23802",
         ],
     },
-    silenced_by: &["RDR009"],
+    silenced_by: &["RDR009", "RDR607"],
     look,
 };
 

@@ -29,7 +29,7 @@ fn look(case: &Case<'_>, found: &mut Found) {
         ) else {
             continue;
         };
-        let marks = case.marks(ipv6).into_iter().chain([0]);
+        let marks = case.asked_marks(ipv6).into_iter().chain([0]);
         let goes = |mark: u32| case.passes_on_marked(proxy.identity.as_ref(), mark, to);
         let mut again = marks.map(|mark| goes(mark).is_captured());
         if again.all(|captured| captured) {

@@ -18,18 +18,20 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Look at the proxy's log and state. Let applications wait for it: a native sidecar, or holdApplicationUntilProxyStarts.",
         references: &["istio/istio#11130", "istio/istio#19378", "istio/istio#41086", "istio/istio#54884"],
     },
-    silenced_by: &["RDR009", "RDR302", "RDR304"],
+    silenced_by: &["RDR009", "RDR302", "RDR304", "RDR602"],
     look,
 };
 
 fn look(case: &Case<'_>, found: &mut Found) {
-    if case.expected.mesh.is_none() || !case.families().iter().any(|ipv6| captures(case, *ipv6)) {
+    // Ambient's ports, and those of queries, have findings of their own.
+    if case.expected.mesh.is_none() || case.is_ambient() || !case.families().iter().any(|ipv6| captures(case, *ipv6)) {
         return;
     }
     if let Some(why) = case.unread(&[Subject::Sockets, Subject::Rules]) {
         return found.cannot_tell(&KIND, why);
     }
-    let silent: Vec<&Target> = case.deserted();
+    let dns = case.dns_ports();
+    let silent: Vec<&Target> = case.deserted().into_iter().filter(|target| !dns.contains(&target.port)).collect();
     let ports: BTreeSet<u16> = silent.iter().map(|target| target.port).collect();
     for port in ports {
         let mut finding = KIND.found(

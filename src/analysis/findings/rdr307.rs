@@ -33,6 +33,9 @@ pub(super) const KIND: Kind = Kind {
 };
 
 fn look(case: &Case<'_>, found: &mut Found) {
+    if case.is_ambient() {
+        return; // What lets the node's probes through there has a finding of its own.
+    }
     let node = |address: IpAddr| case.snapshot.node_addresses.contains(&address) && !case.snapshot.is_local(address);
     let asked = |flow: &&Flow| {
         flow.protocol == Protocol::Tcp

@@ -16,12 +16,13 @@ pub(super) const KIND: Kind = Kind {
         remedy: "Restart the client's process; let rules be made before applications start.",
         references: &["istio/istio#48876", "coreos/go-iptables#89", "google/gvisor#2895"],
     },
-    silenced_by: &["RDR009", "RDR206"],
+    silenced_by: &["RDR009", "RDR206", "RDR606"],
     look,
 };
 
 fn look(case: &Case<'_>, found: &mut Found) {
-    for one in case.observed(Seen::Older) {
+    // What nobody holds any more ends by itself.
+    for one in case.observed(Seen::Older).filter(|one| !one.connections.is_empty()) {
         let rule = case.connections().iter().find(|other| one.connections.contains(&other.inode));
         let rule = rule.and_then(|other| other.would.clone());
         let finding = KIND.found(

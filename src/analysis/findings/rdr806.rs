@@ -24,7 +24,8 @@ fn look(case: &Case<'_>, found: &mut Found) {
     let Some(netns) = workload.netns else { return };
     let astray: Vec<_> =
         case.people.iter().filter(|person| person.process.netns.is_some_and(|own| own != netns)).collect();
-    let sandbox = workload.sandbox_netns.filter(|sandbox| *sandbox != netns);
+    // Where the node's proxy was given that one, this is told instead.
+    let sandbox = workload.sandbox_netns.filter(|sandbox| *sandbox != netns && !case.is_served_elsewhere());
     if astray.is_empty() && sandbox.is_none() {
         return;
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::profile::{Profile, plain};
-use super::structure::{Sends, Structure};
+use super::structure::{Sends, Structure, bystander};
 use super::{Captured, Dns, Lane, Reach};
 use crate::analysis::ask::Asker;
-use crate::analysis::eval::End;
+use crate::analysis::eval::{End, find};
 use crate::analysis::summary::{Direction, Does, Fate, summarise};
 use crate::model::Snapshot;
 use crate::packet::{DeviceName, Known, Packet};
@@ -73,7 +73,8 @@ fn to_loopback(packet: &mut Packet, address: IpAddr) {
 
 fn lane(direction: &Direction, sends: &[&Sends], profile: Option<&Profile>, outbound: bool) -> Lane {
     let others = &direction.others;
-    let known = |port: &u16| sends.iter().any(|sends| sends.port == *port);
+    // What is sent to the port for queries is no connection to the proxy.
+    let known = |port: &u16| sends.iter().any(|sends| sends.port == *port && !sends.dns);
     let written = written(sends, profile, outbound);
     let sent = others.sent.iter().copied().find(known);
     let redirects = others.further.iter().any(|further| {
@@ -150,7 +151,8 @@ fn dns(snapshot: &Snapshot, structure: &Structure, ipv6: bool) -> Option<Dns> {
         });
         match end {
             End::Redirected { by, to } => {
-                let foreign = structure.sends.iter().any(|sends| sends.bystander && sends.rule == by);
+                let foreign =
+                    find(snapshot.rulesets(), &by).is_some_and(|(table, _)| bystander(table, &by.chain).is_some());
                 let elsewhere = protocol == UDP || structure.sends.iter().any(|sends| sends.rule == by && sends.dns);
                 (!foreign && elsewhere).then_some((by, to))
             }

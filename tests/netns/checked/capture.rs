@@ -44,7 +44,6 @@ fn rdr301_nobody_listens_where_rules_send() {
         for ipv6 in [false, true] {
             restore(&pod.lab, backend, ipv6, &istio(ipv6));
         }
-        pod.lab.sh("ip -6 addr add ::6/128 dev lo");
         pod.claims_istio();
         pod.runs(1337, "istio-proxy", "accept:[::]:15006", 1);
         let answer = pod.checked();

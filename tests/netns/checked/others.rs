@@ -103,7 +103,6 @@ fn rdr305_an_application_at_the_port_of_the_proxy() {
     for backend in BACKENDS {
         let Some(mut pod) = Pod::bare() else { return };
         pod.loads(backend, |ipv6| Some(istio(ipv6)));
-        pod.lab.sh("ip -6 addr add ::6/128 dev lo");
         pod.claims_istio();
         pod.runs(1337, "istio-proxy", "accept:[::]:15006", 1);
         pod.runs(1000, "app", "accept:[::]:15001", 2);

@@ -108,16 +108,15 @@ impl Pod {
     /// The same with a proxy that does this at its two ports.
     pub(crate) fn is_istio_with(&mut self, proxy: &'static str) {
         let listening = proxy.split(' ').count() + 3;
-        // As istio-init does, for what the proxy passes on to ports that no service declares.
-        self.lab.sh("ip -6 addr add ::6/128 dev lo");
         self.claims_istio();
         let own = "accept:[::]:15021 accept:[::]:15090 accept:[::]:15020";
         self.runs(1337, "istio-proxy", &format!("{proxy} {own}"), listening);
         self.runs(1000, "app", "accept:[::]:8080", listening + 1);
     }
 
-    /// Metadata of an injected pod of Istio.
+    /// Metadata of an injected pod of Istio, and the address from which its proxy passes on to ports that no service declares.
     pub(crate) fn claims_istio(&mut self) {
+        self.lab.sh("ip -6 addr replace ::6/128 dev lo");
         self.workload.annotations.insert("sidecar.istio.io/status".to_owned(), "{}".to_owned());
         self.container("istio-proxy");
         self.container("app");

@@ -63,7 +63,7 @@ pub(crate) fn load(lab: &Lab, backend: &str, rules: &str) {
 }
 
 /// A program of the lab, killed when this value goes away.
-pub(crate) struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 impl Program {
     pub(crate) fn pid(&self) -> u32 {
