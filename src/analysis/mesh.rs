@@ -448,7 +448,9 @@ fn because(snapshot: &Snapshot, profile: &Profile) -> Vec<Because> {
 
 fn proxies(snapshot: &Snapshot, profile: &Profile) -> Vec<Proxy> {
     let ids = snapshot.ids.as_ref();
-    let own = snapshot.processes.iter().flatten().filter(|process| {
+    // One that has ended is no proxy any more.
+    let living = snapshot.processes.iter().flatten().filter(|process| !process.has_ended());
+    let own = living.filter(|process| {
         profile.processes.iter().any(|name| process.name == name.get(..15).unwrap_or(name))
             || process.container.as_deref().is_some_and(|name| profile.containers.contains(&name))
                 && process.name == "envoy"

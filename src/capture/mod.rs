@@ -2,8 +2,10 @@
 
 pub mod connections;
 pub mod cross_check;
+mod evidence;
 pub mod flows;
 pub mod follow;
+mod guards;
 mod moment;
 mod node;
 pub mod owners;
@@ -11,6 +13,7 @@ mod root_files;
 pub mod routes;
 pub mod rules;
 pub mod sets;
+mod settings;
 pub mod sockets;
 pub mod sweep;
 
@@ -45,7 +48,7 @@ pub struct Parts {
     pub routes: bool,
     /// Settings and figures of the namespace, and what the kernel has of filters.
     pub settings: bool,
-    /// What stands around: what its processes may do and have open, resolvers of all its containers, programs of its cgroup, who
+    /// With connections: what stands around: what its processes may do and have open, resolvers of all its containers, programs of its cgroup, who
     /// holds the lock of the programs that write rules.
     pub evidence: bool,
     /// The node's own network namespace beside: rules, ipsets, addresses, routes, use of the table of tracked connections.
@@ -103,6 +106,7 @@ pub fn take(
     let who = format!("{} {}", workload.kind.word(), workload.name);
     let Occasion { node, now, asked, proc_root } = occasion;
     let mut snapshot = Snapshot::of(node, now, asked, workload);
+    let beside = parts.node_state.then(|| node::ask(netns, occasion));
     if let Some(wanted) = parts.rules {
         let read = rules::read(netns, proc_root, wanted);
         let (rulesets, unread) = read.map_err(|source| CaptureError::Enter { who: who.clone(), source })?;
@@ -118,6 +122,9 @@ pub fn take(
             waiting_only: parts.waiting_only,
         };
         connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
+        if parts.evidence {
+            evidence::read_into(&mut snapshot, netns, proc_root);
+        }
         snapshot.node_addresses = node::addresses(netns, proc_root);
         if let Some(process) = process.filter(|_| !parts.waiting_only) {
             let (resolver, unread) = root_files::read_resolver(process);
@@ -134,6 +141,13 @@ pub fn take(
     }
     if parts.routes {
         routes::read_into(&mut snapshot, netns, proc_root);
+    }
+    if parts.settings {
+        settings::read_into(&mut snapshot, netns, proc_root);
+    }
+    match beside.map_or(Ok(None), node::Asked::take) {
+        Ok(node) => snapshot.node_state = node,
+        Err(unread) => snapshot.unread.push(unread),
     }
     match process.map_or(Ok(()), Process::alive) {
         Ok(()) => Ok(snapshot),

@@ -3,6 +3,7 @@
 //! sock_diag names a socket's inode and no process, so descriptors are looked through. Sockets of a namespace can belong to
 //! processes that live elsewhere: a proxy of the node opens them in the pod's namespace, or they were passed over a UNIX socket.
 
+mod astray;
 mod chase;
 
 use std::collections::HashSet;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use procfs::process::{Stat, Status};
 use procfs::{FromBufRead, FromRead, ProcError};
 
+pub(super) use self::astray::astray;
 use self::chase::{Chase, Elsewhere};
 use super::root_files::Users;
 use crate::model::{Cause, Container, IdMaps, Process, Subject, Unread};
@@ -375,10 +377,11 @@ pub(super) fn describe(
         container: container_of(&cgroup, containers).map(str::to_owned),
         elsewhere: false,
         sockets: Vec::new(),
-        capabilities: None,
+        capabilities: Some(status.capeff),
         netns: None,
         descriptors: None,
-        state: None,
+        // The first of several threads may have ended, and the process goes on.
+        state: Some(stat.state).filter(|state| matches!(state, 'T' | 't') || *state == 'Z' && stat.num_threads <= 1),
     };
     Ok(Some((described, stat.num_threads)))
 }

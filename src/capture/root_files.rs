@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::model::{Cause, Process, Resolver, Subject, Unread};
+use super::owners::container_of;
+use crate::model::{Cause, Container, Process, Resolver, Subject, Unread};
 use crate::sys::below::{BelowError, Contents, Root, RootId};
 use crate::sys::descriptors::{ProcessFolder, is_gone};
 use crate::sys::process::Process as Held;
@@ -120,19 +122,51 @@ impl Users {
 
 /// The resolver of the process, as its root has it; without the file it has no servers of its own choice.
 pub(super) fn read_resolver(process: &Held) -> (Option<Resolver>, Option<Unread>) {
-    let found = process.root().map_err(|error| Some(error.into())).and_then(|root| read(root, RESOLV_CONF, PATIENCE));
-    let resolver = match found {
+    let found = process.root().map_err(Failure::from).and_then(|root| resolver_below(root, PATIENCE));
+    match found {
+        Ok(resolver) => (Some(resolver), None),
+        Err(failure) => (None, Some(failure.about_resolver("the workload"))),
+    }
+}
+
+/// The resolvers of the containers' first processes, by the containers' names: of those that share a root only the first's. One that
+/// is another's by now is passed over.
+pub(super) fn read_resolvers(
+    proc_root: &Path,
+    containers: &[Container],
+    netns: (u64, u64),
+) -> (Vec<(String, Resolver)>, Vec<Unread>) {
+    let end = Instant::now() + PATIENCE_FOR_ALL;
+    let (mut found, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for (container, pid) in containers.iter().filter_map(|container| Some((container, container.pid?))).take(MOST_ROOTS)
+    {
+        let Ok(process) = Held::hold(proc_root, pid) else { continue };
+        // The control group names the container; where it names none, the process must be where the container was.
+        let its_own = match container_of(process.cgroup(), containers) {
+            Some(name) => name == container.name,
+            None => process.netns().is_ok_and(|found| found.identity() == netns),
+        };
+        let root = match process.root() {
+            _ if !its_own => continue,
+            Err(error) if is_gone(&error) => continue,
+            Ok(root) if !seen.insert(root.identity()) => continue,
+            other => other,
+        };
+        let patience = PATIENCE.min(end.saturating_duration_since(Instant::now()));
+        match root.map_err(Failure::from).and_then(|root| resolver_below(root, patience)) {
+            Ok(resolver) => found.push((container.name.clone(), resolver)),
+            Err(failure) => unread.push(failure.about_resolver(&format!("container {}", container.name))),
+        }
+    }
+    (found, unread)
+}
+
+fn resolver_below(root: Root, patience: Duration) -> Result<Resolver, Failure> {
+    match read(root, RESOLV_CONF, patience) {
         Ok(contents) if contents.left_out > 0 => Err(Failure::too_long(&contents)),
         Ok(contents) => resolver(&String::from_utf8_lossy(&contents.bytes)),
         Err(None) => Ok(Resolver::default()),
         Err(Some(failure)) => Err(failure),
-    };
-    match resolver {
-        Ok(resolver) => (Some(resolver), None),
-        Err(Failure { cause, error }) => {
-            let means = "which name servers the workload asks is not known".to_owned();
-            (None, Some(Unread { source: RESOLV_CONF.to_owned(), error, means, subject: Subject::Metadata, cause }))
-        }
     }
 }
 
@@ -163,6 +197,12 @@ impl Failure {
         let size = contents.left_out + contents.bytes.len() as u64;
         let error = format!("it has {size} bytes, of which only the first {} were read", contents.bytes.len());
         Self { cause: Cause::Failed, error }
+    }
+
+    fn about_resolver(self, whose: &str) -> Unread {
+        let means = format!("which name servers {whose} asks is not known");
+        let Self { cause, error } = self;
+        Unread { source: RESOLV_CONF.to_owned(), error, means, subject: Subject::Metadata, cause }
     }
 }
 

@@ -43,6 +43,20 @@ pub struct Process {
     pub state: Option<char>,
 }
 
+impl Process {
+    /// It has ended, and only nobody has waited for it yet.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state == Some('Z')
+    }
+
+    /// It can send from the workload's network namespace: it has neither ended nor, itself one of the workload's, left for another.
+    #[must_use]
+    pub fn can_send(&self) -> bool {
+        !self.has_ended() && self.netns.is_none()
+    }
+}
+
 /// How many descriptors a process has open, and how many it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptors {

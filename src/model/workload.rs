@@ -92,7 +92,7 @@ pub struct Container {
     /// Ports that its description names; it may serve others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<DeclaredPort>,
-    /// Capabilities that its first process begins with, named like `NET_ADMIN`.
+    /// Capabilities that its first process begins with, named like `NET_ADMIN`, without those that its program's file gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,
     /// It may do all that the node's root may.

@@ -57,6 +57,15 @@ impl Proc {
         Ok((stat.st_dev, stat.st_ino))
     }
 
+    /// What `/proc/PID/cgroup` says, into a buffer that is used again and again: for a first look, since the number may be another
+    /// process's at the next.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such process.
+    pub fn cgroup_of(&self, pid: u32, bytes: &mut Vec<u8>) -> io::Result<()> {
+        read_file(&self.folder, path(pid, b"cgroup").as_c_str(), bytes)
+    }
+
     /// Whether a process is known to have no descriptor, as kernel threads have none: one call tells since Linux 6.2.
     #[must_use]
     pub fn has_no_descriptors(&self, pid: u32) -> bool {
@@ -213,21 +222,21 @@ impl ProcessFolder {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_into(&self, name: impl rustix::path::Arg, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        bytes.resize(bytes.capacity().max(SMALL), 0);
-        let mut length = 0;
-        loop {
-            // Such files say of themselves that they are empty: their end shows only by reading.
-            match rustix::io::read(&file, bytes.get_mut(length..).unwrap_or_default())? {
-                0 => break,
-                read => length += read,
-            }
-            if length == bytes.len() {
-                bytes.resize(length * 2, 0);
-            }
-        }
-        bytes.truncate(length);
-        Ok(())
+        read_file(&self.folder, name, bytes)
+    }
+
+    /// How many descriptors the process has open. The size of the folder, which Linux tells since 6.2, would count those too that are
+    /// only reserved, as by a thread that waits in accept(2).
+    ///
+    /// # Errors
+    /// As [`Self::sockets`].
+    pub fn count_descriptors(&self) -> io::Result<u32> {
+        let mut count = 0;
+        each_entry(&self.open_folder(c"fd")?, |name| {
+            count += u32::from(number(name.to_bytes()).is_some());
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
     }
 
     /// Hands the inode of every socket among the process's descriptors to `each`, until that says to stop.
@@ -255,6 +264,25 @@ impl ProcessFolder {
     fn descriptors(&self, each: impl FnMut(&CStr, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
         links(&self.open_folder(c"fd")?, each)
     }
+}
+
+/// Reads a small file into a buffer.
+fn read_file(folder: &OwnedFd, name: impl rustix::path::Arg, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let file = rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    bytes.resize(bytes.capacity().max(SMALL), 0);
+    let mut length = 0;
+    loop {
+        // Such files say of themselves that they are empty: their end shows only by reading.
+        match rustix::io::read(&file, bytes.get_mut(length..).unwrap_or_default())? {
+            0 => break,
+            read => length += read,
+        }
+        if length == bytes.len() {
+            bytes.resize(length * 2, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(())
 }
 
 /// Hands every entry of a folder of descriptors and the beginning of what its link says to `each`, until that says to stop.

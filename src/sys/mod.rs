@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod below;
+pub mod bpf;
 pub mod caps;
 pub mod descriptors;
 pub mod ipset_sockopt;

@@ -44,10 +44,66 @@ const SECRETS: [&str; 8] = ["TOKEN", "SECRET", "PASSW", "PASSPHRASE", "KEY", "CR
 /// The annotation in which `kubectl apply` keeps the whole manifest, passwords in its environment included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Containers that a mesh brings along, by name: of these alone the command and its arguments are taken.
+const MESH_CONTAINERS: [&str; 15] = [
+    "consul-connect-inject-init",
+    "consul-dataplane",
+    "envoy-sidecar",
+    "fsm-init",
+    "istio-init",
+    "istio-proxy",
+    "istio-validation",
+    "kuma-init",
+    "kuma-sidecar",
+    "kuma-validation",
+    "linkerd-init",
+    "linkerd-network-validator",
+    "linkerd-proxy",
+    "osm-init",
+    "proxyinit",
+];
+
+/// Words of a command that are taken, and the bytes of each: a longer one is a script, or a whole configuration.
+const MOST_WORDS: usize = 256;
+const LONGEST_WORD: usize = 1024;
+
+/// Stands for what was not taken, so that the words around it keep their places.
+const LEFT_OUT: &str = "(left out)";
+
 /// Whether a variable of that name may be captured.
 pub(super) fn variable(name: &str) -> bool {
     let listed = NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    listed && !SECRETS.iter().any(|secret| name.to_ascii_uppercase().contains(secret))
+    listed && !is_secret(name)
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRETS.iter().any(|secret| name.to_ascii_uppercase().contains(secret))
+}
+
+/// Of the command of a container with that name what may be captured: nothing unless the name is a mesh's. Values of options whose
+/// names sound of secrets are left out, and so are words of more than one line.
+pub(super) fn arguments<'a>(container: &str, words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    if !MESH_CONTAINERS.contains(&container) {
+        return Vec::new();
+    }
+    let mut secret_follows = false;
+    let take = |word: &'a str| {
+        let is_option = word.starts_with('-');
+        let is_value = std::mem::take(&mut secret_follows) && !is_option;
+        if is_value || word.len() > LONGEST_WORD || word.contains('\n') {
+            return LEFT_OUT.to_owned();
+        }
+        match word.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}={LEFT_OUT}"),
+            None if is_option && is_secret(word) => {
+                secret_follows = true;
+                word.to_owned()
+            }
+            None if is_secret(word) => LEFT_OUT.to_owned(),
+            _ => word.to_owned(),
+        }
+    };
+    words.into_iter().take(MOST_WORDS).map(take).collect()
 }
 
 /// Of an environment (`NAME=VALUE` each) what may be captured.
@@ -108,6 +164,47 @@ mod tests {
     fn an_environment_keeps_only_listed_names() {
         let taken = environment(["DB_PASSWORD=x", "ISTIO_META_DNS_CAPTURE=a=b", "ISTIO_META_NOTHING", "=y"]);
         assert_eq!(taken, BTreeMap::from([("ISTIO_META_DNS_CAPTURE".to_owned(), "a=b".to_owned())]));
+    }
+
+    #[test]
+    fn commands_are_taken_of_containers_of_meshes_alone() {
+        let words = ["istio-iptables", "-p", "15001", "-x", ""];
+        assert_eq!(arguments("istio-init", words), words);
+        for name in ["app", "istio-init-2", "envoy", ""] {
+            assert!(arguments(name, words).is_empty(), "{name}");
+        }
+        assert_eq!(arguments("istio-init", ["x"; 300]).len(), MOST_WORDS);
+    }
+
+    #[test]
+    fn what_sounds_of_secrets_is_left_out_of_commands() {
+        let long = "a".repeat(LONGEST_WORD + 1);
+        let given = [
+            "run",
+            "--login-token",
+            "hunter2",
+            "--api-token=hunter2",
+            "--token",
+            "-v",
+            "a\nb",
+            &long,
+            "dbPassword",
+            "x=y",
+        ];
+        let taken = arguments("consul-dataplane", given);
+        let kept = [
+            "run",
+            "--login-token",
+            LEFT_OUT,
+            "--api-token=(left out)",
+            "--token",
+            "-v",
+            LEFT_OUT,
+            LEFT_OUT,
+            LEFT_OUT,
+            "x=y",
+        ];
+        assert_eq!(taken, kept);
     }
 
     #[test]

@@ -271,7 +271,7 @@ pub(super) fn details(
         Detail {
             members: members.collect(),
             sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| pid(&sandbox.id, sandbox.pid)),
-            netns_path: None,
+            ..Detail::default()
         }
     };
     let mut details: Vec<Detail> = runtimes.groups.iter().map(by_cgroup).collect();

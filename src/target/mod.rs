@@ -18,6 +18,7 @@ mod opening;
 mod proof;
 mod query;
 mod runtime;
+mod sandboxed;
 mod search;
 mod selector;
 mod world;

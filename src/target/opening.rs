@@ -6,6 +6,7 @@ use super::error::TargetError;
 use super::local;
 use super::proof::{self, Claim, Held, Node};
 use super::runtime::{CRI_DOCKERD, Detail, Group, Member, PodName, UNKNOWN};
+use super::sandboxed;
 use super::world::{Live, World};
 use crate::model::{Container, Kind, Workload};
 use crate::sys::descriptors::Proc;
@@ -27,6 +28,7 @@ pub(super) fn open(
     let entered = held.as_ref().map(Process::pid);
     let mut workload = told(group);
     workload.containers = containers(group, detail, entered, world);
+    sandboxed::tell(&mut workload, group, detail, node, world);
     Ok(local::live(workload, netns, held, node))
 }
 
@@ -100,8 +102,8 @@ pub(super) fn containers(group: &Group, detail: &Detail, entered: Option<u32>, w
             pid: claim.filter(proven).map(|claim| claim.pid),
             state: (!member.running).then(|| member.state.clone()),
             image: member.image.clone(),
-            environment: inner.map(|inner| inner.environment.clone()).unwrap_or_default(),
-            ..Container::default()
+            init: sandboxed::is_initial(group, member, detail),
+            ..inner.map(|inner| inner.told.clone()).unwrap_or_default()
         }
     });
     described.collect()
@@ -177,7 +179,7 @@ fn attempts<'a>(group: &'a Group, member: Option<&'a Member>, detail: &Detail) -
     members.iter().filter_map(claim).chain(sandbox_claim(group, detail)).collect()
 }
 
-fn sandbox_claim<'a>(group: &'a Group, detail: &Detail) -> Option<Claim<'a>> {
+pub(super) fn sandbox_claim<'a>(group: &'a Group, detail: &Detail) -> Option<Claim<'a>> {
     let (sandbox, pid) = (group.sandbox.as_ref()?, detail.sandbox_pid?);
     // A sandbox's time is that of its making, before its process.
     let (by, owner, by_cgroup) = (group.runtime.as_str(), group.owner, group.is_inferred());

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use nslens::capture::{Occasion, Parts, take};
-use nslens::model::{Cause, Kind, Resolver, Snapshot, Subject, Workload};
+use nslens::model::{self, Cause, Kind, Resolver, Snapshot, Subject, Workload};
 use nslens::sys::process::Process as Held;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -451,4 +451,43 @@ fn beside_what_somebody_serves_files_are_read_as_ever() {
             assert!(refused, "{link}: {told:?}");
         });
     }
+}
+
+#[test]
+fn each_container_has_its_own_resolver_and_no_link_leads_out() {
+    if !require_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let [mut plain, mut linked, mut without] = [0; 3].map(|_| Container::new(&lab));
+    let conf = |container: &Container<'_>| container.root.path().join("etc/resolv.conf");
+    // The machine's own file has that name too.
+    fs::write(linked.root.path().join("etc/hostname"), "nameserver 10.1.1.1\n").expect("a file");
+    fs::remove_file(conf(&linked)).and_then(|()| symlink("../../../../etc/hostname", conf(&linked))).expect("a link");
+    fs::remove_file(conf(&without)).expect("it was there");
+    let mut stuck = Container::new(&lab);
+    fs::remove_file(conf(&stuck)).expect("it was there");
+    mkfifo(&conf(&stuck), Mode::S_IRWXU).expect("a FIFO");
+    let all = [&mut plain, &mut linked, &mut without, &mut stuck].map(|container| {
+        container.start(0);
+        container.pid()
+    });
+    let mut workload = Workload::named(Kind::Pod, "web");
+    let named = ["plain", "linked", "without", "stuck", "twin", "ended"];
+    let pids = all.into_iter().map(Some).chain([Some(all[0]), None]);
+    let container = |(name, pid): (&str, Option<u32>)| model::Container {
+        name: name.to_owned(),
+        pid,
+        ..model::Container::default()
+    };
+    workload.containers = named.into_iter().zip(pids).map(container).collect();
+    let parts = Parts { connections: true, evidence: true, ..Parts::default() };
+    let occasion = Occasion { node: "node", now: 0, asked: "pod/web", proc_root: Path::new("/proc") };
+    let snapshot = take(workload, lab.netns(), None, parts, occasion).expect("a snapshot");
+    let told: Vec<(&str, &[String])> =
+        snapshot.resolvers.iter().map(|(name, resolver)| (name.as_str(), resolver.nameservers.as_slice())).collect();
+    let server = |text: &str| vec![text.to_owned()];
+    let (first, second) = (server("10.96.0.10"), server("10.1.1.1"));
+    assert_eq!(told, [("plain", first.as_slice()), ("linked", &second), ("without", &[])]);
+    assert_eq!(unread(&snapshot), [("etc/resolv.conf", "it is a FIFO, not a regular file", Cause::Failed)]);
 }

@@ -21,6 +21,7 @@ mod declared;
 mod demo;
 mod differences;
 mod effects;
+mod evidence;
 mod extensions;
 mod families;
 mod flows;

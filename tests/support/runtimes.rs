@@ -154,10 +154,22 @@ impl Node for DockerLab {
             pids: BTreeMap::new(),
         };
         let containers = [
-            ContainerSpec { name: "app", uid: 1000, args: SLEEP, env: &[("DB_PASSWORD", PLANTED)] },
-            ContainerSpec { name: "istio-proxy", uid: 1337, args: PROXY, env: &PROXY_ENVIRONMENT },
+            ContainerSpec {
+                name: "app",
+                uid: 1000,
+                args: SLEEP,
+                env: &[("DB_PASSWORD", PLANTED)],
+                ..ContainerSpec::default()
+            },
+            ContainerSpec {
+                name: "istio-proxy",
+                uid: 1337,
+                args: PROXY,
+                env: &PROXY_ENVIRONMENT,
+                ..ContainerSpec::default()
+            },
         ];
-        for ContainerSpec { name: container, uid, args, env } in containers {
+        for ContainerSpec { name: container, uid, args, env, .. } in containers {
             let mut options = kubernetes_labels(name, namespace, container);
             options.extend(["--network", &network, "--user", &uid.to_string()].map(str::to_owned));
             for (key, value) in env {
@@ -204,6 +216,12 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) args: &'a [&'a str],
     /// Its environment.
     pub(crate) env: &'a [(&'a str, &'a str)],
+    /// What it may do beside what all may, such as `NET_ADMIN`.
+    pub(crate) capabilities: &'a [&'a str],
+    /// The kubelet's notes on it.
+    pub(crate) annotations: &'a [(&'a str, &'a str)],
+    /// The others are made once it has ended.
+    pub(crate) ends: bool,
 }
 
 /// A pod to be made.
@@ -308,8 +326,20 @@ impl Node for CriLab {
             host_network: false,
             uid: "",
             containers: &[
-                ContainerSpec { name: "app", uid: 1000, args: SLEEP, env: &[("DB_PASSWORD", PLANTED)] },
-                ContainerSpec { name: "istio-proxy", uid: 1337, args: PROXY, env: &PROXY_ENVIRONMENT },
+                ContainerSpec {
+                    name: "app",
+                    uid: 1000,
+                    args: SLEEP,
+                    env: &[("DB_PASSWORD", PLANTED)],
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    name: "istio-proxy",
+                    uid: 1337,
+                    args: PROXY,
+                    env: &PROXY_ENVIRONMENT,
+                    ..ContainerSpec::default()
+                },
             ],
         })
     }

@@ -39,7 +39,8 @@ impl Person<'_> {
 pub(super) fn people<'a>(snapshot: &'a Snapshot, expected: &Expected) -> Vec<Person<'a>> {
     let same = IdMaps::same();
     let ids = snapshot.ids.as_ref().unwrap_or(&same);
-    let processes = || snapshot.processes.iter().flatten();
+    // One that has ended does nothing any more.
+    let processes = || snapshot.processes.iter().flatten().filter(|process| !process.has_ended());
     let named: Vec<u32> = expected.proxies.iter().map(|proxy| proxy.pid).collect();
     let containers: Vec<&str> = processes()
         .filter(|process| named.contains(&process.pid))

@@ -24,7 +24,7 @@ pub(super) const KIND: Kind = Kind {
 
 fn look(case: &Case<'_>, found: &mut Found) {
     let expected = &case.expected;
-    let silent = expected.contradictions.iter().any(|one| *one == Contradiction::MetadataSilent);
+    let silent = expected.contradictions.contains(&Contradiction::MetadataSilent);
     if !silent || expected.mesh == Some(Mesh::Custom) || !expected.captures_something() {
         return;
     }

@@ -104,7 +104,7 @@ impl Tracer<'_> {
         let container = who.strip_prefix("container/").unwrap_or(who);
         let meant = |process: &&Process| match number {
             Some(number) => process.pid == number,
-            None => process.container.as_deref() == Some(container),
+            None => process.container.as_deref() == Some(container) && process.can_send(),
         };
         let found: Vec<&Process> = all.iter().filter(meant).collect();
         let Some(first) = found.first() else {

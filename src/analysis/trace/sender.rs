@@ -24,7 +24,7 @@ impl Tracer<'_> {
 
     /// The group that the processes of a user have, where they have but one.
     pub(super) fn group_of(&self, uid: u32) -> Option<u32> {
-        let all = self.snapshot.processes.iter().flatten();
+        let all = self.snapshot.processes.iter().flatten().filter(|process| process.can_send());
         let mut found = all.filter_map(|process| self.identity_of(process)).filter(|identity| identity.uid == uid);
         let first = found.next()?.gid;
         found.all(|other| other.gid == first).then_some(first)
@@ -40,7 +40,10 @@ impl Tracer<'_> {
         };
         let sends = |process: &&Process| {
             // What is in no container holds the sandbox, or is anybody's.
-            !process.elsewhere && process.container.is_some() && !process.sockets.iter().any(|inode| waits(*inode))
+            !process.elsewhere
+                && process.can_send()
+                && process.container.is_some()
+                && !process.sockets.iter().any(|inode| waits(*inode))
         };
         let mut senders = all.iter().filter(sends);
         let first = senders.next()?;

@@ -88,6 +88,7 @@ pub(in crate::cli) fn run(arguments: &Check, screen: &Screen) -> Result<Exit, Fa
     source.parts.figures = true;
     source.parts.tracking = true;
     source.parts.routes = true;
+    (source.parts.evidence, source.parts.settings, source.parts.node_state) = (true, true, true);
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     has_rules(&snapshot)?;

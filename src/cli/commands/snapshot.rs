@@ -47,7 +47,8 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
     let mut source = source(&arguments.place, screen);
     source.parts.rules = Some(Wanted { elements: Elements::All, ..Wanted::default() });
     (source.parts.every_socket, source.parts.figures, source.parts.tracking) = (true, true, true);
-    source.parts.routes = true;
+    (source.parts.routes, source.parts.evidence) = (true, true);
+    (source.parts.settings, source.parts.node_state) = (true, true);
     let snapshot = source.snapshot(arguments.target.as_deref())?;
     for unread in &snapshot.unread {
         screen.note(&format!("could not read {}: {}; {}", unread.source, unread.error, unread.means));

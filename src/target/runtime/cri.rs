@@ -1,6 +1,6 @@
 //! containerd, CRI-O and cri-dockerd over CRI v1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use super::message::{
     Container, ContainerStatusResponse, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
     PodSandboxStatusResponse, StatusRequest, VersionRequest, VersionResponse,
 };
-use super::{CRI_DOCKERD, Detail, Fault, Group, Inner, Member, PodName, Sandbox, first_line, together};
+use super::{CRI_DOCKERD, Detail, Fault, Group, Inner, Member, PodName, Sandbox, first_line, ports, spec, together};
+use crate::model;
 use crate::target::allow;
 
 /// As the kubelet allows: gRPC's own 4 MiB are too few for a busy node's list.
@@ -21,6 +22,11 @@ const LARGEST_MESSAGE: usize = 16 << 20;
 
 const SANDBOX_READY: i32 = 0;
 const CONTAINER_RUNNING: i32 = 1;
+const CONTAINER_EXITED: i32 = 2;
+/// `NamespaceMode` of one that the pod has to itself.
+const OWN_NAMESPACE: i32 = 0;
+/// Addresses that a pod is told to have.
+const MOST_ADDRESSES: usize = 64;
 const CONTAINER_STATES: [&str; 4] = ["created", "running", "exited", "unknown"];
 
 /// A client of one socket.
@@ -33,6 +39,20 @@ pub(super) struct Client {
 enum Subject {
     Member(String),
     Sandbox(String),
+}
+
+impl Subject {
+    fn id(&self) -> &str {
+        match self {
+            Self::Member(id) | Self::Sandbox(id) => id,
+        }
+    }
+}
+
+/// What is told of it.
+enum Answer {
+    Member(String, ContainerStatusResponse),
+    Sandbox(PodSandboxStatusResponse),
 }
 
 impl Client {
@@ -70,58 +90,51 @@ impl Client {
     }
 
     pub(super) async fn detail(&self, group: &Group) -> Result<Detail, Fault> {
-        let members =
-            group.members.iter().filter(|member| member.running).map(|member| Subject::Member(member.id.clone()));
+        // Those that have ended tell what they did before.
+        let members = group.members.iter().map(|member| Subject::Member(member.id.clone()));
         let sandbox = group.sandbox.iter().map(|sandbox| Subject::Sandbox(sandbox.id.clone()));
         let asked: Vec<Subject> = members.chain(sandbox).collect();
         let answers = together(asked.into_iter().map(|subject| {
             let client = self.clone();
             async move {
-                let answer = client.status(&subject).await;
-                (subject, answer)
+                let id = subject.id().to_owned();
+                (id, client.status(subject).await)
             }
         }))
         .await;
         let mut detail = Detail::default();
         let mut found = false;
-        for (subject, answer) in answers {
-            let (info, started) = match answer {
-                Ok(told) => told,
-                Err(Fault::Missing) => continue,
+        for (id, answer) in answers {
+            match answer {
+                Ok(Answer::Member(id, told)) => {
+                    let told = inner(told);
+                    found |= told.finished.is_none();
+                    detail.members.insert(id, told);
+                }
+                Ok(Answer::Sandbox(told)) => {
+                    found = true;
+                    sandbox_into(&mut detail, told);
+                }
+                Err(Fault::Missing) => {}
+                // What is told of one that has ended is welcome, and nothing hangs on it.
+                Err(_) if group.has_ended(&id) => {}
                 Err(fault) => return Err(fault),
-            };
-            found = true;
-            match subject {
-                Subject::Member(id) => {
-                    detail.members.insert(id, Inner { pid: pid(&info), started, environment: environment(&info) });
-                }
-                Subject::Sandbox(_) => {
-                    detail.sandbox_pid = pid(&info);
-                    detail.netns_path = netns_path(&info);
-                }
             }
         }
         if found { Ok(detail) } else { Err(Fault::Missing) }
     }
 
-    /// The verbose part of a status, and when a container was started. The first is JSON without a promise: whatever cannot be
-    /// read is absent.
-    async fn status(&self, subject: &Subject) -> Result<(Value, Option<Duration>), Fault> {
-        let (info, started) = match subject {
+    async fn status(&self, subject: Subject) -> Result<Answer, Fault> {
+        match subject {
             Subject::Member(id) => {
                 let request = StatusRequest { id: id.clone(), verbose: true };
-                let told: ContainerStatusResponse = self.call("ContainerStatus", request).await?;
-                let started = told.status.and_then(|status| u64::try_from(status.started_at).ok());
-                (told.info, started.filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos))
+                Ok(Answer::Member(id, self.call("ContainerStatus", request).await?))
             }
             Subject::Sandbox(id) => {
-                let request = StatusRequest { id: id.clone(), verbose: true };
-                let told: PodSandboxStatusResponse = self.call("PodSandboxStatus", request).await?;
-                (told.info, None)
+                let request = StatusRequest { id, verbose: true };
+                Ok(Answer::Sandbox(self.call("PodSandboxStatus", request).await?))
             }
-        };
-        let text = info.get("info").map_or("null", String::as_str);
-        Ok((serde_json::from_str(text).unwrap_or(Value::Null), started))
+        }
     }
 
     async fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, Fault>
@@ -185,9 +198,62 @@ fn pid(info: &Value) -> Option<u32> {
     info.get("pid")?.as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
 }
 
-fn environment(info: &Value) -> BTreeMap<String, String> {
-    let pairs = info.pointer("/runtimeSpec/process/env").and_then(Value::as_array);
-    allow::environment(pairs.into_iter().flatten().filter_map(Value::as_str))
+/// The verbose part of a status: JSON without a promise, so whatever cannot be read is absent.
+fn verbose(info: &HashMap<String, String>) -> Value {
+    let text = info.get("info").map_or("null", String::as_str);
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+/// A time of the API; 0 stands for never.
+fn instant(nanoseconds: i64) -> Option<Duration> {
+    u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos)
+}
+
+fn inner(answer: ContainerStatusResponse) -> Inner {
+    let info = verbose(&answer.info);
+    let status = answer.status.unwrap_or_default();
+    let metadata = status.metadata.unwrap_or_default();
+    let started = instant(status.started_at);
+    let ended = status.state == CONTAINER_EXITED;
+    let finished = instant(status.finished_at).filter(|_| ended);
+    let reason = first_line(&status.reason);
+    let mut told = model::Container {
+        started: started.map(|started| started.as_secs()),
+        finished: finished.map(|finished| finished.as_secs()),
+        exit_code: ended.then_some(status.exit_code),
+        reason: (ended && !reason.is_empty()).then_some(reason),
+        restarts: Some(metadata.attempt),
+        ports: status.annotations.get(ports::NOTE).map(|note| ports::noted(note)).unwrap_or_default(),
+        privileged: privileged(&info),
+        ..model::Container::default()
+    };
+    spec::tell(&mut told, &metadata.name, info.get("runtimeSpec").unwrap_or(&Value::Null));
+    // What had that number is gone.
+    Inner { pid: pid(&info).filter(|_| !ended), started, finished, told }
+}
+
+fn sandbox_into(detail: &mut Detail, answer: PodSandboxStatusResponse) {
+    let info = verbose(&answer.info);
+    detail.sandbox_pid = pid(&info);
+    detail.netns_path = netns_path(&info);
+    let Some(status) = answer.status else { return };
+    detail.created = instant(status.created_at);
+    detail.handler = Some(first_line(&status.runtime_handler)).filter(|handler| !handler.is_empty());
+    let network = status.network.unwrap_or_default();
+    let given = std::iter::once(network.ip).chain(network.additional_ips.into_iter().map(|one| one.ip));
+    detail.addresses = given.filter_map(|text| text.parse().ok()).take(MOST_ADDRESSES).collect();
+    let options = status.linux.and_then(|linux| linux.namespaces?.options?.userns_options);
+    let by_options = || options.map(|options| options.mode == OWN_NAMESPACE);
+    detail.user_namespace = spec::user_namespace(info.get("runtimeSpec").unwrap_or(&Value::Null)).or_else(by_options);
+}
+
+/// CRI-O says it outright, containerd hands out what the kubelet asked for, where `false` is left out.
+fn privileged(info: &Value) -> Option<bool> {
+    let asked = || {
+        let context = info.pointer("/config/linux/security_context")?.as_object()?;
+        Some(context.get("privileged").and_then(Value::as_bool) == Some(true))
+    };
+    info.get("privileged").and_then(Value::as_bool).or_else(asked)
 }
 
 /// CRI-O keeps no process in a sandbox; its namespaces are bound to files that the OCI specification names.
@@ -229,6 +295,7 @@ fn transport(error: &(dyn std::error::Error + 'static)) -> Fault {
 mod tests {
     use serde_json::json;
 
+    use super::super::message::{ContainerMetadata, ContainerStatus};
     use super::*;
 
     #[test]
@@ -242,7 +309,7 @@ mod tests {
             json!({"runtimeSpec": 1}),
         ] {
             assert_eq!(pid(&info), None, "{info}");
-            assert!(environment(&info).is_empty(), "{info}");
+            assert_eq!(privileged(&info), None, "{info}");
             assert_eq!(netns_path(&info), None, "{info}");
         }
     }
@@ -250,12 +317,32 @@ mod tests {
     #[test]
     fn what_is_there_is_taken() {
         let info = json!({"pid": 7, "runtimeSpec": {
-            "process": {"env": ["DB_PASSWORD=x", "ISTIO_META_DNS_CAPTURE=true", 3]},
             "linux": {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/run/netns/x"}]},
         }});
         assert_eq!(pid(&info), Some(7));
-        assert_eq!(environment(&info), BTreeMap::from([("ISTIO_META_DNS_CAPTURE".to_owned(), "true".to_owned())]));
         assert_eq!(netns_path(&info), Some(PathBuf::from("/run/netns/x")));
+    }
+
+    #[test]
+    fn what_has_ended_has_no_process() {
+        let info = HashMap::from([("info".to_owned(), r#"{"pid": 7, "privileged": true}"#.to_owned())]);
+        let metadata = ContainerMetadata { name: "istio-init".into(), attempt: 2 };
+        let status = ContainerStatus {
+            metadata: Some(metadata),
+            state: CONTAINER_EXITED,
+            started_at: 1_500_000_000,
+            finished_at: 2_500_000_000,
+            exit_code: 255,
+            reason: "Error\nand more".into(),
+            ..ContainerStatus::default()
+        };
+        let ended = inner(ContainerStatusResponse { status: Some(status.clone()), info: info.clone() });
+        assert_eq!((ended.pid, ended.told.started, ended.told.finished), (None, Some(1), Some(2)));
+        assert_eq!((ended.told.exit_code, ended.told.reason.as_deref()), (Some(255), Some("Error")));
+        assert_eq!((ended.told.restarts, ended.told.privileged), (Some(2), Some(true)));
+        let runs = ContainerStatus { state: CONTAINER_RUNNING, ..status };
+        let runs = inner(ContainerStatusResponse { status: Some(runs), info });
+        assert_eq!((runs.pid, runs.finished, runs.told.exit_code, runs.told.reason), (Some(7), None, None, None));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
 use super::transport::Transport;
-use super::{Detail, Fault, Group, Inner, Member, PodName, Sandbox, first_line, together};
+use super::{Detail, Fault, Group, Member, PodName, Sandbox, first_line, inspected, together};
 use crate::target::allow;
 use crate::target::endpoint::{RuntimeEndpoint, RuntimeKind};
 
@@ -22,7 +22,7 @@ const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 const CONTAINER_KIND: &str = "io.kubernetes.docker.type";
 
 /// dockershim and cri-dockerd keep annotations as labels with this before their names.
-const ANNOTATION: &str = "annotation.";
+pub(super) const ANNOTATION: &str = "annotation.";
 
 /// A client of one socket.
 #[derive(Clone)]
@@ -74,7 +74,8 @@ impl Client {
 
     pub(super) async fn detail(&self, group: &Group) -> Result<Detail, Fault> {
         let sandbox = group.sandbox.as_ref().filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.id.clone());
-        let members = group.members.iter().filter(|member| member.running).map(|member| member.id.clone());
+        // Those of a pod that have ended tell what they did before.
+        let members = group.members.iter().map(|member| member.id.clone());
         let asked: Vec<String> = members.chain(sandbox.clone()).collect();
         let answers = together(asked.into_iter().map(|id| {
             let docker = self.docker.clone();
@@ -84,46 +85,33 @@ impl Client {
             }
         }))
         .await;
+        let by_docker = group.runtime == "docker";
         let mut detail = Detail::default();
         let mut found = false;
         for (id, answer) in answers {
-            match answer {
-                Ok(answer) if Some(&id) == sandbox.as_ref() => detail.sandbox_pid = inner(&answer).pid,
-                Ok(answer) => {
-                    detail.members.insert(id, inner(&answer));
-                }
+            let answer = match answer {
+                Ok(answer) => answer,
                 Err(Fault::Missing) => continue,
+                // What is told of one that has ended is welcome, and nothing hangs on it.
+                Err(_) if group.has_ended(&id) => continue,
                 Err(fault) => return Err(fault),
+            };
+            let member = group.members.iter().find(|member| member.id == id);
+            let told = inspected::inner(&answer, member.map_or("", |member| &member.name), by_docker);
+            // A container that is in no pod is its own sandbox, unless it was put into another's.
+            if Some(&id) == sandbox.as_ref() || group.pod.is_none() && group.shares.is_none() {
+                inspected::sandbox_into(&mut detail, &answer);
             }
-            found = true;
+            found |= member.is_none_or(|member| member.running);
+            match member {
+                Some(_) => {
+                    detail.members.insert(id, told);
+                }
+                None => detail.sandbox_pid = told.pid,
+            }
         }
         if found { Ok(detail) } else { Err(Fault::Missing) }
     }
-}
-
-fn inner(answer: &ContainerInspectResponse) -> Inner {
-    let pid = answer.state.as_ref().and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok());
-    let started = answer.state.as_ref().and_then(|state| instant(state.started_at.as_deref()?));
-    let environment = answer.config.as_ref().and_then(|config| config.env.as_ref()).into_iter().flatten();
-    Inner {
-        // A container that does not run has process 0.
-        pid: pid.filter(|pid| *pid > 0),
-        started,
-        environment: allow::environment(environment.map(String::as_str)),
-    }
-}
-
-/// A time of the API (RFC 3339) after 1970-01-01 UTC. Docker writes `Z`, Podman may write the machine's own offset.
-fn instant(text: &str) -> Option<Duration> {
-    let signed = text.len().checked_sub(6).filter(|at| matches!(text.as_bytes().get(*at), Some(b'+' | b'-')));
-    let (local, offset) = match signed.and_then(|at| text.split_at_checked(at)) {
-        Some((local, offset)) => (format!("{local}Z"), offset),
-        None => (text.to_owned(), "+00:00"),
-    };
-    let since = humantime::parse_rfc3339(&local).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    let east = Duration::from_secs(hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60);
-    if offset.starts_with('-') { since.checked_add(east) } else { since.checked_sub(east) }
 }
 
 /// Pods by their labels, everything else alone.
@@ -234,21 +222,4 @@ fn fault(error: Error) -> Fault {
 /// The innermost cause says what happened; the outer ones only that something did.
 fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_with_their_offset() {
-        let nanoseconds = |text| instant(text).map(|since| since.as_nanos());
-        assert_eq!(nanoseconds("1970-01-01T00:00:01.000000005Z"), Some(1_000_000_005));
-        assert_eq!(nanoseconds("1970-01-01T02:00:01.5+02:00"), Some(1_500_000_000));
-        assert_eq!(nanoseconds("1970-01-01T00:00:01-00:30"), Some(1_801_000_000_000));
-        // Docker's word for "never", and others' for anything.
-        for text in ["0001-01-01T00:00:00Z", "", "+02:00", "yesterday", "1970-01-01T00:00:00+xx:00"] {
-            assert_eq!(instant(text), None, "{text}");
-        }
-    }
 }

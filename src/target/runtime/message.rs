@@ -90,6 +90,9 @@ pub(super) struct Container {
 pub(super) struct ContainerMetadata {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    /// How often the kubelet had started one of that name before.
+    #[prost(uint32, tag = "2")]
+    pub(super) attempt: u32,
 }
 
 /// `ImageSpec`
@@ -111,12 +114,74 @@ pub(super) struct StatusRequest {
     pub(super) verbose: bool,
 }
 
-/// `PodSandboxStatusResponse`, of which only the debugging part holds a process number.
+/// `PodSandboxStatusResponse`
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PodSandboxStatusResponse {
-    /// One key, `info`, whose value is JSON without a promise of stability.
+    #[prost(message, optional, tag = "1")]
+    pub(super) status: Option<PodSandboxStatus>,
+    /// One key, `info`, whose value is JSON without a promise of stability. It alone holds a process number.
     #[prost(map = "string, string", tag = "2")]
     pub(super) info: HashMap<String, String>,
+}
+
+/// `PodSandboxStatus`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodSandboxStatus {
+    /// Nanoseconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub(super) created_at: i64,
+    #[prost(message, optional, tag = "5")]
+    pub(super) network: Option<PodSandboxNetworkStatus>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) linux: Option<LinuxPodSandboxStatus>,
+    /// Empty for the runtime's own.
+    #[prost(string, tag = "9")]
+    pub(super) runtime_handler: String,
+}
+
+/// `PodSandboxNetworkStatus`: no address in the node's own network.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodSandboxNetworkStatus {
+    #[prost(string, tag = "1")]
+    pub(super) ip: String,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) additional_ips: Vec<PodIp>,
+}
+
+/// `PodIP`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodIp {
+    #[prost(string, tag = "1")]
+    pub(super) ip: String,
+}
+
+/// `LinuxPodSandboxStatus`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxPodSandboxStatus {
+    #[prost(message, optional, tag = "1")]
+    pub(super) namespaces: Option<Namespace>,
+}
+
+/// `Namespace`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Namespace {
+    #[prost(message, optional, tag = "2")]
+    pub(super) options: Option<NamespaceOption>,
+}
+
+/// `NamespaceOption`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct NamespaceOption {
+    #[prost(message, optional, tag = "5")]
+    pub(super) userns_options: Option<UserNamespace>,
+}
+
+/// `UserNamespace`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UserNamespace {
+    /// `NamespaceMode`: 0 the pod's own, 2 the node's.
+    #[prost(int32, tag = "1")]
+    pub(super) mode: i32,
 }
 
 /// `ContainerStatusResponse`
@@ -132,7 +197,24 @@ pub(super) struct ContainerStatusResponse {
 /// `ContainerStatus`
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ContainerStatus {
+    #[prost(message, optional, tag = "2")]
+    pub(super) metadata: Option<ContainerMetadata>,
+    /// As of [`Container`].
+    #[prost(int32, tag = "3")]
+    pub(super) state: i32,
     /// Nanoseconds since 1970; 0 when it never ran.
     #[prost(int64, tag = "5")]
     pub(super) started_at: i64,
+    /// Likewise; 0 when it has not ended.
+    #[prost(int64, tag = "6")]
+    pub(super) finished_at: i64,
+    /// Of one that has ended.
+    #[prost(int32, tag = "7")]
+    pub(super) exit_code: i32,
+    /// Why it is in that state, in one word.
+    #[prost(string, tag = "10")]
+    pub(super) reason: String,
+    /// The kubelet's notes for itself; they hold the ports of the pod's description.
+    #[prost(map = "string, string", tag = "13")]
+    pub(super) annotations: HashMap<String, String>,
 }

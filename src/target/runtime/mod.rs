@@ -6,15 +6,19 @@
 
 mod cri;
 mod docker;
+mod inspected;
 mod message;
 mod peer;
+mod ports;
 mod proc;
+mod spec;
 mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,6 +29,7 @@ use tokio::task::JoinSet;
 use super::endpoint::{RuntimeEndpoint, RuntimeKind};
 use super::proof::Claim;
 use super::world::{Outcome, Tried, World};
+use crate::model::Container;
 pub(super) use proc::{UNKNOWN, first_processes};
 
 /// How many groups a runtime is asked about at once.
@@ -59,6 +64,11 @@ impl Group {
     /// Whether no runtime told of it: there is always something then that was taken from elsewhere.
     pub(super) fn is_inferred(&self) -> bool {
         !self.inferred.is_empty()
+    }
+
+    /// Whether it is one of its containers, and has no process.
+    fn has_ended(&self, id: &str) -> bool {
+        self.members.iter().any(|member| member.id == id && !member.running)
     }
 }
 
@@ -111,6 +121,14 @@ pub(super) struct Detail {
     pub(super) sandbox_pid: Option<u32>,
     /// Where the sandbox's network namespace is bound.
     pub(super) netns_path: Option<PathBuf>,
+    /// When the sandbox was made, after 1970-01-01 UTC.
+    pub(super) created: Option<Duration>,
+    /// The runtime's word for what runs the sandbox; `None` for its own choice.
+    pub(super) handler: Option<String>,
+    /// Addresses that it gave to the sandbox.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Whether the sandbox has a user namespace of its own.
+    pub(super) user_namespace: Option<bool>,
 }
 
 /// What a runtime tells of one container.
@@ -119,8 +137,11 @@ pub(super) struct Inner {
     pub(super) pid: Option<u32>,
     /// When it saw the process started, after 1970-01-01 UTC.
     pub(super) started: Option<Duration>,
-    /// Already reduced to the allow-list.
-    pub(super) environment: BTreeMap<String, String>,
+    /// When it saw it end, likewise.
+    pub(super) finished: Option<Duration>,
+    /// All else that it tells of the container, without its name, ID, process, state and image; environment and arguments are
+    /// already reduced to what may be captured.
+    pub(super) told: Container,
 }
 
 impl Inner {
@@ -289,7 +310,7 @@ impl Runtimes {
         Detail {
             members: members.collect(),
             sandbox_pid: group.sandbox.as_ref().and_then(|sandbox| sandbox.pid),
-            netns_path: None,
+            ..Detail::default()
         }
     }
 

@@ -219,3 +219,37 @@ fn pods_in_docker_are_known_by_their_labels() {
     assert_eq!(pod.labels.get("app").map(String::as_str), Some("web"));
     assert_eq!((lone.pod.as_ref(), lone.members[0].name.as_str()), (None, "lone"));
 }
+
+#[test]
+fn what_cannot_be_told_of_an_ended_container_is_no_failure_of_its_pod() {
+    const LABELS: &str = r#""Labels":{"io.kubernetes.pod.name":"web","io.kubernetes.pod.namespace":"blue"}"#;
+    let folder = tempfile::tempdir().expect("folder");
+    let list = |first: &str| {
+        let one = |id: &str, state: &str| format!(r#"{{"Id":"{id}","Names":["/{id}"],"State":"{state}",{LABELS}}}"#);
+        format!("[{},{}]", one("init", first), one("app", "running"))
+    };
+    for (state, fails) in [("exited", false), ("running", true)] {
+        let path = folder.path().join(state);
+        let list = list(state);
+        serve(&path, move |stream| {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let body = match request.split(' ').nth(1).unwrap_or_default() {
+                path if path.contains("/version") => r#"{"ApiVersion":"1.41"}"#,
+                path if path.contains("/containers/app/") => r#"{"State":{"Pid":7,"ExitCode":0}}"#,
+                path if path.contains("/containers/init/") => r#"{"State":{"Status":"no word of the API"}}"#,
+                _ => &list,
+            };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        });
+        let runtimes = Runtimes::ask(&world(&[(RuntimeKind::Docker, &path)])).expect("it answers");
+        let group = runtimes.groups.first().expect("a pod");
+        let told = runtimes.detail(group);
+        assert_eq!(told.is_err(), fails, "{told:?}");
+        let pids = told.map(|detail| detail.members.values().filter_map(|inner| inner.pid).collect::<Vec<_>>());
+        assert_eq!(pids.unwrap_or_default(), if fails { vec![] } else { vec![7] });
+    }
+}

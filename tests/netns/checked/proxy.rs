@@ -1,9 +1,6 @@
 //! Whether the proxy does its work: RDR306, RDR309, RDR310.
 
-use std::collections::BTreeMap;
-
-use nslens::analysis::check::{Asked, Severity, check};
-use nslens::model::{Descriptors, Settings};
+use nslens::analysis::check::Severity;
 
 use super::stage::{Pod, istio, noted, only, silent};
 use crate::questions::stage::{Program, dial, run};
@@ -39,25 +36,22 @@ fn rdr309_a_proxy_near_its_limits() {
     pod.lab.sh("echo '40000 40004' > /proc/sys/net/ipv4/ip_local_port_range");
     pod.runs(1337, "istio-proxy", "dial:10.0.0.5:80 dial:10.0.0.5:80 dial:10.0.0.5:80", 6);
     pod.world.wait_for_sockets(3, "state established");
-    let range = || BTreeMap::from([("net.ipv4.ip_local_port_range".to_owned(), "40000\t40004".to_owned())]);
-    let mut snapshot = pod.snapshot();
-    snapshot.settings = Some(Settings { sysctls: range(), ..Settings::default() });
-    silent(&check(&snapshot, Asked::default()));
+    silent(&pod.checked());
     pod.runs(1337, "istio-proxy", "dial:10.0.0.5:80", 6);
     pod.world.wait_for_sockets(4, "state established");
-    let mut snapshot = pod.snapshot();
-    snapshot.settings = Some(Settings { sysctls: range(), ..Settings::default() });
-    let answer = check(&snapshot, Asked::default());
+    let answer = pod.checked();
     let finding = only(&answer, "RDR309", Severity::Warning);
     assert!(finding.title.contains("4 of 5 ports") && finding.title.contains("10.0.0.5:80"), "{finding:?}");
+    pod.lab.sh("echo '40000 40009' > /proc/sys/net/ipv4/ip_local_port_range");
+    silent(&pod.checked());
     // Descriptors likewise.
-    let mut snapshot = pod.snapshot();
-    for (open, near) in [(51, false), (52, true)] {
-        let proxy = pod.programs[0].0.pid();
-        for process in snapshot.processes.iter_mut().flatten().filter(|process| process.pid == proxy) {
-            process.descriptors = Some(Descriptors { open, limit: 64 });
-        }
-        let answer = check(&snapshot, Asked::default());
+    let proxy = pod.programs[0].0.pid();
+    let open = std::fs::read_dir(format!("/proc/{proxy}/fd")).expect("its descriptors").count();
+    for (limit, near) in [(open * 2, false), (open * 5 / 4, true)] {
+        let (pid, limit) = (proxy.to_string(), format!("--nofile={limit}:"));
+        let set = pod.lab.command_as(1337, 1337, "prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit");
+        assert!(set.success());
+        let answer = pod.checked();
         if near { _ = only(&answer, "RDR309", Severity::Warning) } else { silent(&answer) }
     }
 }

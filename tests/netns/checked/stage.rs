@@ -152,6 +152,8 @@ impl Pod {
             figures: true,
             tracking: true,
             routes: true,
+            settings: true,
+            evidence: true,
             ..Parts::default()
         };
         let occasion = Occasion { node: "node", now: 0, asked: "pod/web", proc_root: Path::new("/proc") };

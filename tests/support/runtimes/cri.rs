@@ -9,6 +9,9 @@ use tonic_prost::ProstCodec;
 
 use super::{ContainerSpec, IMAGE, PodHandle, PodSpec};
 
+/// `ContainerState` of one that has ended.
+const EXITED: i32 = 2;
+
 /// A client of one socket; it connects anew for each call.
 pub(crate) struct Client {
     machinery: tokio::runtime::Runtime,
@@ -53,6 +56,9 @@ impl Client {
             let id = self.must::<_, IdMessage>("CreateContainer", request).id;
             self.must::<_, Nothing>("StartContainer", IdMessage { id: id.clone() });
             handle.pids.insert(container.name.to_owned(), self.pid("ContainerStatus", &id));
+            while container.ends && !self.has_ended(&id) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             handle.ids.insert(container.name.to_owned(), id);
         }
         handle
@@ -68,6 +74,11 @@ impl Client {
 
     pub(crate) fn remove_sandbox(&self, id: &str) {
         self.must::<_, Nothing>("RemovePodSandbox", IdMessage { id: id.to_owned() });
+    }
+
+    fn has_ended(&self, id: &str) -> bool {
+        let answer: ContainerStatusResponse = self.must("ContainerStatus", IdMessage { id: id.to_owned() });
+        answer.status.is_some_and(|status| status.state == EXITED)
     }
 
     fn pid(&self, method: &str, id: &str) -> u32 {
@@ -127,8 +138,12 @@ fn container_config(container: &ContainerSpec<'_>, pod: &PodSpec<'_>) -> Contain
         command: container.args.iter().map(|word| (*word).to_owned()).collect(),
         envs: owned(container.env).map(|(key, value)| KeyValue { key, value }).collect(),
         labels: kubelet_labels(pod).chain([name]).collect(),
+        annotations: owned(container.annotations).collect(),
         linux: Some(LinuxContainerConfig {
             security_context: Some(ContainerSecurityContext {
+                capabilities: Some(Capability {
+                    add: container.capabilities.iter().map(|name| (*name).to_owned()).collect(),
+                }),
                 namespace_options: Some(namespaces(pod)),
                 run_as_user: Some(Int64Value { value: container.uid }),
                 run_as_group: Some(Int64Value { value: container.uid }),
@@ -267,6 +282,8 @@ struct ContainerConfig {
     envs: Vec<KeyValue>,
     #[prost(map = "string, string", tag = "9")]
     labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "10")]
+    annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "15")]
     linux: Option<LinuxContainerConfig>,
 }
@@ -299,12 +316,32 @@ struct LinuxContainerConfig {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ContainerSecurityContext {
+    #[prost(message, optional, tag = "1")]
+    capabilities: Option<Capability>,
     #[prost(message, optional, tag = "3")]
     namespace_options: Option<NamespaceOption>,
     #[prost(message, optional, tag = "5")]
     run_as_user: Option<Int64Value>,
     #[prost(message, optional, tag = "12")]
     run_as_group: Option<Int64Value>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Capability {
+    #[prost(string, repeated, tag = "1")]
+    add: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    status: Option<ContainerStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerStatus {
+    #[prost(int32, tag = "3")]
+    state: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

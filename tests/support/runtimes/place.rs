@@ -123,6 +123,10 @@ impl Place {
     /// Holds the daemon as SIGSTOP does, or lets it go on: its socket still takes connections, and nobody answers.
     pub(crate) fn hold_daemon(&self, held: bool) {
         self.sh(&format!("kill -{} $(cat /run/daemon.pid)", if held { "STOP" } else { "CONT" }));
+        // On a busy machine some of its threads still run for a while.
+        let running = "grep -L '^State:.T' /proc/$(cat /run/daemon.pid)/task/*/status || true";
+        self.wait_for(Duration::from_secs(5), || !held || self.sh(running).is_empty())
+            .unwrap_or_else(|why| panic!("{why:?}"));
     }
 
     /// Waits until it is so.

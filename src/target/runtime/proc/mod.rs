@@ -19,6 +19,7 @@ use logs::{Logged, Logs};
 use walk::Found;
 
 use super::{Fault, Group, Inner};
+use crate::model::Container;
 use crate::sys::descriptors::Proc;
 use crate::sys::process::started_at;
 use crate::sys::records::Records;
@@ -99,7 +100,9 @@ fn inner(one: &Known) -> Inner {
     // The clock is read anew when the process is held: a moment of difference must not make it look younger.
     let started = Some(started_at(one.found.started) + Duration::from_secs(1));
     let environment = one.record.as_ref().map(|record| record.environment.clone()).unwrap_or_default();
-    Inner { pid: Some(one.found.pid), started, environment }
+    let told =
+        Container { environment, started: Some(started_at(one.found.started).as_secs()), ..Container::default() };
+    Inner { pid: Some(one.found.pid), started, finished: None, told }
 }
 
 /// Containers to which the runtime gave no cgroup: their first processes stand in files of their shims and monitors. Such a

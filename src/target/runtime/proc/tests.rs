@@ -169,7 +169,7 @@ fn containerds_state_folder_tells_everything() {
         }
         let mut world = World::here("node", Vec::new());
         (world.proc_root, world.host_root) = (node.0.path().join("proc"), node.0.path().to_owned());
-        let kept = list(&world).recorded.remove(&id('b')).expect("recorded").environment;
+        let kept = list(&world).recorded.remove(&id('b')).expect("recorded").told.environment;
         assert_eq!(kept, BTreeMap::from([("ISTIO_META_DNS_CAPTURE".to_owned(), "true".to_owned())]));
     }
 }
