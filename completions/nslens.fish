@@ -188,14 +188,23 @@ complete -c nslens -n "__fish_nslens_using_subcommand coverage" -l ports -d 'How
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand coverage" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nslens -n "__fish_nslens_using_subcommand check" -l mesh -d 'Demand redirection: istio, linkerd, kuma, consul, appmesh, osm, any' -r
-complete -c nslens -n "__fish_nslens_using_subcommand check" -l fail-on -d 'The least severity that fails: error, warning, info' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s l -l selector -d 'With -A: those with labels such as app=web' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l mesh -d 'Demand it: istio, linkerd, kuma, consul, any ...' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l fail-on -d 'Least severity that fails: error, warning, info' -r
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l allow -d 'Accept a finding: RDR209=REASON' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l expect -d 'A file that says what is expected' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l write-expect -d 'Write such a file from a workload that passes' -r -F
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l interval -d 'Time between the two samples' -r
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l wait -d 'Look until it passes, for so long at most' -r
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l explain -d 'The page about a finding, instead of a check' -r
-complete -c nslens -n "__fish_nslens_using_subcommand check" -s o -l output -d 'table, json, yaml' -r -f -a "table\t''
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s o -l output -d 'table, json, yaml, junit, sarif, github, tap' -r -f -a "table\t''
 json\t''
-yaml\t''"
+jsonl\t''
+yaml\t''
+junit\t''
+sarif\t''
+github\t''
+tap\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
@@ -205,8 +214,10 @@ complete -c nslens -n "__fish_nslens_using_subcommand check" -l timeout -d 'Time
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand check" -s A -l all-workloads -d 'Every workload of the node'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l ignore-undecided -d 'What cannot be decided does not fail'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -l once -d 'One sample only: findings that need moving counters are left out'
+complete -c nslens -n "__fish_nslens_using_subcommand check" -l no-headers -d 'No line with the columns\' names'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

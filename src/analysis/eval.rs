@@ -491,11 +491,3 @@ impl<'a> Prepared<'a> {
         redirecting.get(chain).copied().unwrap_or_default()
     }
 }
-
-/// The rule of this name, and its table.
-#[must_use]
-pub fn find<'a>(rulesets: &'a [Ruleset], name: &RuleRef) -> Option<(&'a Table, &'a Rule)> {
-    let ruleset = rulesets.iter().find(|ruleset| ruleset.backend == name.backend && ruleset.family == name.family)?;
-    let table = ruleset.table(&name.table)?;
-    Some((table, table.chain(&name.chain)?.rules.get(name.number.checked_sub(1)?)?))
-}

@@ -9,6 +9,7 @@ pub mod describe;
 pub mod diagram;
 pub mod diff;
 pub mod eval;
+pub mod expectation;
 pub mod findings;
 pub mod following;
 pub mod ipsets;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::eval::{End, Rulebase, find};
+use super::eval::{End, Rulebase};
 use super::join::{Dialled, Rulebook};
 use super::native::{Branch, branches};
 use crate::model::{Hook, IdMaps, Interface, RuleRef, Snapshot, Subject};
@@ -124,7 +124,7 @@ impl Rulebook for SnapshotRules<'_> {
 
     fn exempting(&self, packet: &Dialled) -> Option<RuleRef> {
         let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
-        let (table, rule) = find(self.snapshot.rulesets(), &by)?;
+        let (table, rule) = by.find(self.snapshot.rulesets())?;
         let branches = branches(by.family, table, rule);
         let owner = |branch: &Branch<'_>| names_owner(&branch.reading.condition(), false);
         branches.iter().any(owner).then_some(by)
@@ -132,7 +132,7 @@ impl Rulebook for SnapshotRules<'_> {
 
     fn untracking(&self, packet: &Dialled) -> Option<RuleRef> {
         let End::Untouched { by: Some(by) } = self.end(packet) else { return None };
-        let (table, rule) = find(self.snapshot.rulesets(), &by)?;
+        let (table, rule) = by.find(self.snapshot.rulesets())?;
         let untracks =
             |action: &Action| matches!(action, Action::Target(target) if target.effect() == Effect::Untracked);
         branches(by.family, table, rule).iter().any(|branch| branch.actions().any(untracks)).then_some(by)

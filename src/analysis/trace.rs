@@ -93,6 +93,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Delivered, Self::Refused, Self::Sent, Self::Dropped, Self::Rejected, Self::Undecided];
+
     /// The word that stands for it.
     #[must_use]
     pub fn word(self) -> &'static str {

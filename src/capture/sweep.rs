@@ -42,17 +42,28 @@ where
     T: Clone + Send + Sync,
     F: Fn(&Snapshot) -> T + Sync,
 {
-    let (next, read) = (AtomicUsize::new(0), Namespaces::default());
+    let read = Namespaces::default();
+    let looked = side_by_side(listing.len(), MOST_THREADS, |index| {
+        Some(look(listing, index, listing.workload(index)?, parts, occasion, &each, &read))
+    });
+    looked.into_iter().flatten().collect()
+}
+
+/// What `each` makes of every number below `count`, in order: as many at once as the machine has cores, and `most` at most.
+pub fn side_by_side<T: Send>(count: usize, most: usize, each: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(told) = listing.workload(index) else { return done };
-            done.push((index, look(listing, index, told, parts, occasion, &each, &read)));
+            if index >= count {
+                return done;
+            }
+            done.push((index, each(index)));
         }
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(listing.len());
-    let mut swept: Vec<(usize, Swept<T>)> = if threads < 2 {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(most).min(count);
+    let mut done: Vec<(usize, T)> = if threads < 2 {
         work()
     } else {
         thread::scope(|scope| {
@@ -63,8 +74,8 @@ where
             workers.into_iter().flat_map(join).collect()
         })
     };
-    swept.sort_by_key(|(index, _)| *index);
-    swept.into_iter().map(|(_, swept)| swept).collect()
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, done)| done).collect()
 }
 
 /// What was read of each namespace; whoever comes second waits for the first, and reads anew where that one failed.

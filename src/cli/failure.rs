@@ -11,7 +11,7 @@ use crate::report::escape::escape;
 use crate::target::{EndpointError, GrammarError, Outcome, TargetError, Tried};
 
 /// An error with its exit code and advice.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,

@@ -45,6 +45,12 @@ impl Screen {
         Self { paint: Paint::new(colour), width, columns, terminal, quiet, verbose }
     }
 
+    /// The same without notes: for what is done again and again.
+    #[must_use]
+    pub fn silent(&self) -> Self {
+        Self { quiet: true, verbose: false, ..*self }
+    }
+
     /// Prints a result.
     ///
     /// # Errors

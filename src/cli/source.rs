@@ -56,6 +56,9 @@ pub struct Held {
     pub proc_root: PathBuf,
 }
 
+/// What files hold, and what is to be said of a snapshot among them.
+type Saved = (Snapshot, Option<String>);
+
 impl Source<'_> {
     /// The snapshot of a target.
     ///
@@ -91,10 +94,11 @@ impl Source<'_> {
             }
         })?;
         let (mut snapshot, held) = match query {
-            Query::Stdin => (self.text(asked, &[("standard input".to_owned(), standard_input()?)])?, None),
+            Query::Stdin => (self.noted(self.text(asked, &[("standard input".to_owned(), standard_input()?)])?), None),
             Query::Files(paths) => {
                 let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
-                (self.text(asked, &several(paths).iter().map(read).collect::<Result<Vec<_>, Failure>>()?)?, None)
+                let files = several(paths).iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+                (self.noted(self.text(asked, &files)?), None)
             }
             query => self.live(asked, &query).map(|(snapshot, held)| (snapshot, Some(held)))?,
         };
@@ -134,6 +138,17 @@ impl Source<'_> {
         Ok((snapshot, Held { netns: live.netns, process: live.process, proc_root: world.proc_root }))
     }
 
+    /// A live target once more, as it is now.
+    ///
+    /// # Errors
+    /// It cannot be looked at any more.
+    pub fn again(&self, before: &Snapshot, held: &Held) -> Result<Snapshot, Failure> {
+        let Snapshot { node, asked, workload, .. } = before;
+        let occasion = Occasion { node, now: now(), asked, proc_root: &held.proc_root };
+        let taken = capture::take(workload.clone(), &held.netns, held.process.as_ref(), self.parts, occasion);
+        Ok(taken?)
+    }
+
     /// Says which facts no runtime told, unless the user wanted it so.
     fn told_by_proc(&self, live: &Live, world: &World) {
         let by_proc = live.tried.iter().any(|tried| matches!(tried.outcome, Outcome::Inferred { .. }));
@@ -154,7 +169,7 @@ impl Source<'_> {
     }
 
     /// A snapshot, or saved rules; several files of saved rules make one workload.
-    fn text(&self, asked: &str, files: &[(String, Vec<u8>)]) -> Result<Snapshot, Failure> {
+    fn text(&self, asked: &str, files: &[(String, Vec<u8>)]) -> Result<Saved, Failure> {
         let (mut rulesets, mut unread) = (Vec::new(), Vec::new());
         for (name, bytes) in files {
             match archive::read(bytes, self.family(name)).map_err(|error| Failure::from(error).about(name))? {
@@ -162,8 +177,8 @@ impl Source<'_> {
                     let taken =
                         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(snapshot.taken.min(MOST)));
                     let taken = if snapshot.taken == 0 { "unknown time".to_owned() } else { taken.to_string() };
-                    self.screen.note(&format!("{name} is a snapshot of {taken}, node {}", snapshot.node));
-                    return Ok(Snapshot { asked: asked.to_owned(), ..*snapshot });
+                    let note = format!("{name} is a snapshot of {taken}, node {}", snapshot.node);
+                    return Ok((Snapshot { asked: asked.to_owned(), ..*snapshot }, Some(note)));
                 }
                 Loaded::Snapshot(_) => {
                     let message =
@@ -180,7 +195,24 @@ impl Source<'_> {
         let mut snapshot = Snapshot::of(node(), 0, asked, Workload::named(Kind::File, name));
         snapshot.rulesets = Some(rulesets);
         snapshot.unread = unread;
-        Ok(snapshot)
+        Ok((snapshot, None))
+    }
+
+    /// A file's own, after it was said of when it is.
+    fn noted(&self, (snapshot, note): Saved) -> Snapshot {
+        note.iter().for_each(|note| self.screen.note(note));
+        snapshot
+    }
+
+    /// What a file holds, without a word about it: one of many.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file.
+    pub fn saved(&self, path: PathBuf) -> Result<Snapshot, Failure> {
+        let asked = path.display().to_string();
+        let read = |path: &PathBuf| Ok((path.display().to_string(), file(path)?));
+        let files = several(vec![path]).iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+        self.text(&asked, &files).map(|(snapshot, _)| snapshot)
     }
 
     /// The family of a text that does not tell its own: by its name, else by `-6`.
@@ -286,7 +318,11 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
     limited(&mut io::stdin().lock()).map_err(|error| Failure::of(Exit::Failed, &error).about("standard input"))
 }
 
-fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The bytes of a file, if it is no folder; hardly more than the archive takes.
+///
+/// # Errors
+/// A [`Failure`] that names the file.
+pub fn file(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = File::open(path).and_then(|mut file| {
         if file.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));

@@ -254,6 +254,16 @@ pub struct RuleRef {
     pub number: usize,
 }
 
+impl RuleRef {
+    /// The rule of this name, and its table.
+    #[must_use]
+    pub fn find<'a>(&self, rulesets: &'a [Ruleset]) -> Option<(&'a Table, &'a Rule)> {
+        let same = |ruleset: &&Ruleset| ruleset.backend == self.backend && ruleset.family == self.family;
+        let table = rulesets.iter().find(same)?.table(&self.table)?;
+        Some((table, table.chain(&self.chain)?.rules.get(self.number.checked_sub(1)?)?))
+    }
+}
+
 impl fmt::Display for RuleRef {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { backend, family, table, chain, number } = self;

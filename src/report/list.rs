@@ -153,7 +153,7 @@ fn mesh(line: &Line<'_>) -> Option<Mesh> {
 }
 
 /// The word that picks a workload on the command line, but for `-n`.
-fn word(workload: &Workload) -> String {
+pub(super) fn word(workload: &Workload) -> String {
     match workload.kind {
         Kind::Netns if workload.netns.is_none_or(|netns| netns.inode.to_string() == workload.name) => {
             escape(&format!("inode/{}", workload.name)).into_owned()

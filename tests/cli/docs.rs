@@ -147,6 +147,7 @@ fn kind(command: &str) -> Kind {
     let targets = targets(&words);
     let (sudo, writes) = (command.starts_with("sudo ") || command.contains(" sudo "), command.contains('>'));
     let needs_root = words.get(1).is_some_and(|word| ["demo", "list", "snapshot", "watch"].contains(&word.as_str()));
+    let needs_root = needs_root || words.iter().any(|word| word == "-A");
     if sudo {
         let mut saved = command.trim_start_matches("sudo ").to_owned();
         for (target, file) in SAVED {
@@ -373,6 +374,8 @@ fn every_key_of_the_documents_is_explained() {
         format!("nslens conns {first} --summary -o json"),
         format!("nslens trace {first} --to 10.0.0.5:80 -o json -v"),
         format!("nslens trace {second} --to 10.0.0.5:80 --as productpage --follow -o json"),
+        format!("nslens check {first} --expect ./tests/fixtures/docs/expect.yaml -o json"),
+        format!("nslens check {first} {second} -o json"),
         format!("nslens diff {first} {second} --rules --conns -o json"),
     ];
     let mut documents: Vec<String> = commands.into_iter().map(|command| run(&command).0).collect();

@@ -8,6 +8,11 @@ mod parsers;
 #[path = "../support/coverage.rs"]
 mod drawn;
 
+mod check_ci;
+mod check_expected;
+mod check_forms;
+mod check_many;
+mod check_waits;
 mod corpus;
 mod coverage;
 mod cut;
@@ -21,6 +26,7 @@ mod graph;
 mod grid;
 mod hostile;
 mod house;
+mod json_schema;
 mod kernel;
 mod large;
 mod mesh;

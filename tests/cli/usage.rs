@@ -2,7 +2,7 @@
 
 use crate::program::{command, nslens};
 
-const COMMANDS: [&str; 8] = ["rules", "conns", "trace", "diff", "snapshot", "watch", "demo", "completions"];
+const COMMANDS: [&str; 9] = ["rules", "conns", "trace", "check", "diff", "snapshot", "watch", "demo", "completions"];
 
 #[test]
 fn alone_it_says_what_it_is_in_ten_lines() {

@@ -49,6 +49,7 @@ mod restored;
 mod routes;
 mod routes_asked;
 mod rules;
+mod sampled;
 mod services;
 mod sets;
 mod shown;

@@ -16,6 +16,7 @@ mod list;
 mod mesh;
 mod program;
 mod rootless;
+mod swept;
 mod told;
 mod untouched;
 

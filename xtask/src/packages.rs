@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A package, and the programs for whose sake it is wanted.
-const WANTED: [(&str, &[&str]); 12] = [
+const WANTED: [(&str, &[&str]); 13] = [
     ("iptables", &["iptables-legacy-restore", "iptables-nft-restore", "ip6tables-nft-save"]),
     ("nftables", &["nft"]),
     ("ipset", &["ipset"]),
@@ -24,6 +24,7 @@ const WANTED: [(&str, &[&str]); 12] = [
     ("busybox-static", &["busybox"]),
     ("util-linux", &["unshare", "nsenter"]),
     ("procps", &["ps"]),
+    ("libxml2-utils", &["xmllint"]),
 ];
 
 /// Those of them that bring services of their own.

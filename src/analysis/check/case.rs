@@ -8,7 +8,6 @@ use super::Asked;
 use super::people::{Person, people};
 use crate::analysis::ask::Asker;
 use crate::analysis::coverage::{Becomes, Coverage, Narrow, coverage};
-use crate::analysis::eval::find;
 use crate::analysis::join::{self, Connection};
 use crate::analysis::mesh::{Expected, expected, is_bystander};
 use crate::analysis::observations::{self, Observation};
@@ -178,13 +177,13 @@ impl<'a> Case<'a> {
     /// Whether a rule was written by a program that is no mesh.
     #[must_use]
     pub fn is_bystanders(&self, name: &RuleRef) -> bool {
-        find(self.snapshot.rulesets(), name).is_some_and(|(table, _)| is_bystander(table, &name.chain))
+        name.find(self.snapshot.rulesets()).is_some_and(|(table, _)| is_bystander(table, &name.chain))
     }
 
     /// Whether a rule stands in a chain to which only jumps lead, and from which connections are sent to the proxy.
     #[must_use]
     pub fn is_of_the_mesh(&self, name: &RuleRef) -> bool {
-        let Some((table, _)) = find(self.snapshot.rulesets(), name) else { return false };
+        let Some((table, _)) = name.find(self.snapshot.rulesets()) else { return false };
         let chain = table.chain(&name.chain);
         chain.is_some_and(|chain| chain.hook.is_none() && Paths::of(table).redirects(&chain.name))
     }

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use super::capture::Stopped;
 use super::case::Case;
 use crate::analysis::ask::Asker;
-use crate::analysis::eval::find;
 use crate::analysis::mesh::{Setting, Stated, Variant, is_bystander};
 use crate::analysis::native::{Branch, branches};
 use crate::analysis::trace::{Identity, Outcome, Question, Verdict};
@@ -280,7 +279,7 @@ impl Case<'_> {
             return Query::Direct(rule);
         }
         let connection = packet.protocol == Known::Is(Protocol::Tcp.number());
-        let of_rule = |of: &RuleRef| find(self.snapshot.rulesets(), of).map(|(table, _)| table);
+        let of_rule = |of: &RuleRef| of.find(self.snapshot.rulesets()).map(|(table, _)| table);
         match &rule {
             Some(by) if connection && self.expected.sends.iter().any(|(sends, _)| sends == by) => Query::Proxied(rule),
             Some(by) if of_rule(by).is_some_and(|table| is_bystander(table, &by.chain)) => Query::Foreign(to, rule),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::case::{Case, Target};
 use super::going::Going;
 use crate::analysis::ask::Asker;
-use crate::analysis::eval::find;
 use crate::analysis::native::branches;
 use crate::analysis::trace::{Identity, Question};
 use crate::model::{Endpoint, RuleRef};
@@ -36,7 +35,7 @@ impl Case<'_> {
 
     /// The mark that a rule of TPROXY gives; a native rule sets it in a statement of its own.
     fn given(&self, name: &RuleRef) -> Option<u32> {
-        let (table, rule) = find(self.snapshot.rulesets(), name)?;
+        let (table, rule) = name.find(self.snapshot.rulesets())?;
         let branches = branches(name.family, table, rule);
         let mut actions = branches.iter().flat_map(|branch| branch.before.iter().chain([&branch.reading.rule.action]));
         let effects: Vec<Effect> = actions

@@ -1,6 +1,6 @@
 //! What a check comes to: pass, fail, or cannot tell.
 
-use super::{Answer, Finding, Severity};
+use super::{Answer, Finding, Open, Severity};
 
 /// What it comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,12 @@ impl Measure {
     /// Something that counts could not be decided.
     #[must_use]
     pub fn is_open(&self, answer: &Answer) -> bool {
-        let counts = |id: &str| !self.allow.iter().any(|allowed| allowed.id.eq_ignore_ascii_case(id));
-        !self.ignore_undecided && answer.undecided.iter().any(|open| counts(open.id))
+        answer.undecided.iter().any(|open| self.counts(open))
+    }
+
+    /// Whether it counts that this could not be decided.
+    #[must_use]
+    pub fn counts(&self, open: &Open) -> bool {
+        !self.ignore_undecided && !self.allow.iter().any(|allowed| allowed.id.eq_ignore_ascii_case(open.id))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Kind, Page};
 use crate::analysis::ask::Asker;
 use crate::analysis::check::{Case, Found, Severity, Stopped};
-use crate::analysis::eval::{End, find};
+use crate::analysis::eval::End;
 use crate::analysis::paths::{Paths, leaves_alone};
 use crate::model::{Hook, RuleRef, Subject, Table};
 
@@ -64,7 +64,7 @@ fn dead(case: &Case<'_>, found: &mut Found, ipv6: bool) {
     let asker = Asker::new(case.snapshot, ipv6);
     for hook in [Hook::Output, Hook::Prerouting] {
         for (name, _, end) in asker.made(hook, untaken) {
-            let Some((table, rule)) = find(case.snapshot.rulesets(), &name) else { continue };
+            let Some((table, rule)) = name.find(case.snapshot.rulesets()) else { continue };
             let (by, does) = match &end {
                 End::Redirected { by, .. } if leaves_alone(rule) => (by, "redirected"),
                 End::Untouched { by: Some(by) } if rule.redirects() => (by, "left alone"),

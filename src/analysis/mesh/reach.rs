@@ -7,7 +7,7 @@ use super::profile::{Profile, plain};
 use super::structure::{Sends, Structure, bystander};
 use super::{Captured, Dns, Lane, Reach};
 use crate::analysis::ask::Asker;
-use crate::analysis::eval::{End, find};
+use crate::analysis::eval::End;
 use crate::analysis::summary::{Direction, Does, Fate, summarise};
 use crate::model::Snapshot;
 use crate::packet::{DeviceName, Known, Packet};
@@ -152,7 +152,7 @@ fn dns(snapshot: &Snapshot, structure: &Structure, ipv6: bool) -> Option<Dns> {
         match end {
             End::Redirected { by, to } => {
                 let foreign =
-                    find(snapshot.rulesets(), &by).is_some_and(|(table, _)| bystander(table, &by.chain).is_some());
+                    by.find(snapshot.rulesets()).is_some_and(|(table, _)| bystander(table, &by.chain).is_some());
                 let elsewhere = protocol == UDP || structure.sends.iter().any(|sends| sends.rule == by && sends.dns);
                 (!foreign && elsewhere).then_some((by, to))
             }

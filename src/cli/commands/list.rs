@@ -140,6 +140,16 @@ fn line<'a>(listing: &'a Listing, index: usize, swept: &'a Swept<Overview>) -> L
 }
 
 fn whole(node: &str, listing: &Listing, lines: &[Line<'_>]) -> Map<String, Value> {
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), json!("nslens.list/v1"));
+    document.insert("node".to_owned(), json!(node));
+    document.insert("unread".to_owned(), Value::Array(unlisted(listing)));
+    document.insert("workloads".to_owned(), lines.iter().map(list::json).collect());
+    document
+}
+
+/// What a listing does not hold, and why: elements of `unread`.
+pub(super) fn unlisted(listing: &Listing) -> Vec<Value> {
     let entry = |source: String, error: String, means: &str, cause: Cause| {
         json!(Unread { source, error, means: means.to_owned(), subject: Subject::Metadata, cause })
     };
@@ -166,20 +176,15 @@ fn whole(node: &str, listing: &Listing, lines: &[Line<'_>]) -> Map<String, Value
             Cause::Permission,
         ));
     }
-    let mut document = Map::new();
-    document.insert("schema".to_owned(), json!("nslens.list/v1"));
-    document.insert("node".to_owned(), json!(node));
-    document.insert("unread".to_owned(), Value::Array(unread));
-    document.insert("workloads".to_owned(), lines.iter().map(list::json).collect());
-    document
+    unread
 }
 
 fn lines(elements: impl Iterator<Item = Value>) -> String {
     elements.map(|element| format!("{}\n", document::line(&element))).collect()
 }
 
-/// What the list does not hold, and why.
-fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: &Screen) {
+/// Says which runtimes did not answer.
+pub(super) fn tell_silent(listing: &Listing, screen: &Screen) {
     for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
         let words = format!("{tried}; {}", missing(listing));
         match tried.outcome {
@@ -188,6 +193,11 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
             _ => Screen::fail(&Failure::new(Exit::Failed, words)),
         }
     }
+}
+
+/// What the list does not hold, and why.
+fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: &Screen) {
+    tell_silent(listing, screen);
     let refused = swept.iter().filter(|swept| is_refused(&swept.outcome)).count();
     if refused > 0 {
         let words = format!("not permitted to look at {refused} of {} workloads", swept.len());
@@ -196,7 +206,7 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
     let answered = listing.tried.iter().any(|tried| tried.outcome.answered());
     let stands_in = stands_in(listing) && !answered && !arguments.asking.is_proc_alone();
     if listing.is_empty() && listing.untold == 0 {
-        screen.note(&nothing(arguments, listing, stands_in));
+        screen.note(&nothing(arguments.namespace.as_ref(), arguments.selector.as_ref(), listing, stands_in));
     } else if stands_in {
         screen.note("no container runtime answered: what is listed was taken from /proc and files on disk; labels and what does not run are not known");
     }
@@ -223,9 +233,14 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
 }
 
 /// Why the list is empty.
-fn nothing(arguments: &List, listing: &Listing, stands_in: bool) -> String {
+pub(super) fn nothing(
+    namespace: Option<&String>,
+    selector: Option<&Selector>,
+    listing: &Listing,
+    stands_in: bool,
+) -> String {
     let namespaces: Vec<&str> = listing.namespaces.iter().map(String::as_str).collect();
-    match (&arguments.namespace, &arguments.selector) {
+    match (namespace, selector) {
         (Some(asked), _) if !listing.namespaces.contains(asked) && !namespaces.is_empty() => {
             format!("no pod of namespace {asked} on this node; there are: {}", namespaces.join(", "))
         }
@@ -260,25 +275,34 @@ fn is_silent(tried: &Tried) -> bool {
 }
 
 fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
-    let silent = listing.tried.iter().filter(|tried| tried.counts_as_failure()).map(|tried| match tried.outcome {
-        Outcome::Denied => Exit::NotPermitted,
-        _ => Exit::Failed,
-    });
     let looked_at = swept.iter().enumerate().filter(|(index, _)| listing.stopped(*index).is_none());
     let broken = looked_at.map(|(_, swept)| match &swept.outcome {
         outcome if is_refused(outcome) => Exit::NotPermitted,
         Ok(overview) if overview.unread.is_empty() => Exit::Done,
         _ => Exit::CannotTell,
     });
-    // Where nothing at all may be looked at, a right is missing; one broken workload among others leaves the rest true.
-    let broken: Vec<Exit> = broken.collect();
-    let all_refused = !broken.is_empty() && broken.iter().all(|exit| *exit == Exit::NotPermitted);
-    let broken = broken.into_iter().map(|exit| match exit {
+    Exit::of(silent_exits(listing).chain(of_many(broken)))
+}
+
+/// For the runtimes that did not answer, and for what nothing tells of.
+pub(super) fn silent_exits(listing: &Listing) -> impl Iterator<Item = Exit> {
+    let silent = listing.tried.iter().filter(|tried| tried.counts_as_failure()).map(|tried| match tried.outcome {
+        Outcome::Denied => Exit::NotPermitted,
+        _ => Exit::Failed,
+    });
+    silent.chain((listing.untold > 0).then_some(Exit::CannotTell))
+}
+
+/// For one workload each: where nothing at all may be looked at, a right is missing; one broken workload among others leaves the rest
+/// true.
+pub(super) fn of_many(each: impl Iterator<Item = Exit>) -> Vec<Exit> {
+    let each: Vec<Exit> = each.collect();
+    let all_refused = !each.is_empty() && each.iter().all(|exit| *exit == Exit::NotPermitted);
+    let one = |exit| match exit {
         Exit::NotPermitted if !all_refused => Exit::CannotTell,
         other => other,
-    });
-    let untold = (listing.untold > 0).then_some(Exit::CannotTell);
-    Exit::of(silent.chain(broken).chain(untold))
+    };
+    each.into_iter().map(one).collect()
 }
 
 /// Whether a right is missing for it.

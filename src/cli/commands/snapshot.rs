@@ -62,22 +62,26 @@ pub(in crate::cli) fn run(arguments: &Snapshot, screen: &Screen) -> Result<Exit,
         }
         Some(path) => {
             let compress = path.extension().is_some_and(|extension| extension == "gz");
-            let written = write_to(path, |out| archive::write(&snapshot, compress, out));
-            written.map_err(|error| {
-                let exit = match error.kind() {
-                    io::ErrorKind::PermissionDenied => Exit::NotPermitted,
-                    // A folder that is not there was typed wrongly.
-                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Exit::Usage,
-                    _ => Exit::Failed,
-                };
-                Failure::of(exit, &error).about(format!("cannot write {}", path.display()))
-            })?;
+            write_file(path, |out| archive::write(&snapshot, compress, out))?;
             screen.note(&format!("saved to {}", path.display()));
         }
     }
     use Subject::{Flows, Interfaces, Processes, Routes, Rules, Sockets};
     let all = [Rules, Sockets, Flows, Processes, Interfaces, Routes];
     Ok(unread_exit(&snapshot, &all))
+}
+
+/// Writes a file, which stands under its name only when it is complete.
+pub(super) fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    write_to(path, write).map_err(|error| {
+        let exit = match error.kind() {
+            io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+            // A folder that is not there was typed wrongly.
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Failure::of(exit, &error).about(format!("cannot write {}", path.display()))
+    })
 }
 
 /// Writes where the path leads: into a device or pipe as it is, else in the place of the file.
