@@ -41,6 +41,13 @@ mod rdr309;
 mod rdr310;
 mod rdr401;
 mod rdr402;
+mod rdr403;
+mod rdr404;
+mod rdr405;
+mod rdr406;
+mod rdr407;
+mod rdr408;
+mod rdr409;
 mod rdr501;
 mod rdr502;
 mod rdr503;
@@ -180,6 +187,11 @@ pub const ALL: &[&Kind] = &[
     &rdr003::KIND,
     &rdr012::KIND,
     &rdr401::KIND,
+    &rdr404::KIND,
+    &rdr405::KIND,
+    &rdr407::KIND,
+    &rdr406::KIND,
+    &rdr408::KIND,
     &rdr011::KIND,
     &rdr005::KIND,
     // What runs in circles now.
@@ -210,6 +222,8 @@ pub const ALL: &[&Kind] = &[
     &rdr402::KIND,
     &rdr007::KIND,
     &rdr211::KIND,
+    &rdr403::KIND,
+    &rdr409::KIND,
     &rdr008::KIND,
     &rdr307::KIND,
     &rdr808::KIND,

@@ -303,6 +303,12 @@ pub fn is_bystander(table: &Table, chain: &str) -> bool {
     structure::bystander(table, chain).is_some()
 }
 
+/// Whether a chain of a table is named as a mesh names its own.
+#[must_use]
+pub fn is_named_by(mesh: Mesh, table: &Table, chain: &str) -> bool {
+    PROFILES.iter().filter(|profile| profile.mesh == mesh).any(|profile| structure::bears(profile, table, chain))
+}
+
 /// Names of annotations and variables that set something in some mesh.
 pub fn setting_names() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().flat_map(|profile| profile.settings).map(|(name, _)| *name)

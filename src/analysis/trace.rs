@@ -51,6 +51,8 @@ pub struct Question {
     pub mark: u32,
     /// Device by which it comes in or leaves; worked out where it is not told.
     pub interface: Option<DeviceName>,
+    /// Type of ICMP or ICMPv6; an echo request where it is not told.
+    pub icmp: Option<u8>,
     /// State of its tracking, a bit of [`state`]; `None`: that of the tracked connection that has just these ends, else new.
     pub state: Option<u32>,
 }
@@ -70,6 +72,7 @@ impl Question {
             groups: None,
             mark: 0,
             interface: None,
+            icmp: None,
             state: None,
         }
     }

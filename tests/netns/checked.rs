@@ -1,6 +1,7 @@
 //! `check` on real namespaces: for each finding a workload that has it, and one alike that has not.
 
 mod ambient;
+mod backends;
 mod bypass;
 mod capture;
 mod completeness;

@@ -102,6 +102,7 @@ pub(crate) fn draw(kind: &Kind, other: Protocol, edges: &Edges, numbers: &mut Nu
         groups: (!kind.incoming).then(Vec::new),
         mark: if kind.incoming { 0 } else { small(of(Field::Mark)) },
         interface: kind.interface.filter(|_| kind.incoming),
+        icmp: None,
         state: Some(state::NEW),
     }
 }

@@ -221,6 +221,7 @@ impl Block {
             groups: (!self.incoming).then(Vec::new),
             mark: who.mark,
             interface: None,
+            icmp: None,
             state: None,
         }
     }

@@ -70,7 +70,20 @@ impl Lab {
                  ip link set eth0 up"
             ));
         }
+        pod.wait_for_address("fd00::2");
+        world.wait_for_address("fd00::5");
         (pod, world)
+    }
+
+    /// Waits until an address of IPv6 is the namespace's own for routing too: the kernel sees to that when the cable has been noticed.
+    pub(crate) fn wait_for_address(&self, own: &str) {
+        self.sh(&format!(
+            "for again in $(seq 1000); do
+                 ip -6 route show table local | grep -q '^local {own} ' && exit 0
+                 sleep 0.01
+             done
+             echo 'the kernel did not make a route for {own}' >&2; exit 1"
+        ));
     }
 
     /// The process that holds the namespace.

@@ -210,6 +210,8 @@ impl Stage {
         pod.sh(&format!("ip link add eth0 type veth peer name eth0 netns {}", ext.pid()));
         ext.sh(EXT);
         pod.sh(POD);
+        pod.wait_for_address("fd00::2");
+        ext.wait_for_address("fd00::1");
         let workers = [Worker::of(&pod), Worker::of(&ext)];
         let tap = workers[1].run(wire::tap).expect("packets can be seen");
         let lock = tempfile::NamedTempFile::new().expect("a file");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::case::Case;
 use crate::analysis::ask::Asker;
+use crate::analysis::mesh::Captured;
 use crate::analysis::trace::{Identity, Outcome, Question, Verdict};
 use crate::model::{Endpoint, Protocol, RuleRef};
 use crate::packet::{Field, Known};
@@ -86,6 +87,34 @@ impl Case<'_> {
             ..Question::to(to)
         };
         self.going(&question)
+    }
+
+    /// Where a connection goes that a process with these users and groups opens by a socket with this mark.
+    #[must_use]
+    pub fn dials_marked(&self, who: &Identity, mark: u32, to: Endpoint) -> Going {
+        self.going(&Question {
+            uid: Some(who.uid),
+            gid: Some(who.gid),
+            groups: Some(who.groups.clone()),
+            mark,
+            state: Some(crate::packet::state::NEW),
+            ..Question::to(to)
+        })
+    }
+
+    /// A destination outside to which somebody's connections are sent to the proxy: one that no rule names, else one that rules pick.
+    #[must_use]
+    pub fn drawn(&self, ipv6: bool) -> Option<Endpoint> {
+        let lane = self.lane(ipv6, false).filter(|lane| matches!(lane.captured, Captured::All | Captured::Some))?;
+        let outside = self.outside(ipv6);
+        let ports = lane.included.ports.iter().map(|(port, _)| Endpoint::new(outside, *port));
+        let networks = lane.included.networks.iter().filter_map(|network| {
+            let address: IpAddr = network.split('/').next()?.parse().ok()?;
+            Some(Endpoint::new(address, self.port()))
+        });
+        let named = std::iter::once(Endpoint::new(outside, self.port())).chain(ports).chain(networks);
+        let mut named = named.filter(|to| !to.address.is_loopback());
+        named.find(|to| self.dials(None, Protocol::Tcp, *to).is_captured())
     }
 
     /// Where a connection goes that such a process opens from an address of the namespace to one of it.

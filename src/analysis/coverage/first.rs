@@ -219,6 +219,7 @@ fn first(tracer: &Tracer<'_>, sets: &Sets, (kind, protocol): (&Kind, Protocol), 
         groups: None,
         mark: 0,
         interface: kind.interface.filter(|_| kind.incoming),
+        icmp: None,
         state: Some(crate::packet::state::NEW),
     };
     let (mut start, _) = tracer.start(&question);

@@ -27,7 +27,7 @@ pub(super) const KIND: Kind = Kind {
             "kubevirt/kubevirt#2331",
         ],
     },
-    silenced_by: &["RDR009", "RDR608"],
+    silenced_by: &["RDR009", "RDR406", "RDR407", "RDR608"],
     look,
 };
 

@@ -1,9 +1,10 @@
 //! The exemption does not match the proxy that runs.
 
 use super::{Kind, Page};
-use crate::analysis::check::{Case, Found, Severity};
-use crate::analysis::mesh::{Captured, within};
-use crate::model::Subject;
+use crate::analysis::check::{Case, Finding, Found, Going, Person, Severity};
+use crate::analysis::mesh::within;
+use crate::analysis::trace::Identity;
+use crate::model::{Endpoint, RuleRef, Subject};
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR102",
@@ -12,8 +13,8 @@ pub(super) const KIND: Kind = Kind {
     page: Page {
         seen: "Every outbound call times out or ends in 500, right after a change of a security context, or where the platform gives out users.",
         why: "The proxy runs as another user than the rules leave alone: its own connections are sent back to it.",
-        evidence: "Who is left alone before the outbound redirect (users, groups, marks), and the user and group of the process that \
-                   listens at its target: none of the first fits the second.",
+        evidence: "A connection to somewhere whose connections are redirected, asked of the rules with the user and groups of the \
+                   process that listens at their target: it is redirected too. Beside it, who is left alone.",
         remedy: "Give the proxy's container the user that the rules name, or make the rules for the user that it has.",
         references: &["istio/istio#51012", "istio/istio#52614", "istio/istio#30306", "hashicorp/nomad#23508"],
     },
@@ -22,9 +23,9 @@ pub(super) const KIND: Kind = Kind {
 };
 
 fn look(case: &Case<'_>, found: &mut Found) {
-    let exempt = &case.expected.exempt;
-    let captured = case.expected.families.iter().any(|family| family.outbound.captured == Captured::All);
-    if !captured || !exempt.marks.is_empty() {
+    let families: Vec<(bool, Endpoint)> =
+        case.families().into_iter().filter_map(|ipv6| Some((ipv6, case.drawn(ipv6)?))).collect();
+    if families.is_empty() {
         return;
     }
     if let Some(why) = case.unread(&[Subject::Processes]) {
@@ -38,31 +39,76 @@ fn look(case: &Case<'_>, found: &mut Found) {
             );
             continue;
         };
-        if within(&exempt.uids, identity.uid) || within(&exempt.gids, identity.gid) {
-            continue;
+        for (ipv6, to) in &families {
+            match returns(case, *ipv6, identity, *to) {
+                Some(Going::Proxy { port, rule, .. }) => {
+                    return found.finding(comes_back(case, person, identity, (*to, port, rule)));
+                }
+                Some(Going::Unclear(why)) => {
+                    found.cannot_tell(&KIND, format!("where connections of {} go: {why}", person.words()));
+                }
+                _ => {}
+            }
         }
-        let names = |ids: &std::collections::BTreeSet<(u32, u32)>| {
-            ids.iter()
-                .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") })
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let left_alone = match (exempt.uids.is_empty(), exempt.gids.is_empty()) {
-            (true, true) => "rules leave nobody's connections alone".to_owned(),
-            (false, true) => format!("rules leave UID {} alone", names(&exempt.uids)),
-            (true, false) => format!("rules leave GID {} alone", names(&exempt.gids)),
-            (false, false) => format!("rules leave UID {} and GID {} alone", names(&exempt.uids), names(&exempt.gids)),
-        };
-        let finding = KIND.found(
-            format!(
-                "the proxy runs as UID {}, whom no rule leaves alone: its own connections come back to it",
-                identity.uid
-            ),
-            format!(
-                "run the proxy as the user that rules name, or leave UID {} alone before the outbound redirect",
-                identity.uid
-            ),
-        );
-        found.finding(finding.because(format!("the proxy is {}", person.words())).because(left_alone));
     }
+}
+
+/// What becomes of a connection of the proxy, where it is sent to a port of the mesh again or that cannot be told; a mark that rules
+/// leave alone may be the proxy's.
+fn returns(case: &Case<'_>, ipv6: bool, identity: &Identity, to: Endpoint) -> Option<Going> {
+    let lane = case.lane(ipv6, false)?;
+    let marks = case.expected.exempt.marks.iter().map(|(mark, _)| *mark);
+    let goings = std::iter::once(0).chain(marks).map(|mark| case.dials_marked(identity, mark, to));
+    let mut back = None;
+    for going in goings {
+        match &going {
+            Going::Proxy { port, .. } if lane.written.contains(port) || lane.port == Some(*port) => {
+                back = back.or(Some(going));
+            }
+            Going::Unclear(_) => back = back.or(Some(going)),
+            _ => return None,
+        }
+    }
+    back
+}
+
+fn comes_back(
+    case: &Case<'_>,
+    person: &Person<'_>,
+    identity: &Identity,
+    (to, port, rule): (Endpoint, u16, Option<RuleRef>),
+) -> Finding {
+    let exempt = &case.expected.exempt;
+    let uid = identity.uid;
+    let names = |ids: &std::collections::BTreeSet<(u32, u32)>| {
+        ids.iter()
+            .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") })
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let left_alone = match (exempt.uids.is_empty(), exempt.gids.is_empty()) {
+        (true, true) => "rules leave nobody's connections alone".to_owned(),
+        (false, true) => format!("rules leave UID {} alone", names(&exempt.uids)),
+        (true, false) => format!("rules leave GID {} alone", names(&exempt.gids)),
+        (false, false) => format!("rules leave UID {} and GID {} alone", names(&exempt.uids), names(&exempt.gids)),
+    };
+    let written = within(&exempt.uids, uid) || within(&exempt.gids, identity.gid);
+    let finding = match written {
+        false => KIND.found(
+            format!("the proxy runs as UID {uid}, whom no rule leaves alone: its own connections come back to it"),
+            format!("run the proxy as the user that rules name, or leave UID {uid} alone before the outbound redirect"),
+        ),
+        true => KIND.found(
+            format!(
+                "connections of the proxy (UID {uid}) come back to it: the rule that is to leave them alone does not"
+            ),
+            format!("let the rule for UID {uid} stand before the outbound redirect, in both families"),
+        ),
+    };
+    let by = rule.as_ref().map_or_else(String::new, |rule| format!(" by {rule}"));
+    finding
+        .because(format!("the proxy is {}", person.words()))
+        .because(left_alone)
+        .because(format!("a connection of it to {to} is sent to port {port}{by}"))
+        .about(rule)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::bystanders::BYSTANDERS;
-use super::profile::{Profile, Sign};
+use super::profile::{Profile, Sign, plain};
 use crate::analysis::native::branches;
 use crate::analysis::paths::Paths;
 use crate::model::{Chain, Hook, RuleRef, Ruleset, Snapshot, Syntax, Table};
@@ -226,6 +226,13 @@ pub(super) fn bystander(table: &Table, chain: &str) -> Option<&'static str> {
     let bears =
         |sign: &Sign| sign.is_chain(chain) || matches!(sign, Sign::Tables(start) if table.name.starts_with(start));
     BYSTANDERS.iter().find(|(_, signs)| signs.iter().any(bears)).map(|(name, _)| *name)
+}
+
+/// Whether a chain of a table bears a sign of the profile in its own name or the table's.
+pub(super) fn bears(profile: &Profile, table: &Table, chain: &str) -> bool {
+    let bears =
+        |sign: &Sign| sign.is_chain(chain) || matches!(sign, Sign::Tables(start) if table.name.starts_with(start));
+    profile.signs.iter().any(bears) || [profile.outbound, profile.inbound].concat().contains(&plain(chain).as_str())
 }
 
 /// What of a profile's signs stands in the rules, each once, in words.

@@ -18,6 +18,8 @@ const ACK: u8 = 0x10;
 /// IANA protocol numbers.
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+/// ICMPv6 types by which neighbours and routers find each other (RFC 4861).
+const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
 /// `PACKET_HOST`: for this machine.
 const FOR_HOST: u8 = 0;
 
@@ -96,13 +98,17 @@ impl Tracer<'_> {
         let (uid, gid, groups) = if incoming { Default::default() } else { self.who(question, &mut assumed) };
         let owner = |id: Option<u32>| if incoming { Known::Absent } else { Known::from_option(id) };
         let (state, belongs) = match question.state {
+            // The kernel does not track these (`nf_conntrack_icmpv6_error`, net/netfilter/nf_conntrack_proto_icmpv6.c).
+            None if ipv6 && question.icmp.is_some_and(|kind| NEIGHBOUR_DISCOVERY.contains(&kind)) => {
+                (state::UNTRACKED, Belongs::No)
+            }
             None => (state::NEW, Belongs::Perhaps),
             // Where there is no such connection, it is taken to begin one (`nf_conntrack_tcp_loose`).
             Some(state::ESTABLISHED) => (state::NEW, Belongs::Yes),
             Some(other) => (other, Belongs::No),
         };
         let header = header(question, ipv6, belongs);
-        if matches!(header.icmp_type, Known::Is(_)) {
+        if question.icmp.is_none() && matches!(header.icmp_type, Known::Is(_)) {
             assumed.push(Assumed::Echo);
         }
         let packet = Packet {
@@ -248,10 +254,11 @@ impl Tracer<'_> {
 fn header(question: &Question, ipv6: bool, belongs: Belongs) -> Packet {
     let port = |port| if question.protocol.has_ports() { Known::from_option(port) } else { Known::Absent };
     let echo = match (question.protocol.number(), ipv6) {
-        (ICMP, false) => Known::Is(8),
-        (ICMPV6, true) => Known::Is(128),
+        (ICMP, false) => Known::Is(question.icmp.unwrap_or(8)),
+        (ICMPV6, true) => Known::Is(question.icmp.unwrap_or(128)),
         _ => Known::Absent,
     };
+    let discovers = ipv6 && question.icmp.is_some_and(|kind| NEIGHBOUR_DISCOVERY.contains(&kind));
     Packet {
         protocol: Known::Is(question.protocol.number()),
         source_port: port(question.source_port),
@@ -265,6 +272,8 @@ fn header(question: &Question, ipv6: bool, belongs: Belongs) -> Packet {
         packet_type: Known::Is(FOR_HOST),
         // Sockets send without a class unless they ask for one.
         traffic_class: if question.incoming { Known::Unknown } else { Known::Is(0) },
+        // Hosts take no other: nobody behind a router can have sent it (RFC 4861, 7.1).
+        hop_limit: if discovers { Known::Is(255) } else { Packet::default().hop_limit },
         ..Packet::default()
     }
 }

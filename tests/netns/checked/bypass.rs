@@ -55,7 +55,7 @@ fn rdr211_a_port_that_a_rule_leaves_alone() {
         pod.lab.wait_for_sockets(1, "state established sport = 8080");
         // A port that nobody serves may be left alone.
         let Some(pod) = Pod::istio(backend) else { return };
-        pod.lab.sh(&format!("iptables-{backend} -w -t nat -I ISTIO_INBOUND -p tcp --dport 9999 -j RETURN"));
+        pod.both(backend, "-t nat -I ISTIO_INBOUND -p tcp --dport 9999 -j RETURN");
         silent(&pod.checked());
     }
 }

@@ -48,7 +48,7 @@ fn rdr006_a_rule_that_leaves_everything_alone_before() {
         );
         // One that leaves a port of its own alone takes nothing away.
         let Some(pod) = Pod::istio(backend) else { return };
-        pod.lab.sh(&format!("iptables-{backend} -w -t nat -I OUTPUT -p tcp --dport 4567 -j ACCEPT"));
+        pod.both(backend, "-t nat -I OUTPUT -p tcp --dport 4567 -j ACCEPT");
         silent(&pod.checked());
     }
 }
@@ -65,7 +65,7 @@ fn rdr006_an_exclusion_behind_the_redirect() {
         assert!(finding.evidence.iter().any(|fact| fact.contains("ISTIO_OUTPUT 9")), "{finding:?}");
         // Ahead of it, it is what somebody wanted.
         let Some(pod) = Pod::istio(backend) else { return };
-        pod.lab.sh(&format!("iptables-{backend} -w -t nat -I ISTIO_OUTPUT 9 -p tcp --dport 3306 -j RETURN"));
+        pod.both(backend, "-t nat -I ISTIO_OUTPUT 9 -p tcp --dport 3306 -j RETURN");
         silent(&pod.checked());
     }
 }

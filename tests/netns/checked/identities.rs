@@ -62,11 +62,11 @@ fn rdr210_an_agent_that_leaves_the_application_alone() {
     for backend in BACKENDS {
         let Some(pod) = Pod::istio(backend) else { return };
         let owner =
-            |user: u32| format!("iptables-{backend} -w -t nat -I OUTPUT -p tcp -m owner --uid-owner {user} -j RETURN");
+            |user: u32| pod.both(backend, &format!("-t nat -I OUTPUT -p tcp -m owner --uid-owner {user} -j RETURN"));
         // Its own user is nobody's concern.
-        pod.lab.sh(&owner(7777));
+        owner(7777);
         silent(&pod.checked());
-        pod.lab.sh(&owner(1000));
+        owner(1000);
         let answer = pod.checked();
         let finding = only(&answer, "RDR210", Severity::Error);
         let rule = finding.rule.as_ref().expect("the rule");

@@ -100,6 +100,13 @@ impl Pod {
         }
     }
 
+    /// Does the same by the programs of both families.
+    pub(crate) fn both(&self, backend: &str, words: &str) {
+        for program in ["iptables", "ip6tables"] {
+            self.lab.sh(&format!("{program}-{backend} -w {words}"));
+        }
+    }
+
     /// All of a pod of Istio but its rules.
     pub(crate) fn is_istio(&mut self) {
         self.is_istio_with("accept:[::]:15001 accept:[::]:15006");
