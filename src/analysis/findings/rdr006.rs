@@ -39,6 +39,8 @@ fn look(case: &Case<'_>, found: &mut Found) {
                 Stopped::By(rule) if shadowing.iter().any(|(_, known)| *known == rule) => {}
                 // Within the mesh's own chains somebody has excluded everything.
                 Stopped::By(rule) if !incoming && case.is_of_the_mesh(&rule) => {}
+                // Whoever leaves a family alone that the workload may not even have loses nothing.
+                Stopped::By(_) if case.speaks(ipv6).is_none() && case.stopped(!ipv6, incoming) == Stopped::Not => {}
                 Stopped::By(rule) => shadowing.push((ipv6, rule)),
                 Stopped::Ended(rule) => ended(found, direction, rule),
                 Stopped::Unclear(why) => {
@@ -96,9 +98,19 @@ fn leading(table: &Table, name: &RuleRef, by: &RuleRef) -> RuleRef {
 fn shadowed(case: &Case<'_>, found: &mut Found, shadowing: &[(bool, RuleRef)], incoming: bool) {
     let Some((_, rule)) = shadowing.first() else { return };
     let direction = if incoming { "inbound" } else { "outbound" };
+    let over = match shadowing {
+        [(ipv6, _)] if case.stopped(!ipv6, incoming) == Stopped::Not => {
+            if *ipv6 {
+                " over IPv6"
+            } else {
+                " over IPv4"
+            }
+        }
+        _ => "",
+    };
     let names = shadowing.iter().map(|(_, rule)| rule.to_string()).collect::<Vec<_>>().join(" and ");
     let finding = KIND.found(
-        format!("nothing {direction} is redirected: {names} takes every connection out before"),
+        format!("nothing {direction} is redirected{over}: {names} takes every connection out before"),
         "take that rule away, or make it match only what is to be left alone",
     );
     let ports = |port: &u16| {
