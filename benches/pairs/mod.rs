@@ -7,16 +7,23 @@ use std::time::{Duration, Instant};
 const PAIRS: usize = 60;
 const WARM_UP: usize = 5;
 
+/// Ends of a command that are no failure.
+const SUCCESS: &[i32] = &[0];
+/// The same of one that judges: a pass, a fail, undecided.
+const VERDICTS: &[i32] = &[0, 1, 5];
+
 /// How long a command takes from its start to its end, its output thrown away.
-fn time(command: &mut Command) -> Duration {
+fn time(command: &mut Command, ends: &[i32]) -> Duration {
     let begun = Instant::now();
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let took = begun.elapsed();
-    assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
+    let code = status.ok().and_then(|status| status.code());
+    assert!(code.is_some_and(|code| ends.contains(&code)), "{command:?} failed: {code:?}");
     took
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -27,12 +34,34 @@ pub(crate) fn pair(title: &str, ours: impl FnMut() -> Command, theirs: impl FnMu
 }
 
 /// The same with so many pairs: long commands need fewer.
-pub(crate) fn pairs(count: usize, title: &str, mut ours: impl FnMut() -> Command, mut theirs: impl FnMut() -> Command) {
+pub(crate) fn pairs(count: usize, title: &str, ours: impl FnMut() -> Command, theirs: impl FnMut() -> Command) {
+    timed((count, title), SUCCESS, ours, theirs);
+}
+
+/// The same of commands that judge.
+#[expect(clippy::allow_attributes, reason = "only one of several benchmarks judges")]
+#[allow(dead_code, reason = "likewise")]
+pub(crate) fn pairs_of_verdicts(
+    count: usize,
+    title: &str,
+    ours: impl FnMut() -> Command,
+    theirs: impl FnMut() -> Command,
+) {
+    timed((count, title), VERDICTS, ours, theirs);
+}
+
+fn timed(
+    (count, title): (usize, &str),
+    ends: &[i32],
+    mut ours: impl FnMut() -> Command,
+    mut theirs: impl FnMut() -> Command,
+) {
     let milliseconds = |took: Duration| took.as_secs_f64() * 1000.0;
     let mut times = Vec::new();
-    for round in 0..WARM_UP.min(count) + count {
-        let both = (milliseconds(time(&mut ours())), milliseconds(time(&mut theirs())));
-        if round >= WARM_UP.min(count) {
+    let warm_up = WARM_UP.min(count / 3);
+    for round in 0..warm_up + count {
+        let both = (milliseconds(time(&mut ours(), ends)), milliseconds(time(&mut theirs(), ends)));
+        if round >= warm_up {
             times.push(both);
         }
     }

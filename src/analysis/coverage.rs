@@ -109,46 +109,64 @@ const BEGINNINGS: usize = 5;
 /// What happens to all new connections that a question names.
 #[must_use]
 pub fn coverage<'a>(tracer: &Tracer<'a>, narrow: &Narrow) -> Coverage<'a> {
-    let mut bounds = [false, true].map(|ipv6| first::bounds(tracer, narrow, ipv6));
+    let kinds = first::kinds(tracer);
+    let [ipv4, ipv6] = [false, true].map(|ipv6| of_family(tracer, narrow, &kinds, ipv6));
+    let place = |kind: &Kind| kinds.iter().position(|one| one == kind);
+    let mut classes = ipv4.classes;
+    classes.extend(ipv6.classes);
+    classes.sort_by_key(|class| place(&class.kind));
+    let mut given_up = ipv4.given_up;
+    given_up.extend(ipv6.given_up);
+    given_up.sort_by_key(place);
+    Coverage { classes, given_up, untaken: [ipv4.untaken, ipv6.untaken] }
+}
+
+/// What is found of one family.
+struct OfFamily<'a> {
+    classes: Vec<Class<'a>>,
+    given_up: Vec<Kind>,
+    untaken: Vec<RuleRef>,
+}
+
+/// Packets of a family meet nothing of the other one: neither's bounds are the other's.
+fn of_family<'a>(tracer: &Tracer<'a>, narrow: &Narrow, kinds: &[Kind], ipv6: bool) -> OfFamily<'a> {
+    let mut bounds = first::bounds(tracer, narrow, ipv6);
     for _ in 0..BEGINNINGS {
-        match attempt(tracer, narrow, &bounds) {
+        match attempt(tracer, narrow, (kinds, ipv6), &bounds) {
             Ok(found) => return found,
-            Err(missing) => bounds.iter_mut().zip(missing.iter()).for_each(|(known, missing)| known.join(missing)),
+            Err(missing) => bounds.join(&missing),
         }
     }
-    let raw = [Bounds::raw(), Bounds::raw()];
-    attempt(tracer, narrow, &raw).unwrap_or_else(|_| Coverage {
+    attempt(tracer, narrow, (kinds, ipv6), &Bounds::raw()).unwrap_or_else(|_| OfFamily {
         classes: Vec::new(),
-        given_up: first::kinds(tracer),
-        untaken: Default::default(),
+        given_up: kinds.iter().copied().filter(|kind| kind.ipv6 == ipv6).collect(),
+        untaken: Vec::new(),
     })
 }
 
 /// The same with fields by the pieces between these bounds; `Err` for bounds that are missing.
-fn attempt<'a>(tracer: &Tracer<'a>, narrow: &Narrow, bounds: &[Bounds; 2]) -> Result<Coverage<'a>, Box<[Bounds; 2]>> {
-    let mut found = Coverage { classes: Vec::new(), given_up: Vec::new(), untaken: Default::default() };
-    let [for_ipv4, for_ipv6] = bounds;
-    let (mut of_ipv4, mut of_ipv6) = (Sets::of(false, for_ipv4), Sets::of(true, for_ipv6));
-    let kinds = first::kinds(tracer);
-    let others = [false, true].map(|ipv6| first::any_other(&kinds, ipv6));
-    for kind in kinds.into_iter().filter(|kind| narrow.has_kind(kind)) {
-        let [of_ipv4_other, of_ipv6_other] = others;
-        let protocol = kind.protocol.unwrap_or(if kind.ipv6 { of_ipv6_other } else { of_ipv4_other });
-        let sets = if kind.ipv6 { &mut of_ipv6 } else { &mut of_ipv4 };
-        of_kind(tracer, narrow, sets, (kind, protocol), &mut found);
+fn attempt<'a>(
+    tracer: &Tracer<'a>,
+    narrow: &Narrow,
+    (kinds, ipv6): (&[Kind], bool),
+    bounds: &Bounds,
+) -> Result<OfFamily<'a>, Box<Bounds>> {
+    let mut found = OfFamily { classes: Vec::new(), given_up: Vec::new(), untaken: Vec::new() };
+    let mut sets = Sets::of(ipv6, bounds);
+    let other = first::any_other(kinds, ipv6);
+    for kind in kinds.iter().copied().filter(|kind| kind.ipv6 == ipv6 && narrow.has_kind(kind)) {
+        let protocol = kind.protocol.unwrap_or(other);
+        of_kind(tracer, narrow, &mut sets, (kind, protocol), &mut found.classes);
         if sets.diagrams.exhausted() {
             found.classes.retain(|class| class.kind != kind);
             let missing = std::mem::replace(&mut sets.missing, Bounds::none());
-            *sets = Sets::of(kind.ipv6, if kind.ipv6 { for_ipv6 } else { for_ipv4 });
+            sets = Sets::of(ipv6, bounds);
             sets.missing = missing;
             found.given_up.push(kind);
         }
     }
-    found.untaken = [&of_ipv4, &of_ipv6].map(|sets| sets.never_taken(&tracer.rules));
-    match of_ipv4.missing.is_none() && of_ipv6.missing.is_none() {
-        true => Ok(found),
-        false => Err(Box::new([of_ipv4.missing, of_ipv6.missing])),
-    }
+    found.untaken = sets.never_taken(&tracer.rules);
+    if sets.missing.is_none() { Ok(found) } else { Err(Box::new(sets.missing)) }
 }
 
 fn of_kind<'a>(
@@ -156,7 +174,7 @@ fn of_kind<'a>(
     narrow: &Narrow,
     sets: &mut Sets,
     (kind, protocol): (Kind, Protocol),
-    found: &mut Coverage<'a>,
+    classes: &mut Vec<Class<'a>>,
 ) {
     let asked = narrow.space(sets, &kind);
     if asked.is_empty() {
@@ -175,7 +193,7 @@ fn of_kind<'a>(
         let outcomes: Vec<Outcome<'a>> = part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
         for area in areas(sets, part.space) {
             let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
-            found.classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
+            classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
         }
     }
 }

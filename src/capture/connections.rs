@@ -11,7 +11,7 @@ use std::thread;
 
 use super::flows::{self, FLOWS, Present, Tracking};
 use super::moment;
-use super::owners::{Namespace, Owners, read_processes};
+use super::owners::{Crowd, Namespace, Owners, read_processes};
 use super::sockets::{KernelLists, SOCKETS, SocketLists};
 use crate::model::{Cause, Flow, Interface, OtherSocket, Snapshot, Socket, Subject, Unread};
 use crate::sys::netlink::{self, NetlinkError, NetlinkSocket};
@@ -146,11 +146,18 @@ pub fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, every
         netns,
         proc_root,
         Extent { others: every_socket, figures: every_socket, ..Extent::default() },
+        None,
     );
 }
 
-/// The same to this extent.
-pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, extent: Extent) {
+/// The same to this extent, with what is known of the node's processes already.
+pub fn read_extent_into(
+    snapshot: &mut Snapshot,
+    netns: &Netns,
+    proc_root: &Path,
+    extent: Extent,
+    crowd: Option<&Crowd>,
+) {
     let channels = match Channels::open(netns, proc_root) {
         Ok(channels) => Some(channels),
         Err(error) => {
@@ -167,7 +174,7 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
         }
     };
     let Some(Channels { mut sockets, mut flows, interfaces: mut links }) = channels else {
-        let owners = owners_of(snapshot, netns, proc_root, None);
+        let owners = owners_of(snapshot, netns, (proc_root, crowd), None);
         return note_owners(snapshot, owners);
     };
     let (found, unread) = match extent.waiting_only {
@@ -180,7 +187,7 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
         let (found, unread) = interfaces(&mut links);
         snapshot.interfaces = Some(found);
         snapshot.unread.extend(unread);
-        let owners = owners_of(snapshot, netns, proc_root, Some(&mut sockets));
+        let owners = owners_of(snapshot, netns, (proc_root, crowd), Some(&mut sockets));
         return note_owners(snapshot, owners);
     }
     if extent.others {
@@ -198,7 +205,7 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
     let known = &*snapshot;
     let (read, owners) = thread::scope(|scope| {
         let reader = thread::Builder::new().name("flows".into()).spawn_scoped(scope, &mut rest);
-        let owners = owners_of(known, netns, proc_root, Some(&mut sockets));
+        let owners = owners_of(known, netns, (proc_root, crowd), Some(&mut sockets));
         let join = |reader: thread::ScopedJoinHandle<'_, _>| {
             reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
@@ -214,12 +221,17 @@ pub fn read_extent_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
     let renewed = compare(&mut sockets, snapshot.sockets.get_or_insert_default(), &flows, extent.figures);
     (snapshot.flows, snapshot.interfaces) = (Some(flows), Some(interfaces));
     // Another socket has other owners.
-    let owners = if renewed { owners_of(snapshot, netns, proc_root, Some(&mut sockets)) } else { owners };
+    let owners = if renewed { owners_of(snapshot, netns, (proc_root, crowd), Some(&mut sockets)) } else { owners };
     note_owners(snapshot, owners);
 }
 
 /// The processes behind the sockets that were read.
-fn owners_of(snapshot: &Snapshot, netns: &Netns, proc_root: &Path, lists: Option<&mut SocketLists>) -> Owners {
+fn owners_of(
+    snapshot: &Snapshot,
+    netns: &Netns,
+    (proc_root, crowd): (&Path, Option<&Crowd>),
+    lists: Option<&mut SocketLists>,
+) -> Owners {
     let held = |inode: &u32| *inode != 0;
     let others = || snapshot.other_sockets.iter().flatten().map(OtherSocket::inode).filter(held);
     let connections = snapshot.sockets.iter().flatten().map(|socket| socket.inode).filter(held);
@@ -227,7 +239,7 @@ fn owners_of(snapshot: &Snapshot, netns: &Netns, proc_root: &Path, lists: Option
     // Only sockets of connections come and go quickly.
     let still_there = || Some(inodes(lists?)?.into_iter().chain(others()).collect());
     let containers = &snapshot.workload.containers;
-    read_processes(proc_root, Namespace::of(netns), containers, &wanted, still_there)
+    read_processes(proc_root, Namespace::of(netns), containers, &wanted, crowd, still_there)
 }
 
 fn note_owners(snapshot: &mut Snapshot, owners: Owners) {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::owners::astray;
+use super::owners::{Crowd, astray};
 use super::{guards, root_files};
 use crate::model::{Descriptors, Process, Snapshot, SocketState, exact_text};
 use crate::sys::descriptors::{Proc, ProcessFolder};
@@ -15,7 +15,7 @@ use crate::sys::process::parse_start_time;
 const MOST_SERVERS: usize = 4096;
 
 /// Fills in what is known beside the processes that were read. What cannot be read is left as it is: nothing hangs on it alone.
-pub(super) fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path) {
+pub(super) fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path, crowd: Option<&Crowd>) {
     let Ok(folder) = Proc::open(proc_root) else { return };
     let host_root = proc_root.parent().unwrap_or(Path::new("/"));
     let listening: HashSet<u32> = snapshot
@@ -40,7 +40,7 @@ pub(super) fn read_into(snapshot: &mut Snapshot, netns: &Netns, proc_root: &Path
     snapshot.resolvers = resolvers;
     snapshot.unread.extend(unread);
     let known = processes.iter().map(|process| process.pid).collect();
-    if let Ok(found) = astray(&folder, containers, &known, netns.identity()) {
+    if let Ok(found) = astray(&folder, containers, &known, netns.identity(), crowd) {
         processes.extend(found);
         processes.sort_by_key(|process| process.pid);
     }

@@ -14,12 +14,14 @@ pub mod routes;
 pub mod rules;
 pub mod sets;
 mod settings;
+pub mod shared;
 pub mod sockets;
 pub mod sweep;
 
 use std::io;
 use std::path::Path;
 
+use self::shared::Shared;
 use crate::model::{Snapshot, Workload};
 pub use crate::sys::caps::{is_root, missing as missing_rights};
 use crate::sys::netns::Netns;
@@ -103,10 +105,26 @@ pub fn take(
     parts: Parts,
     occasion: Occasion<'_>,
 ) -> Result<Snapshot, CaptureError> {
+    take_among(workload, netns, process, parts, occasion, None)
+}
+
+/// The same of one of several, with what they share.
+///
+/// # Errors
+/// [`CaptureError`].
+pub fn take_among(
+    workload: Workload,
+    netns: &Netns,
+    process: Option<&Process>,
+    parts: Parts,
+    occasion: Occasion<'_>,
+    shared: Option<&Shared>,
+) -> Result<Snapshot, CaptureError> {
     let who = format!("{} {}", workload.kind.word(), workload.name);
     let Occasion { node, now, asked, proc_root } = occasion;
     let mut snapshot = Snapshot::of(node, now, asked, workload);
-    let beside = parts.node_state.then(|| node::ask(netns, occasion));
+    let shared = shared.filter(|shared| shared.is_of(proc_root));
+    let beside = (parts.node_state && shared.is_none()).then(|| node::ask(netns, occasion));
     if let Some(wanted) = parts.rules {
         let read = rules::read(netns, proc_root, wanted);
         let (rulesets, unread) = read.map_err(|source| CaptureError::Enter { who: who.clone(), source })?;
@@ -115,17 +133,19 @@ pub fn take(
         snapshot.unread.extend(unread.into_iter().chain(unread_sets));
     }
     if parts.connections {
+        let crowd = shared.and_then(Shared::crowd);
         let extent = connections::Extent {
             others: parts.every_socket,
             figures: parts.figures,
             tracking: parts.tracking,
             waiting_only: parts.waiting_only,
         };
-        connections::read_extent_into(&mut snapshot, netns, proc_root, extent);
+        connections::read_extent_into(&mut snapshot, netns, proc_root, extent, crowd);
         if parts.evidence {
-            evidence::read_into(&mut snapshot, netns, proc_root);
+            evidence::read_into(&mut snapshot, netns, proc_root, crowd);
         }
-        snapshot.node_addresses = node::addresses(netns, proc_root);
+        snapshot.node_addresses =
+            shared.map_or_else(|| node::addresses(netns, proc_root), |shared| shared.addresses(netns));
         if let Some(process) = process.filter(|_| !parts.waiting_only) {
             let (resolver, unread) = root_files::read_resolver(process);
             snapshot.resolver = resolver;
@@ -145,7 +165,11 @@ pub fn take(
     if parts.settings {
         settings::read_into(&mut snapshot, netns, proc_root);
     }
-    match beside.map_or(Ok(None), node::Asked::take) {
+    let node_state = match shared.filter(|_| parts.node_state) {
+        Some(shared) => shared.state(netns),
+        None => beside.map_or(Ok(None), node::Asked::take),
+    };
+    match node_state {
         Ok(node) => snapshot.node_state = node,
         Err(unread) => snapshot.unread.push(unread),
     }

@@ -20,10 +20,19 @@ use crate::wire::rtnetlink;
 /// Addresses of the network namespace of the first process, loopback and link-local ones left out; none where that is the namespace
 /// looked at, or cannot be entered.
 pub(super) fn addresses(netns: &Netns, proc_root: &Path) -> Vec<IpAddr> {
-    let Ok(node) = Netns::open(&proc_root.join("1/ns/net")) else { return Vec::new() };
-    if node.identity() == netns.identity() {
-        return Vec::new();
+    match opened(proc_root) {
+        Some(node) if node.identity() != netns.identity() => addresses_of(&node),
+        _ => Vec::new(),
     }
+}
+
+/// The network namespace of the first process, if it can be had.
+pub(super) fn opened(proc_root: &Path) -> Option<Netns> {
+    Netns::open(&proc_root.join("1/ns/net")).ok()
+}
+
+/// Its addresses, loopback and link-local ones left out.
+pub(super) fn addresses_of(node: &Netns) -> Vec<IpAddr> {
     let Ok(mut channel) = node.enter(|| open(netlink::ROUTE)) else { return Vec::new() };
     let request = rtnetlink::address_request();
     let question = (rtnetlink::GET_ADDRESS, request.as_slice(), rtnetlink::NEW_ADDRESS);
@@ -44,10 +53,14 @@ pub(super) struct Asked(Option<Receiver<Snapshot>>);
 /// Has the state of the first process's network namespace read on a thread of its own: rules, ipsets that they name, interfaces,
 /// routes, and how full the table of tracked connections is. Nothing is read where that is the namespace looked at, or cannot be had.
 pub(super) fn ask(netns: &Netns, occasion: Occasion<'_>) -> Asked {
-    let Ok(node) = Netns::open(&occasion.proc_root.join("1/ns/net")) else { return Asked(None) };
-    if node.identity() == netns.identity() {
-        return Asked(None);
+    match opened(occasion.proc_root) {
+        Some(node) if node.identity() != netns.identity() => ask_of(node, occasion),
+        _ => Asked(None),
     }
+}
+
+/// The same of this one, whoever is looked at.
+pub(super) fn ask_of(node: Netns, occasion: Occasion<'_>) -> Asked {
     let Occasion { node: name, now, proc_root, .. } = occasion;
     let mut snapshot = Snapshot::of(name, now, "host", Workload::named(Kind::Host, name));
     let (device, inode) = node.identity();

@@ -5,6 +5,7 @@
 
 mod astray;
 mod chase;
+mod crowd;
 
 use std::collections::HashSet;
 use std::io;
@@ -18,11 +19,15 @@ use procfs::{FromBufRead, FromRead, ProcError};
 
 pub(super) use self::astray::astray;
 use self::chase::{Chase, Elsewhere};
+pub use self::crowd::Crowd;
 use super::root_files::Users;
 use crate::model::{Cause, Container, IdMaps, Process, Subject, Unread};
 use crate::sys::descriptors::{Proc, ProcessFolder, is_gone};
 use crate::sys::netns::Netns;
 use crate::sys::userns;
+
+/// Length of a container's full ID in hexadecimal digits.
+const ID: usize = 64;
 
 /// So many sockets are worth a second thread, which takes as long to make as some dozens of descriptors.
 const MANY: usize = 1000;
@@ -81,12 +86,16 @@ pub struct Owners {
 /// Kernel threads, which hold no descriptors, are left out. A process that ends
 /// meanwhile is left out too; those that may not be looked at are counted in one
 /// [`Unread`], if some socket was left without an owner; roots in which users' names could not be looked up in another.
+///
+/// With a `crowd` only those processes are looked at that were in the namespace when it was taken, and all others only where a socket
+/// is left without an owner.
 #[must_use]
 pub fn read_processes(
     proc_root: &Path,
     namespace: Namespace,
     containers: &[Container],
     wanted: &HashSet<u32>,
+    crowd: Option<&Crowd>,
     still_there: impl FnOnce() -> Option<HashSet<u32>>,
 ) -> Owners {
     let mut search = Search {
@@ -101,7 +110,7 @@ pub fn read_processes(
         seen: 0,
         refusals: Refusals::default(),
     };
-    let walked = Proc::open(proc_root).and_then(|folder| search.walk(&folder, still_there));
+    let walked = Proc::open(proc_root).and_then(|folder| search.walk(&folder, crowd, still_there));
     let mut unread = Vec::new();
     if let Err(error) = walked {
         let cause = cause(&error);
@@ -120,7 +129,6 @@ pub fn read_processes(
 /// one of the `containers`.
 #[must_use]
 pub fn container_of<'a>(cgroup: &str, containers: &'a [Container]) -> Option<&'a str> {
-    const ID: usize = 64;
     let words = cgroup.rsplit(|character: char| !character.is_ascii_hexdigit()).filter(|word| word.len() == ID);
     words.filter_map(|id| containers.iter().find(|container| container.id == id)).map(|one| one.name.as_str()).next()
 }
@@ -159,31 +167,36 @@ impl Refusals {
 }
 
 impl Search<'_> {
-    fn walk(&mut self, folder: &Proc, still_there: impl FnOnce() -> Option<HashSet<u32>>) -> io::Result<()> {
-        let pids = folder.pids()?;
-        self.seen = pids.len();
-        let (mut elsewhere, mut threaded) = (Vec::new(), Vec::new());
-        let namespaces = chase::namespaces(folder, &pids);
-        for (pid, netns) in pids.into_iter().zip(namespaces) {
-            let looked = match netns {
-                Ok(netns) if netns != self.namespace.netns => {
-                    elsewhere.push(pid);
-                    Ok(())
-                }
-                Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, &process, &mut threaded)),
-                // Its first thread has ended: others may go on.
-                Err(error) if is_gone(&error) => {
-                    folder.process(pid).and_then(|process| self.headless(pid, &process, &mut threaded))
-                }
-                Err(error) => Err(error),
-            };
-            self.refusals.note(looked);
+    fn walk(
+        &mut self,
+        folder: &Proc,
+        crowd: Option<&Crowd>,
+        still_there: impl FnOnce() -> Option<HashSet<u32>>,
+    ) -> io::Result<()> {
+        let mut threaded = Vec::new();
+        let mut known = HashSet::new();
+        if let Some(crowd) = crowd {
+            self.seen = crowd.count();
+            for pid in crowd.around(self.namespace.netns) {
+                let looked = self.first(folder, pid, folder.netns_of(pid), &mut threaded);
+                self.refusals.note(looked.map(drop));
+            }
+            self.many(folder);
+            known.extend(self.found.iter().map(|process| process.pid));
         }
-        self.many(folder);
+        let mut elsewhere = Vec::new();
+        if crowd.is_none() {
+            elsewhere = self.everybody(folder, &known, &mut threaded)?;
+        }
         if !self.ownerless.is_empty()
             && let Some(there) = still_there()
         {
             self.ownerless.retain(|inode| there.contains(inode));
+        }
+        if crowd.is_some() && !self.ownerless.is_empty() {
+            // Somebody came since, or somebody elsewhere holds them.
+            self.refusals = Refusals::default();
+            elsewhere = self.everybody(folder, &known, &mut threaded)?;
         }
         if !self.ownerless.is_empty() {
             let chase = Chase::new(folder, &elsewhere, &self.ownerless, self.containers);
@@ -192,6 +205,44 @@ impl Search<'_> {
         }
         self.threads(folder, &threaded);
         Ok(())
+    }
+
+    /// Every process but those that are known already; those of other namespaces.
+    fn everybody(&mut self, folder: &Proc, known: &HashSet<u32>, threaded: &mut Vec<usize>) -> io::Result<Vec<u32>> {
+        let mut pids = folder.pids()?;
+        self.seen = pids.len();
+        pids.retain(|pid| !known.contains(pid));
+        let mut elsewhere = Vec::new();
+        let namespaces = chase::namespaces(folder, &pids);
+        for (pid, netns) in pids.into_iter().zip(namespaces) {
+            match self.first(folder, pid, netns, threaded) {
+                Ok(true) => {}
+                Ok(false) => elsewhere.push(pid),
+                Err(error) => self.refusals.note(Err(error)),
+            }
+        }
+        self.many(folder);
+        Ok(elsewhere)
+    }
+
+    /// A process by the namespace that a first look told; whether that is the one that is looked at.
+    fn first(
+        &mut self,
+        folder: &Proc,
+        pid: u32,
+        netns: io::Result<(u64, u64)>,
+        threaded: &mut Vec<usize>,
+    ) -> io::Result<bool> {
+        match netns {
+            Ok(netns) if netns != self.namespace.netns => return Ok(false),
+            Ok(_) => folder.process(pid).and_then(|process| self.inside(pid, &process, threaded))?,
+            // Its first thread has ended: others may go on.
+            Err(error) if is_gone(&error) => {
+                folder.process(pid).and_then(|process| self.headless(pid, &process, threaded))?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// A process of the namespace: all its sockets, whether or not another one holds them too.
@@ -404,48 +455,4 @@ fn unreadable(error: ProcError) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-    fn containers() -> Vec<Container> {
-        let named = |id: &str, name: &str| Container { name: name.into(), id: id.into(), ..Container::default() };
-        vec![named(A, "app"), named(B, "istio-proxy")]
-    }
-
-    #[test]
-    fn a_container_is_known_by_its_id_in_the_cgroup_path() {
-        let of = |path: String| container_of(&path, &containers()).map(str::to_owned);
-        assert_eq!(of(format!("0::/kubepods.slice/pod1/cri-containerd-{A}.scope\n")).as_deref(), Some("app"));
-        assert_eq!(of(format!("3:cpu:/docker/{B}\n0::/docker/{B}\n")).as_deref(), Some("istio-proxy"));
-        // A container inside a node that is a container itself.
-        assert_eq!(of(format!("0::/docker/{A}/kubelet/pods/{B}\n")).as_deref(), Some("istio-proxy"));
-        assert_eq!(of(format!("0::/docker/{A}0\n")), None);
-        assert_eq!(of("0::/user.slice\n".into()), None);
-    }
-
-    #[test]
-    fn a_hostile_command_name_changes_nothing() {
-        let own = std::fs::read_to_string("/proc/self/stat").expect("its own state");
-        let (before, after) = (own.split_once('(').expect("a name").0, own.rsplit_once(')').expect("a name").1);
-        let parsed = stat(format!("{before}(a) S 1 (b\n){after}").as_bytes()).expect("a state");
-        let real = stat(own.as_bytes()).expect("a state");
-        assert_eq!(parsed.comm, "a) S 1 (b\n");
-        assert_eq!((parsed.starttime, parsed.flags), (real.starttime, real.flags));
-        assert!(stat(b"").is_err());
-    }
-
-    #[test]
-    fn a_proc_that_is_not_there_is_said_once() {
-        let (processes, unread) = {
-            let namespace = Namespace { netns: (0, 0), numbering: Numbering::Unknown };
-            let none = read_processes(Path::new("/nonexistent"), namespace, &[], &HashSet::from([1]), || None);
-            (none.processes, none.unread)
-        };
-        assert!(processes.is_empty());
-        assert_eq!(unread.len(), 1);
-        assert_eq!(unread[0].means, "the owner of 1 socket is not known");
-    }
-}
+mod tests;

@@ -88,6 +88,7 @@ fn simple(keyword: &str, wanted: &Value, value: &Value) -> Option<String> {
             "boolean" => value.is_boolean(),
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
+            "null" => value.is_null(),
             other => panic!("type {other}"),
         },
         ("enum", _) => wanted.as_array().expect("values").contains(value),
@@ -120,6 +121,36 @@ fn is_reference(text: &str) -> bool {
     let escapes =
         text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
     text.bytes().all(allowed) && escapes
+}
+
+/// Documents that the schemas of the manual are held to.
+const ANSWERS: [(&str, &str); 11] = [
+    ("check", "check ./tests/fixtures/docs/productpage.json"),
+    ("check", "check ./tests/fixtures/docs/productpage-v2.json --allow RDR402=reasons"),
+    ("check", "check ./tests/fixtures/docs/productpage.json --expect ./tests/fixtures/docs/expect.yaml"),
+    ("check", "check ./tests/fixtures/docs/istio.rules"),
+    (
+        "sweep",
+        "check ./tests/fixtures/docs/productpage.json ./tests/fixtures/docs/istio.rules ./tests/fixtures/docs/expect.yaml",
+    ),
+    ("coverage", "coverage ./tests/fixtures/docs/productpage.json"),
+    ("coverage", "coverage ./tests/fixtures/docs/istio.rules"),
+    ("trace", "trace ./tests/fixtures/docs/productpage.json --to 10.0.0.5:80 -v"),
+    ("trace", "trace ./tests/fixtures/docs/productpage.json --to 10.0.0.5:80 --uid 1000 --follow"),
+    ("trace", "trace ./tests/fixtures/docs/productpage.json --in --to 10.88.7.2:9080"),
+    ("trace", "trace ./tests/fixtures/docs/istio.rules --to 10.0.0.5:80"),
+];
+
+#[test]
+fn documents_are_valid_by_the_schemas_of_the_manual() {
+    for (schema, line) in ANSWERS {
+        let path = format!("{}/docs/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON");
+        let words: Vec<&str> = line.split(' ').chain(["-o", "json"]).collect();
+        let answer = crate::program::nslens(&words);
+        let document = serde_json::from_str(&answer.out).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(faults(&schema, &document), Vec::<String>::new(), "{line}");
+    }
 }
 
 #[test]

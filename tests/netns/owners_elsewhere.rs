@@ -6,10 +6,13 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nslens::model::{Cause, IdMaps, Process, Snapshot, SocketState};
+use nslens::capture::shared::Shared;
+use nslens::capture::{Occasion, Parts, take_among};
+use nslens::model::{Cause, IdMaps, Kind, Process, Snapshot, SocketState, Workload};
 
 use crate::look_at;
 use crate::support::{Lab, require_root, wait_until};
@@ -279,4 +282,37 @@ fn so_many_sockets_that_several_threads_look() {
     }
     assert_eq!((held.len(), held), (1200, sockets));
     assert!(snapshot.unread.is_empty(), "{:?}", snapshot.unread);
+}
+
+#[test]
+fn one_of_several_workloads_is_seen_whole_though_the_node_was_looked_at_before() {
+    if !require_root() {
+        return;
+    }
+    let (lab, other) = (Lab::new(), Lab::new());
+    let occasion = Occasion { node: "node", now: 0, asked: "lab", proc_root: Path::new("/proc") };
+    let parts = Parts { connections: true, evidence: true, ..Parts::default() };
+    let shared = Shared::begin(parts, occasion);
+    let among = |lab: &Lab| {
+        let workload = Workload::named(Kind::Netns, "lab");
+        take_among(workload, lab.netns(), None, parts, occasion, Some(&shared)).expect("a snapshot")
+    };
+    let early = lab.nc(0, 0, "-l -p 7001");
+    lab.wait_for_sockets(1, "state listening");
+    let first = among(&lab);
+    assert_eq!(holders(&first, 7001).iter().map(|process| process.pid).collect::<Vec<_>>(), [early.pid()]);
+    assert!(processes(&among(&other)).iter().all(|process| process.pid != early.pid()));
+    // Both came since: one of the namespace, one of the node.
+    let late = lab.nc(0, 0, "-l -p 7002");
+    let listener = lab.netns().enter(|| TcpListener::bind("127.0.0.1:15001").expect("a listener"));
+    let proxy = sleeper(OwnedFd::from(listener.expect("the namespace can be entered")));
+    lab.wait_for_sockets(3, "state listening");
+    let second = among(&lab);
+    let told = |port| -> Vec<(u32, bool)> {
+        holders(&second, port).iter().map(|process| (process.pid, process.elsewhere)).collect()
+    };
+    assert_eq!(told(7001), [(early.pid(), false)]);
+    assert_eq!(told(7002), [(late.pid(), false)]);
+    assert_eq!(told(15001), [(proxy.0.id(), true)]);
+    assert_eq!(second.unread, []);
 }

@@ -129,7 +129,7 @@ fn run(lock: Lock, words: &[&str]) -> i32 {
     let unknown = errors.contains("invalid value") || errors.contains("unrecognized subcommand");
     // 5: that something could not be told is no matter here.
     assert!(
-        matches!(code, 0 | 5 | 90) || code == 1 && words.contains(&"diff") || unknown,
+        matches!(code, 0 | 5 | 90) || code == 1 && (words.contains(&"diff") || words.contains(&"check")) || unknown,
         "{words:?}: {code}\n{errors}"
     );
     code
@@ -151,6 +151,11 @@ fn looks(target: &str, other: &str) -> Vec<Vec<String>> {
     looks.push(format!("diff {target} {other} --rules --conns"));
     looks.push(format!("diff {other} {target}"));
     looks.push(format!("snapshot {target}"));
+    looks.push(format!("check {target} --interval 50ms"));
+    for form in ["table", "json", "sarif"] {
+        looks.push(format!("check {target} --once -o {form}"));
+    }
+    looks.push(format!("check {target} --once --write-expect"));
     looks.extend(["list", "list --all", "list --runtimes"].map(str::to_owned));
     looks.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
 }

@@ -6,6 +6,7 @@ mod runtimes;
 
 mod actor;
 mod both_ways;
+mod checked;
 mod connections;
 mod cri;
 mod docker;

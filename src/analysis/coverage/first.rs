@@ -37,6 +37,9 @@ pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
     found
 }
 
+/// Bounds of sources that are those of destinations too; of more those that are needed are found in a second beginning.
+const LENT: usize = 64;
+
 /// Where fields are cut into pieces: at all that rules, routes and sockets of a family speak of.
 pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds {
     let mut bounds = Bounds::none();
@@ -62,6 +65,8 @@ pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds
         addresses.into_iter().for_each(|bound| bounds.add(Field::Destination, bound));
         ports.into_iter().for_each(|bound| bounds.add(Field::DestinationPort, bound));
     }
+    // A packet to an address of the namespace's own has it as its source as well, and rules ask for that.
+    bounds.lend(Field::Source, Field::Destination, LENT);
     let one = |value: Option<u32>| value.map(u128::from);
     one(narrow.uid).into_iter().for_each(|uid| bounds.add_range(Field::Uid, uid, uid));
     one(narrow.gid).into_iter().for_each(|gid| bounds.add_range(Field::Gid, gid, gid));

@@ -4,15 +4,12 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{chase, container_of, describe};
+use super::{Crowd, ID, chase, container_of, describe};
 use crate::model::{Container, NetnsId, Process};
 use crate::sys::descriptors::{Proc, is_gone};
 
 /// Processes that are found at most: a container can make as many as it likes.
 const MOST: usize = 1024;
-
-/// Length of a container's full ID in hexadecimal digits.
-const ID: usize = 64;
 
 /// Processes that one thread looks at before it takes the next ones.
 const PART: usize = 64;
@@ -27,11 +24,18 @@ pub(in crate::capture) fn astray(
     containers: &[Container],
     known: &HashSet<u32>,
     own: (u64, u64),
+    crowd: Option<&Crowd>,
 ) -> io::Result<Vec<Process>> {
     if containers.iter().all(|container| container.pid.is_none()) {
         return Ok(Vec::new());
     }
-    let pids: Vec<u32> = folder.pids()?.into_iter().filter(|pid| !known.contains(pid)).collect();
+    let mut pids = match crowd {
+        Some(crowd) => containers.iter().flat_map(|container| crowd.of_container(&container.id)).copied().collect(),
+        None => folder.pids()?,
+    };
+    pids.retain(|pid| !known.contains(pid));
+    pids.sort_unstable();
+    pids.dedup();
     let (parts, next) = (pids.chunks(PART).collect::<Vec<_>>(), AtomicUsize::new(0));
     let looked = chase::shared(parts.len(), || {
         let (mut found, mut buffer) = (Vec::new(), Vec::new());
@@ -98,6 +102,6 @@ mod tests {
     fn without_a_running_container_nobody_is_looked_for() {
         let folder = Proc::open(Path::new("/proc")).expect("/proc");
         let ended = Container { id: "a".repeat(64), ..Container::default() };
-        assert_eq!(astray(&folder, &[ended], &HashSet::new(), (0, 0)).expect("a list"), []);
+        assert_eq!(astray(&folder, &[ended], &HashSet::new(), (0, 0), None).expect("a list"), []);
     }
 }

@@ -69,6 +69,16 @@ impl Bounds {
         }
     }
 
+    /// The bounds of one field are bounds of another one too, where they are no more than so many.
+    pub(in crate::analysis) fn lend(&mut self, from: Field, to: Field, most: usize) {
+        let at = |field| place(first_field(field));
+        let lent = at(from).and_then(|from| self.of.get(from)).cloned().flatten().filter(|lent| lent.len() <= most);
+        let own = at(to).and_then(|to| self.of.get_mut(to)).and_then(Option::as_mut);
+        if let (Some(own), Some(lent)) = (own, lent) {
+            own.extend(lent);
+        }
+    }
+
     /// Nothing was noted.
     pub(in crate::analysis) fn is_none(&self) -> bool {
         *self == Self::none()

@@ -1,11 +1,13 @@
 //! Many workloads, side by side: every one of the node, in two waves where counters are evidence; or files.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Instant;
 
 use super::looked::{Judge, Looked};
 use super::{Check, source};
+use crate::capture::shared::Shared;
 use crate::capture::sweep::side_by_side;
 use crate::capture::{self, Occasion};
 use crate::cli::commands::list::{nothing, silent_exits, tell_silent, unlisted};
@@ -75,21 +77,25 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     fn all(&self) -> Vec<One> {
         let count = self.listing.len();
+        let shared = self.shared();
         if self.arguments.once {
             let each = |index: usize| {
-                let judged = self.sample(index).and_then(|snapshot| self.judge.judged(&snapshot, None));
+                let judged = self.sample(index, &shared).and_then(|snapshot| self.judge.judged(&snapshot, None));
                 one(judged, || self.who(index))
             };
             return side_by_side(count, usize::MAX, each);
         }
         // All of the first samples, then all of the second: they cost one interval together.
-        let first = side_by_side(count, usize::MAX, |index| (self.sample(index), Instant::now()));
+        let first = side_by_side(count, usize::MAX, |index| (self.sample(index, &shared), Instant::now()));
+        drop(shared);
+        let later = OnceLock::new();
         let second = |index: usize| {
             let (before, at) = first.get(index)?;
             let judged = match before {
                 Ok(before) => {
                     thread::sleep(self.arguments.interval.saturating_sub(at.elapsed()));
-                    self.again(index, before).and_then(|later| self.judge.judged(before, Some(&later)))
+                    self.again(index, before, later.get_or_init(|| self.shared()))
+                        .and_then(|later| self.judge.judged(before, Some(&later)))
                 }
                 Err(failure) => Err(failure.clone()),
             };
@@ -98,18 +104,25 @@ impl Sweep<'_> {
         side_by_side(count, usize::MAX, second).into_iter().flatten().collect()
     }
 
+    /// What all have in common, as it is now.
+    fn shared(&self) -> Shared {
+        let World { node, proc_root, .. } = self.world;
+        Shared::begin(self.source.parts, Occasion { node, now: sources::now(), asked: "", proc_root })
+    }
+
     /// One sample.
-    fn sample(&self, index: usize) -> Result<Snapshot, Failure> {
+    fn sample(&self, index: usize, shared: &Shared) -> Result<Snapshot, Failure> {
         let live = self.listing.open(index)?;
         let asked = typed(&live.workload);
         let world = self.world;
         let occasion = Occasion { node: &world.node, now: sources::now(), asked: &asked, proc_root: &world.proc_root };
-        Ok(capture::take(live.workload, &live.netns, live.process.as_ref(), self.source.parts, occasion)?)
+        let (parts, process) = (self.source.parts, live.process.as_ref());
+        Ok(capture::take_among(live.workload, &live.netns, process, parts, occasion, Some(shared))?)
     }
 
     /// Another one of the same workload.
-    fn again(&self, index: usize, before: &Snapshot) -> Result<Snapshot, Failure> {
-        let later = self.sample(index)?;
+    fn again(&self, index: usize, before: &Snapshot, shared: &Shared) -> Result<Snapshot, Failure> {
+        let later = self.sample(index, shared)?;
         let same = |one: &Workload, other: &Workload| (one.netns, one.pid) == (other.netns, other.pid);
         if !same(&before.workload, &later.workload) {
             return Err(Failure::new(Exit::NotFound, "it was started anew while it was looked at"));
