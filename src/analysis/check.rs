@@ -11,6 +11,7 @@ mod exemption;
 mod going;
 mod people;
 mod probes;
+mod setup;
 mod tproxy;
 mod verdict;
 
@@ -24,6 +25,7 @@ pub use exemption::Exemption;
 pub use going::Going;
 pub use people::Person;
 pub use probes::Probe;
+pub use setup::Failed;
 pub use tproxy::Tproxy;
 pub use verdict::{Allowed, Measure, Verdict};
 

@@ -71,13 +71,21 @@ mod rdr701;
 mod rdr702;
 mod rdr703;
 mod rdr704;
+mod rdr705;
 mod rdr706;
 mod rdr707;
+mod rdr708;
 mod rdr709;
 mod rdr801;
+mod rdr802;
+mod rdr803;
+mod rdr804;
 mod rdr805;
 mod rdr806;
+mod rdr807;
 mod rdr808;
+mod rdr809;
+mod rdr810;
 
 use super::check::{Case, Finding, Found, Severity};
 use crate::model::RuleRef;
@@ -253,12 +261,20 @@ pub const ALL: &[&Kind] = &[
     &rdr702::KIND,
     &rdr703::KIND,
     &rdr709::KIND,
+    &rdr705::KIND,
     &rdr706::KIND,
     &rdr707::KIND,
     &rdr209::KIND,
     &rdr308::KIND,
     &rdr310::KIND,
+    &rdr708::KIND,
     // The environment, which explains what was found.
+    &rdr809::KIND,
+    &rdr810::KIND,
+    &rdr802::KIND,
+    &rdr804::KIND,
+    &rdr803::KIND,
+    &rdr807::KIND,
 ];
 
 impl Kind {

@@ -275,6 +275,8 @@ pub struct Expected {
     pub proxies: Vec<Proxy>,
     /// Names that its proxies' containers have.
     pub proxy_containers: &'static [&'static str],
+    /// Targets (in capitals) and matches (in small letters) of xtables that its rules ask for.
+    pub needs: &'static [&'static str],
     /// Others that have rules here and are no mesh.
     pub bystanders: BTreeSet<&'static str>,
     /// Why this mesh.
@@ -428,6 +430,7 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
         stated: Vec::new(),
         proxies: Vec::new(),
         proxy_containers: profile.map_or(&[], |profile| profile.containers),
+        needs: profile.map_or(&[], |profile| profile.needs),
         bystanders: structure::bystanders(snapshot),
         because: custom
             .filter(|_| custom_mesh.is_some())

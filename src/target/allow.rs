@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 /// Names taken as they stand.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "APPMESH_APP_PORTS",
     "APPMESH_EGRESS_IGNORED_IP",
     "APPMESH_EGRESS_IGNORED_PORTS",
@@ -18,8 +18,10 @@ const NAMES: [&str; 17] = [
     "APPMESH_IGNORE_UID",
     "APPMESH_PROXY_EGRESS_PORT",
     "APPMESH_PROXY_INGRESS_PORT",
+    "DROP_INVALID",
     "ENVOY_GID",
     "ENVOY_UID",
+    "INVALID_DROP",
     "ISTIO_DUAL_STACK",
     "KUMA_DNS_CORE_DNS_PORT",
     "KUMA_DNS_ENABLED",

@@ -13,5 +13,6 @@ mod metadata;
 mod others;
 mod proxy;
 pub(crate) mod stage;
+mod surroundings;
 mod tproxy;
 pub(crate) mod ztunnel;

@@ -57,7 +57,7 @@ fn look(case: &Case<'_>, found: &mut Found) {
             );
             let by = rule.as_ref().map_or_else(String::new, |rule| format!(" by {rule}"));
             found.finding(finding.because(format!("a connection from {own} to {to} is redirected{by}")).about(rule));
-        } else if ipv6 && !case.snapshot.is_local(own) && case.snapshot.interfaces.is_some() {
+        } else if ipv6 && !case.snapshot.is_local(own) && case.snapshot.interfaces.is_some() && can_be_added(case) {
             let finding = KIND.found(
                 format!("{own} is missing on lo: the proxy cannot pass on what comes in over IPv6"),
                 "add ::6/128 to lo in the pod, or make the pod anew",
@@ -65,4 +65,10 @@ fn look(case: &Case<'_>, found: &mut Found) {
             found.finding(finding.because("rules leave it alone, and no interface has it"));
         }
     }
+}
+
+/// Whether lo may have addresses of IPv6: where a setting forbids it, that is told instead.
+fn can_be_added(case: &Case<'_>) -> bool {
+    let settings = case.snapshot.routes.as_ref().map(|routing| &routing.settings);
+    settings.is_none_or(|settings| settings.ipv6("lo", "disable_ipv6") != Some(1))
 }

@@ -59,7 +59,7 @@ fn look(case: &Case<'_>, found: &mut Found) {
     let mut rule = None;
     for pair in pairs(case) {
         let [of_ipv4, of_ipv6] = pair.questions.each_ref().map(|question| case.going(question));
-        let (Some(one), Some(other)) = (end(&of_ipv4), end(&of_ipv6)) else { continue };
+        let (Some(one), Some(other)) = (end(case, &of_ipv4), end(case, &of_ipv6)) else { continue };
         // What a rule does is told by its own finding.
         let is_told = |rule: &RuleRef| found.findings.iter().any(|finding| finding.rule.as_ref() == Some(rule));
         if one == other || [&of_ipv4, &of_ipv6].into_iter().filter_map(leaving).any(|rule| is_told(&rule)) {
@@ -95,8 +95,11 @@ fn leaving(going: &Going) -> Option<RuleRef> {
     if let Going::Direct(rule) = going { rule.clone() } else { None }
 }
 
-fn end(going: &Going) -> Option<End> {
+fn end(case: &Case<'_>, going: &Going) -> Option<End> {
+    // A redirect that finds no address is written as the other family's is.
+    let redirects = |rule: &RuleRef| rule.find(case.snapshot.rulesets()).is_some_and(|(_, rule)| rule.redirects());
     match going {
+        Going::Direct(Some(rule)) if redirects(rule) => None,
         Going::Proxy { port, .. } => Some(End::Sent(*port)),
         Going::Direct(_) => Some(End::Left),
         // What filters do in one family alone is none of redirection's business.

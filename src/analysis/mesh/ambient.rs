@@ -19,5 +19,6 @@ pub(super) const AMBIENT: Profile = Profile {
     metadata: &[("ambient.istio.io/redirection", "enabled"), ("istio.io/dataplane-mode", "ambient")],
     environment: &[],
     processes: &["ztunnel"],
+    needs: &["CONNMARK", "REDIRECT", "connmark", "mark"],
     settings: &[("ambient.istio.io/dns-capture", Setting::Dns)],
 };

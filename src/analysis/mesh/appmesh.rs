@@ -14,6 +14,7 @@ pub(super) const APPMESH: Profile = Profile {
     metadata: &[("appmesh.k8s.aws/sidecarInjectorWebhook", "enabled")],
     environment: &["APPMESH_"],
     processes: &[],
+    needs: &["REDIRECT", "addrtype", "multiport", "owner"],
     settings: &[
         ("appmesh.k8s.aws/egressIgnoredPorts", Setting::ExcludedOutboundPorts),
         ("appmesh.k8s.aws/egressIgnoredIPs", Setting::ExcludedNetworks),
@@ -39,5 +40,6 @@ pub(super) const SERVICE_CONNECT: Profile = Profile {
     metadata: &[],
     environment: &[],
     processes: &[],
+    needs: &["REDIRECT"],
     settings: &[],
 };

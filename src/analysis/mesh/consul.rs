@@ -23,6 +23,7 @@ pub(super) const CONSUL: Profile = Profile {
     ],
     environment: &[],
     processes: &["consul-dataplan"],
+    needs: &["REDIRECT", "owner"],
     settings: &[
         ("consul.hashicorp.com/transparent-proxy-exclude-inbound-ports", Setting::ExcludedInboundPorts),
         ("consul.hashicorp.com/transparent-proxy-exclude-outbound-ports", Setting::ExcludedOutboundPorts),

@@ -29,6 +29,7 @@ pub(super) const SIDECAR: Profile = Profile {
     ],
     environment: &["ISTIO_META_"],
     processes: &["pilot-agent"],
+    needs: &["REDIRECT", "owner"],
     settings: &[
         ("traffic.sidecar.istio.io/excludeInboundPorts", Setting::ExcludedInboundPorts),
         ("traffic.sidecar.istio.io/excludeOutboundPorts", Setting::ExcludedOutboundPorts),

@@ -22,6 +22,7 @@ pub(super) const KUMA: Profile = Profile {
     metadata: &[("kuma.io/sidecar-injected", "true"), ("kuma.io/sidecar-injection", "enabled")],
     environment: &["KUMA_DNS_"],
     processes: &["kuma-dp"],
+    needs: &["REDIRECT", "comment", "owner"],
     settings: &[
         ("traffic.kuma.io/exclude-inbound-ports", Setting::ExcludedInboundPorts),
         ("traffic.kuma.io/exclude-outbound-ports", Setting::ExcludedOutboundPorts),

@@ -18,6 +18,7 @@ pub(super) const LINKERD: Profile = Profile {
     ],
     environment: &["LINKERD2_PROXY_"],
     processes: &["linkerd2-proxy"],
+    needs: &["REDIRECT", "comment", "owner"],
     settings: &[
         ("config.linkerd.io/skip-inbound-ports", Setting::ExcludedInboundPorts),
         ("config.linkerd.io/skip-outbound-ports", Setting::ExcludedOutboundPorts),

@@ -28,6 +28,7 @@ pub(super) const OSM: Profile = Profile {
     metadata: &[("osm-proxy-uuid", ""), ("openservicemesh.io/sidecar-injection", "enabled")],
     environment: &[],
     processes: &[],
+    needs: &["REDIRECT", "owner"],
     settings: SETTINGS,
 };
 
@@ -42,6 +43,7 @@ pub(super) const FSM: Profile = Profile {
     metadata: &[("fsm-proxy-uuid", ""), ("flomesh.io/sidecar-injection", "enabled")],
     environment: &[],
     processes: &["pipy"],
+    needs: &["REDIRECT", "owner"],
     settings: &[
         ("flomesh.io/inbound-port-exclusion-list", Setting::ExcludedInboundPorts),
         ("flomesh.io/outbound-port-exclusion-list", Setting::ExcludedOutboundPorts),

@@ -64,6 +64,8 @@ pub(super) struct Profile {
     pub(super) environment: &'static [&'static str],
     /// Names of the proxy's processes, as the kernel cuts them (15 bytes). `envoy` is in several meshes.
     pub(super) processes: &'static [&'static str],
+    /// Targets (in capitals) and matches (in small letters) of xtables that each of its rule sets asks for.
+    pub(super) needs: &'static [&'static str],
     /// Annotations and variables that set something.
     pub(super) settings: &'static [(&'static str, Setting)],
 }

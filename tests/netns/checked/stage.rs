@@ -222,3 +222,24 @@ pub(crate) fn only<'a>(answer: &'a Answer, id: &str, severity: Severity) -> &'a 
         _ => panic!("{id} alone was to be found, not:\n{}", words(answer)),
     }
 }
+
+/// Exactly these are found above info, in any order, and everything is decided.
+#[track_caller]
+pub(crate) fn exactly(answer: &Answer, ids: &[&str]) {
+    let loud = answer.findings.iter().filter(|finding| finding.severity > Severity::Info);
+    let mut found: Vec<&str> = loud.map(|finding| finding.kind.id).collect();
+    found.sort_unstable();
+    assert!(found == ids && answer.undecided.is_empty(), "{ids:?} were to be found, not:\n{}", words(answer));
+}
+
+/// The finding of this id.
+#[track_caller]
+pub(crate) fn found<'a>(answer: &'a Answer, id: &str) -> &'a Finding {
+    let mut found = answer.findings.iter().filter(|finding| finding.kind.id == id);
+    found.next().unwrap_or_else(|| panic!("{id} was to be found, not:\n{}", words(answer)))
+}
+
+/// Whether some fact of a finding holds this.
+pub(crate) fn tells(finding: &Finding, part: &str) -> bool {
+    finding.evidence.iter().any(|fact| fact.contains(part))
+}
