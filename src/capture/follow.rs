@@ -16,7 +16,7 @@ pub use self::finding::{Budget, Found, Owners};
 use super::connections::Refusal;
 use super::flows::{Present, Tracking};
 use super::sockets::{KernelLists, SocketLists};
-use crate::model::{Cause, FlowFilter, Observed, Protocol, Unread};
+use crate::model::{Cause, FlowFilter, GoneSocket, Observed, Protocol, Unread};
 use crate::sys::multicast::Subscription;
 use crate::sys::netlink;
 use crate::sys::netns::Netns;
@@ -102,6 +102,8 @@ pub struct Follow {
     /// Somebody has older entries, of which tracking may tell nothing.
     older: bool,
     lost: bool,
+    /// Sockets that have ended, and that were not handed on yet.
+    gone: Vec<GoneSocket>,
 }
 
 impl Follow {
@@ -141,6 +143,7 @@ impl Follow {
                 next_catch_up: now,
                 older: true,
                 lost: false,
+                gone: Vec::new(),
             }
         })
     }
@@ -267,10 +270,29 @@ impl Follow {
         Ok(())
     }
 
-    /// Hands on what was told, so many datagrams at most; whether nothing is left.
+    /// Hands on what was told, so many datagrams of each kind at most; whether nothing is left.
     fn told(&mut self, most: usize, each: &mut impl FnMut(Observed)) -> io::Result<bool> {
         let mut read = 0;
         let mut lost = false;
+        // Read first and handed on last: what tracking tells of a connection that has ended was told before its socket's end.
+        while let Some(ends) = self.ends.as_mut().filter(|_| read < most) {
+            let received = ends.receive(|message| {
+                if message.kind == sock_diag::BY_FAMILY
+                    && let Ok(gone) = single::decode_gone(message.payload)
+                {
+                    self.gone.push(gone);
+                }
+            })?;
+            // The next list of sockets shows which are gone, but not which came and went.
+            lost |= received.lost;
+            read += received.datagrams;
+            if received.empty {
+                break;
+            }
+        }
+        let whole = read < most;
+        let mut drained = self.events.is_none();
+        read = 0;
         while let Some(events) = self.events.as_mut().filter(|_| read < most) {
             let received = events.receive(|message| {
                 let Some(happening) = event::happening(message.kind, message.flags) else { return };
@@ -282,27 +304,16 @@ impl Follow {
             })?;
             lost |= received.lost;
             read += received.datagrams;
-            if received.empty {
+            drained = received.empty;
+            if drained {
                 break;
             }
         }
-        while let Some(ends) = self.ends.as_mut().filter(|_| read < most) {
-            let received = ends.receive(|message| {
-                if message.kind == sock_diag::BY_FAMILY
-                    && let Ok(gone) = single::decode_gone(message.payload)
-                {
-                    each(Observed::SocketGone(gone));
-                }
-            })?;
-            // The next list of sockets shows which are gone, but not which came and went.
-            lost |= received.lost;
-            read += received.datagrams;
-            if received.empty {
-                break;
-            }
+        if drained {
+            self.gone.drain(..).for_each(|gone| each(Observed::SocketGone(gone)));
         }
         self.lost |= lost;
-        Ok(read < most)
+        Ok(whole && drained)
     }
 }
 

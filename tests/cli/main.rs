@@ -31,6 +31,7 @@ mod kernel;
 mod large;
 mod mesh;
 mod misread;
+mod mutated;
 mod names;
 mod node;
 mod observations;

@@ -121,7 +121,7 @@ fn every_connection_is_told_from_its_beginning_to_its_end() {
             }
         }
     }
-    assert_eq!(events(&lines, "[::1]:81"), ["open", "established", "closed"]);
+    assert_eq!(events(&lines, "[::1]:81"), ["open", "established", "closed"], "{out}");
     assert_eq!(events(&lines, "127.0.0.1:5353"), ["open", "answered"]);
     let first = lines.iter().find(|line| line["original_destination"] == "127.0.0.2:81").expect("a line");
     assert_eq!((&first["rule"]["chain"], &first["rule"]["number"]), (&"OUTPUT".into(), &1.into()), "{first}");

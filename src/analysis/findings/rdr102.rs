@@ -2,7 +2,7 @@
 
 use super::{Kind, Page};
 use crate::analysis::check::{Case, Finding, Found, Going, Person, Severity};
-use crate::analysis::mesh::within;
+use crate::analysis::mesh::{Mesh, Variant, within};
 use crate::analysis::trace::Identity;
 use crate::model::{Endpoint, RuleRef, Subject};
 
@@ -50,6 +50,25 @@ fn look(case: &Case<'_>, found: &mut Found) {
                 _ => {}
             }
         }
+    }
+    halved(case, found);
+}
+
+/// Istio leaves the proxy's user and its group alone: one of the two is no loop for a proxy that has both, and is not what was written.
+fn halved(case: &Case<'_>, found: &mut Found) {
+    let exempt = &case.expected.exempt;
+    let (here, gone) = match (exempt.uids.is_empty(), exempt.gids.is_empty()) {
+        (false, true) => ("user", "group"),
+        (true, false) => ("group", "user"),
+        _ => return,
+    };
+    let sidecar = case.expected.mesh == Some(Mesh::Istio) && case.expected.variant == Some(Variant::Sidecar);
+    if sidecar && exempt.marks.is_empty() {
+        let finding = KIND.found(
+            format!("rules leave the proxy's {here} alone, and not its {gone}"),
+            format!("write the rule for the {gone} too, or make the pod anew"),
+        );
+        found.finding(finding.because("Istio writes both").severity(Severity::Info));
     }
 }
 

@@ -1,9 +1,9 @@
 //! A probe gets to the proxy.
 
 use super::{Kind, Page};
-use crate::analysis::check::{Case, Found, Severity};
+use crate::analysis::check::{Case, Found, Going, Severity};
 use crate::analysis::mesh::Mesh;
-use crate::model::{Flow, Protocol};
+use crate::model::{Endpoint, Flow, Protocol, Socket, SocketState};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -62,6 +62,53 @@ fn look(case: &Case<'_>, found: &mut Found) {
             finding
                 .because(format!("tracked connections of the node to port {port} were sent to {proxy}"))
                 .severity(severity),
+        );
+    }
+    proxys_own(case, found);
+}
+
+/// Ports of the proxy itself, for probes and figures: whoever asks them from outside gets to its inbound port first.
+fn proxys_own(case: &Case<'_>, found: &mut Found) {
+    let targets: BTreeSet<u16> = case
+        .expected
+        .families
+        .iter()
+        .flat_map(|family| {
+            family
+                .inbound
+                .written
+                .iter()
+                .chain(&family.outbound.written)
+                .copied()
+                .chain(family.dns.as_ref().and_then(|dns| dns.port))
+        })
+        .collect();
+    let proxys = |socket: &&Socket| {
+        socket.state == SocketState::Listen
+            && socket.protocol == Protocol::Tcp
+            && !socket.local.address.is_loopback()
+            && !targets.contains(&socket.local.port)
+            && case.owners(socket).any(|person| person.proxy && !person.process.elsewhere)
+    };
+    let own: BTreeSet<u16> =
+        case.snapshot.sockets.iter().flatten().filter(proxys).map(|socket| socket.local.port).collect();
+    for port in own {
+        let mut families = case.families().into_iter().filter_map(|ipv6| case.own_address(ipv6));
+        let sent = families.find_map(|own| match case.comes(Protocol::Tcp, Endpoint::new(own, port)) {
+            Going::Proxy { port: to, rule, .. } => Some((own, to, rule)),
+            _ => None,
+        });
+        let Some((own, to, rule)) = sent else { continue };
+        let finding = KIND.found(
+            format!("what is asked of the proxy's own port {port} from outside gets to its port {to}"),
+            format!("leave port {port} alone in the inbound rules, if probes or figures are asked there"),
+        );
+        let by = rule.as_ref().map_or_else(String::new, |rule| format!(" by {rule}"));
+        found.finding(
+            finding
+                .because(format!("a connection to {} is sent to port {to}{by}", Endpoint::new(own, port)))
+                .severity(Severity::Info)
+                .about(rule),
         );
     }
 }

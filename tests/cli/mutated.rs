@@ -1,0 +1,328 @@
+//! Rule sets of the corpus with one thing changed: what changes what happens to some packet is reported, and what does not is no error.
+//!
+//! `NSLENS_MUTATED=kuma/` looks at all cases whose names hold this, whether or not they are whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use nslens::analysis::check::{Answer, Asked, Severity, check};
+use nslens::analysis::mesh::expected;
+use nslens::analysis::trace::{Question, Tracer};
+use nslens::archive::{Loaded, read};
+use nslens::model::{
+    Backend, Container, Endpoint, Family, Kind, Process, Resolver, Ruleset, Snapshot, Unread, Workload,
+};
+
+use crate::corpus::corpus;
+use crate::corpus_grid::{Case, cases, pod, rows, told};
+use crate::program::say;
+
+/// What metadata and processes tell of a pod of each producer: an annotation, the proxy's container and its process.
+const MESHES: [(&str, (&str, &str), &str, &str); 11] = [
+    ("istio-sidecar", ("sidecar.istio.io/status", "{}"), "istio-proxy", "envoy"),
+    ("istio-nft-sidecar", ("sidecar.istio.io/status", "{}"), "istio-proxy", "envoy"),
+    ("linkerd", ("linkerd.io/proxy-version", "edge"), "linkerd-proxy", "linkerd2-proxy"),
+    ("kuma", ("kuma.io/sidecar-injected", "true"), "kuma-sidecar", "envoy"),
+    ("consul", ("consul.hashicorp.com/connect-inject-status", "injected"), "consul-dataplane", "envoy"),
+    ("app-mesh", ("appmesh.k8s.aws/sidecarInjectorWebhook", "enabled"), "envoy", "envoy"),
+    ("ecs-service-connect", ("", ""), "ecs-service-connect", "envoy"),
+    ("osm", ("openservicemesh.io/sidecar-injection", "enabled"), "envoy", "envoy"),
+    ("fsm", ("flomesh.io/sidecar-injection", "enabled"), "sidecar", "pipy"),
+    ("istio-ambient", ("ambient.istio.io/redirection", "enabled"), "", "ztunnel"),
+    ("istio-nft-ambient", ("ambient.istio.io/redirection", "enabled"), "", "ztunnel"),
+];
+
+type Rules = (Vec<Ruleset>, Vec<Unread>);
+type Texts = Vec<(Family, String)>;
+
+/// A rule set with one thing changed.
+struct Mutant {
+    kind: &'static str,
+    /// The rule, or what else was changed.
+    what: String,
+    rules: Rules,
+}
+
+/// The pod with rules, the proxy and an application.
+fn stage(case: &Case, rules: Rules, proxy: (u32, u32), resolver: Option<String>) -> Snapshot {
+    let mut snapshot = pod::with(case, rules);
+    let producer = case.name.split('/').next().unwrap_or_default();
+    let (_, (name, value), container, process) =
+        MESHES.iter().find(|(mesh, ..)| *mesh == producer).copied().expect("a known producer");
+    let mut workload = Workload { runtime: Some("containerd".to_owned()), ..Workload::named(Kind::Pod, "web") };
+    if !name.is_empty() {
+        workload.annotations.insert(name.to_owned(), value.to_owned());
+    }
+    let elsewhere = container.is_empty();
+    for name in [container, "app"].into_iter().filter(|name| !name.is_empty()) {
+        workload.containers.push(Container { name: name.to_owned(), ..Container::default() });
+    }
+    snapshot.workload = workload;
+    if !snapshot.rulesets().iter().any(|ruleset| ruleset.family.sees(true)) {
+        only_ipv4(&mut snapshot);
+    }
+    // Where the set captures queries, the pod asks that resolver.
+    let dns = expected(&snapshot).families.iter().find_map(|family| family.dns.as_ref()?.resolver);
+    let asks = dns.map_or_else(|| "10.96.0.10".to_owned(), |resolver| resolver.to_string());
+    snapshot.resolver = Some(Resolver { nameservers: vec![resolver.unwrap_or(asks)], search: Vec::new() });
+    let held = |application: bool| {
+        let sockets = snapshot.sockets.iter().flatten();
+        let applications = [80, 443];
+        sockets.filter(|it| applications.contains(&it.local.port) == application).map(|it| it.inode).collect()
+    };
+    let person = |pid: u32, name: &str, (uid, gid): (u32, u32), container: &str, application: bool| Process {
+        pid,
+        name: name.to_owned(),
+        uid,
+        gid,
+        container: Some(container.to_owned()).filter(|name| !name.is_empty()),
+        elsewhere: elsewhere && !application,
+        sockets: held(application),
+        start_time: 1,
+        user: None,
+        groups: Vec::new(),
+        capabilities: None,
+        netns: None,
+        descriptors: None,
+        state: Some('S'),
+    };
+    let people = vec![person(10, process, proxy, container, false), person(20, "app", (1000, 1000), "app", true)];
+    snapshot.processes = Some(people);
+    for socket in snapshot.sockets.iter_mut().flatten() {
+        if elsewhere && ![80, 443].contains(&socket.local.port) {
+            socket.mark = Some(0x539);
+        }
+        socket.details.transparent = Some(elsewhere || case.named().tproxy);
+    }
+    snapshot
+}
+
+/// A pod of which no rule of IPv6 is known has none.
+fn only_ipv4(snapshot: &mut Snapshot) {
+    for interface in snapshot.interfaces.iter_mut().flatten() {
+        interface.addresses.retain(|(address, _)| address.is_ipv4() || interface.loopback);
+    }
+    let routing = snapshot.routes.as_mut().expect("routes");
+    let far = |address: &IpAddr| address.is_ipv6() && !address.is_loopback() && address.to_string() != "::6";
+    routing.routes.iter_mut().for_each(|routes| {
+        routes.retain(|route| route.destination.address.is_ipv4() || is_own_v6(route.destination.address));
+    });
+    routing.addresses.iter_mut().for_each(|addresses| addresses.retain(|held| !far(&held.address)));
+}
+
+fn is_own_v6(address: IpAddr) -> bool {
+    address.is_loopback() || address.to_string() == "::6"
+}
+
+/// What a proxy dials from the address that Istio and Kuma keep for it, to the application that the pod is.
+fn passed_on((uid, gid): (u32, u32)) -> Vec<Question> {
+    let ends = [("127.0.0.6", "10.0.0.2"), ("::6", "fd00::2")];
+    let asked = ends.map(|(from, to)| Question {
+        source: from.parse().ok(),
+        source_port: Some(40_001),
+        uid: Some(uid),
+        gid: Some(gid),
+        groups: Some(Vec::new()),
+        ..Question::to(Endpoint::new(to.parse().expect("an address"), 80))
+    });
+    asked.to_vec()
+}
+
+fn texts(case: &Case) -> Texts {
+    let files = case.forms.iter().take(1).flat_map(|form| &form.files);
+    files.map(|(family, path)| (*family, std::fs::read_to_string(path).expect("a text"))).collect()
+}
+
+fn rules(texts: &Texts) -> Option<Rules> {
+    let (mut rulesets, mut unread) = (Vec::new(), Vec::new());
+    for (family, text) in texts {
+        let family = if *family == Family::Ip6 { Family::Ip6 } else { Family::Ip };
+        let Ok(Loaded::Rules(found, left_out)) = read(text.as_bytes(), family) else { return None };
+        rulesets.extend(found);
+        unread.extend(left_out);
+    }
+    Some((rulesets, unread))
+}
+
+/// Places of the lines that are rules, with what they stand in.
+fn rule_lines(text: &str) -> Vec<(usize, String)> {
+    let (mut found, mut block, mut table) = (Vec::new(), Vec::<String>::new(), String::new());
+    for (at, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [word, ..] if word.starts_with('*') => table = (*word).to_owned(),
+            ["-A", chain, ..] => found.push((at, format!("{table} {chain}"))),
+            ["add", "rule", family, table, chain, ..] => found.push((at, format!("{family} {table} {chain}"))),
+            [.., "{"] => block.push(words.join(" ")),
+            ["}", ..] => drop(block.pop()),
+            ["type" | "policy" | "comment" | "flags" | "elements" | "#", ..] | [] => {}
+            _ if block.last().is_some_and(|block| block.starts_with("chain")) => found.push((at, block.join(" "))),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn mutants(texts: &Texts) -> Vec<Mutant> {
+    let mut found = Vec::new();
+    let mut add = |kind: &'static str, what: &str, place: usize, text: String| {
+        let mut changed = texts.clone();
+        changed[place].1 = text;
+        if let Some(rules) = rules(&changed) {
+            found.push(Mutant { kind, what: what.trim().to_owned(), rules });
+        }
+    };
+    for (place, (_, text)) in texts.iter().enumerate() {
+        let lines: Vec<&str> = text.lines().collect();
+        let rules = rule_lines(text);
+        let without = |at: usize| {
+            let left = lines.iter().enumerate().filter(|(line, _)| *line != at).map(|(_, line)| *line);
+            left.collect::<Vec<_>>().join("\n") + "\n"
+        };
+        for (at, _) in &rules {
+            add("dropped", lines[*at], place, without(*at));
+            for port in ["15001", "15006", "15008", "4140", "4143", "20000", "15000", "15003"] {
+                let sent = [format!("--to-ports {port}"), format!("redirect to :{port}"), format!("--on-port {port}")];
+                for sent in sent.iter().filter(|sent| lines[*at].contains(*sent)) {
+                    let mut changed = lines.clone();
+                    let line = lines[*at].replace(sent.as_str(), &sent.replace(port, "29999"));
+                    changed[*at] = &line;
+                    add("port changed", lines[*at], place, changed.join("\n") + "\n");
+                }
+            }
+        }
+        for pair in rules.windows(2) {
+            if let [(one, of), (other, same)] = pair
+                && of == same
+            {
+                let mut changed = lines.clone();
+                changed.swap(*one, *other);
+                add("swapped", &format!("{} <> {}", lines[*one], lines[*other]), place, changed.join("\n") + "\n");
+            }
+        }
+        let mut twice: Vec<&str> = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            twice.push(line);
+            if let Some(chain) = rules.iter().find(|(last, _)| *last == at).map(|(_, chain)| chain)
+                && !rules.iter().any(|(later, of)| of == chain && *later > at)
+            {
+                twice.extend(rules.iter().filter(|(_, of)| of == chain).map(|(first, _)| lines[*first]));
+            }
+        }
+        add("twice", "all", place, twice.join("\n") + "\n");
+    }
+    if let Some((rulesets, unread)) = rules(texts) {
+        let other = |ruleset: &Ruleset| Ruleset {
+            backend: if ruleset.backend == Backend::Nft { Backend::Legacy } else { Backend::Nft },
+            ..ruleset.clone()
+        };
+        if rulesets.iter().all(|ruleset| matches!(ruleset.family, Family::Ip | Family::Ip6)) {
+            let moved = rulesets.iter().map(other).collect();
+            found.push(Mutant { kind: "other backend", what: "moved".to_owned(), rules: (moved, unread.clone()) });
+            let both = rulesets.iter().cloned().chain(rulesets.iter().map(other)).collect();
+            found.push(Mutant { kind: "other backend", what: "both".to_owned(), rules: (both, unread) });
+        }
+    }
+    found
+}
+
+/// What becomes of the packets of the grid.
+fn becomes(snapshot: &Snapshot, asked: &[Question]) -> Vec<String> {
+    let tracer = Tracer::of(snapshot);
+    asked.iter().map(|question| told(&tracer.trace(question)).becomes).collect()
+}
+
+fn findings(answer: &Answer, least: Severity) -> BTreeSet<(&'static str, String)> {
+    let told = answer.findings.iter().filter(|finding| finding.severity >= least);
+    told.map(|finding| (finding.kind.id, finding.title.clone())).collect()
+}
+
+/// Cases that are whole, each with what has no report and why: rules that other right sets lack, too.
+const CASES: [(&str, &[&str]); 9] = [
+    // A port of an agent that does not run in this pod.
+    ("istio-sidecar/live-default-1.22", &["--dport 15021 -j RETURN"]),
+    // What is excluded by choice: metadata tells, and this pod has none.
+    ("linkerd/uid-gid", &[]),
+    ("linkerd/nft-experiment", &["tcp dport { 443, 4567, 4568 }", "tcp dport { 4190, 4191, 4567, 4568 }"]),
+    ("linkerd/default", &[]),
+    ("kuma/2.6-install-defaults", &[]),
+    ("kuma/2.7-default-nft", &[]),
+    ("kuma/default-nft", &[]),
+    ("consul/k8s-default", &[]),
+    // Ports of the proxy at which nobody waits here, and a way round for what it calls itself that not every mesh has.
+    ("osm/default", &["--dport 15010", "--dport 1590", "-o lo ! -d 127.0.0.1/32 -m owner --uid-owner 1500"]),
+];
+
+#[test]
+fn what_changes_something_is_reported_and_what_does_not_is_no_error() {
+    let Some(corpus) = corpus() else { return };
+    let only = std::env::var("NSLENS_MUTATED").ok();
+    let known: Vec<Case> = cases(&corpus)
+        .into_iter()
+        .filter(|case| MESHES.iter().any(|(mesh, ..)| case.name.starts_with(&format!("{mesh}/"))))
+        .collect();
+    let chosen = |case: &&Case| match &only {
+        Some(only) => case.name.contains(only),
+        None => CASES.iter().any(|(name, _)| *name == case.name),
+    };
+    let there = |name: &str| known.iter().any(|case| case.name == name);
+    assert!(CASES.iter().all(|(name, _)| there(name)), "a case is not in the corpus");
+    let (mut wrong, mut counts) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for case in known.iter().filter(chosen) {
+        one(case, &mut counts, &mut wrong);
+    }
+    for (result, count) in &counts {
+        say(&format!("{result}: {count}"));
+    }
+    assert!(wrong.is_empty(), "{} mutants:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(only.is_some() || counts.values().sum::<usize>() > 100, "too few mutants: {counts:?}");
+}
+
+fn one(case: &Case, counts: &mut BTreeMap<String, usize>, wrong: &mut Vec<String>) {
+    let texts = texts(case);
+    let whole = rules(&texts).unwrap_or_else(|| panic!("{} cannot be read", case.name));
+    let told_of = expected(&pod::with(case, whole.clone()));
+    let number = |ids: &BTreeSet<(u32, u32)>| ids.iter().next().map(|(first, _)| *first);
+    let uid = number(&told_of.exempt.uids).unwrap_or(1337);
+    let proxy = (uid, number(&told_of.exempt.gids).unwrap_or(uid));
+    let good = stage(case, whole, proxy, None);
+    let asks = good.resolver.as_ref().and_then(|resolver| resolver.nameservers.first().cloned());
+    let first = check(&good, Asked::default());
+    let tracer = Tracer::of(&good);
+    let mut asked = passed_on(proxy);
+    for block in case.blocks() {
+        let said = block.cells().map(|cell| (cell, told(&tracer.trace(&block.question(cell))))).collect();
+        asked.extend(rows::few(&rows::rows(&block, &said)).into_iter().map(|cell| block.question(cell)));
+    }
+    let was = becomes(&good, &asked);
+    let (before, errors) = (findings(&first, Severity::Info), findings(&first, Severity::Error));
+    let unreported: Vec<&str> =
+        CASES.iter().filter(|(name, _)| *name == case.name).flat_map(|(_, rules)| rules.iter().copied()).collect();
+    for mutant in mutants(&texts) {
+        let snapshot = stage(case, mutant.rules, proxy, asks.clone());
+        let now = becomes(&snapshot, &asked);
+        let changed = was.iter().zip(&now).position(|(was, now)| was != now);
+        let answer = check(&snapshot, Asked::default());
+        let after = findings(&answer, Severity::Info);
+        let worse: Vec<_> = findings(&answer, Severity::Error).difference(&errors).cloned().collect();
+        let open = answer.undecided.iter().any(|open| !first.undecided.contains(open));
+        let result = match changed {
+            Some(_) if after != before => "reported",
+            Some(_) if open => "left open",
+            Some(_) if unreported.iter().any(|rule| mutant.what.contains(rule)) => "another right set",
+            Some(at) => {
+                wrong.push(format!(
+                    "{} {}: {}: nothing is said of {:?}: {} => {}",
+                    case.name, mutant.kind, mutant.what, asked[at], was[at], now[at]
+                ));
+                "missed"
+            }
+            None if worse.is_empty() => "of no effect",
+            None => {
+                wrong.push(format!("{} {}: {}: changes nothing: {worse:?}", case.name, mutant.kind, mutant.what));
+                "false"
+            }
+        };
+        *counts.entry(format!("{} {result}", mutant.kind)).or_default() += 1;
+    }
+}
