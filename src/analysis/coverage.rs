@@ -9,7 +9,7 @@ mod outcomes;
 mod rows;
 mod usual;
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use area::areas;
 pub use area::{Area, Narrow, others};
@@ -103,8 +103,8 @@ impl<'a> All<'a> {
     }
 }
 
-/// Beginnings before fields are kept in their own bits: each finds bounds that were not foreseen.
-const BEGINNINGS: usize = 5;
+/// Beginnings before fields are kept in their own bits: each finds bounds that were not foreseen, and ends with the kind that needs them.
+const BEGINNINGS: usize = 8;
 
 /// What happens to all new connections that a question names.
 #[must_use]
@@ -164,9 +164,12 @@ fn attempt<'a>(
             sets.missing = missing;
             found.given_up.push(kind);
         }
+        if !sets.missing.is_none() {
+            return Err(Box::new(sets.missing));
+        }
     }
     found.untaken = sets.never_taken(&tracer.rules);
-    if sets.missing.is_none() { Ok(found) } else { Err(Box::new(sets.missing)) }
+    Ok(found)
 }
 
 fn of_kind<'a>(
@@ -216,12 +219,16 @@ fn parted<'a>(tracer: &Tracer<'a>, sets: &mut Sets, flooded: Flooded, all: &mut 
     let mut reached: Vec<(usize, Set)> =
         reached.into_iter().map(|(at, spaces)| (at, sets.diagrams.union(spaces))).collect();
     reached.sort_unstable_by_key(|(at, _)| *at);
+    let part = |(at, space)| Part { space, outcomes: vec![at], doubts: Vec::new() };
+    // Of what is known each packet goes one way: nothing else is laid over it.
+    let (open, known): (Vec<_>, Vec<_>) = reached.iter().partition(|(_, space)| sets.is_open(*space));
     let mut parts: Overlaid = Overlaid::default();
-    for (at, space) in &reached {
-        let packets = sets.packets(*space);
-        parts.overlay(sets, Part { space: packets, outcomes: vec![*at], doubts: Vec::new() }, all);
+    for (at, space) in open {
+        let packets = sets.packets(space);
+        parts.overlay(sets, part((at, packets)), all);
     }
     let mut parts = parts.parts;
+    parts.extend(known.into_iter().map(part));
     for part in parts.iter_mut().filter(|part| part.outcomes.len() > 1) {
         for (_, space) in reached.iter().filter(|(at, _)| part.outcomes.contains(at)) {
             let here = sets.diagrams.and(*space, part.space);
@@ -252,7 +259,8 @@ impl Overlaid {
         let mut twice = sets.diagrams.and(part.space, self.covered);
         self.covered = sets.diagrams.or(self.covered, part.space);
         let mut found = Vec::new();
-        for known in &mut self.parts {
+        // Most often it is one of the last.
+        for (at, known) in self.parts.iter_mut().enumerate().rev() {
             if twice.is_empty() {
                 break;
             }
@@ -271,10 +279,13 @@ impl Overlaid {
             }
             let mut doubts = known.doubts.clone();
             doubts.extend(part.doubts.iter().filter(|doubt| !known.doubts.contains(doubt)).cloned());
-            found.push(Part { space: both, outcomes, doubts });
+            found.push((at, Part { space: both, outcomes, doubts }));
         }
-        self.parts.retain(|known| !known.space.is_empty());
-        self.parts.append(&mut found);
+        found.sort_unstable_by_key(|(at, _)| *at);
+        if !found.is_empty() {
+            self.parts.retain(|known| !known.space.is_empty());
+        }
+        self.parts.extend(found.into_iter().map(|(_, part)| part));
         if !new.is_empty() {
             self.parts.push(Part { space: new, ..part });
         }
@@ -285,6 +296,9 @@ impl Overlaid {
 fn in_any_order(sets: &mut Sets, orders: Vec<Vec<Part>>, all: &mut All<'_>) -> Vec<Part> {
     let mut orders = orders.into_iter();
     let first = orders.next().unwrap_or_default();
+    if orders.len() == 0 {
+        return first;
+    }
     let spaces = first.iter().map(|part| part.space).collect();
     let mut found = Overlaid { parts: first, covered: sets.diagrams.union(spaces) };
     for mut part in orders.flatten() {

@@ -3,7 +3,9 @@
 //! Bryant 1986, without complement edges. A crate was weighed: the well-kept ones are made for many threads or copy a diagram with each
 //! step; rules need one table, three operations and a look at the values of one field.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 /// A set: a node of its [`Diagrams`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -29,6 +31,8 @@ impl Set {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
     bit: Bit,
+    /// The last bit that is asked in it.
+    last: Bit,
     without: Set,
     with: Set,
 }
@@ -50,7 +54,7 @@ struct Done {
 /// Nodes that are made before it is given up: 200 MB with what finds them.
 const MOST: usize = 6_000_000;
 /// Operations remembered at first and at last, in bits.
-const REMEMBERED: (u32, u32) = (12, 20);
+const REMEMBERED: (u32, u32) = (13, 20);
 /// Behind the last bit.
 const LEAF: Bit = Bit::MAX;
 
@@ -66,10 +70,10 @@ pub struct Diagrams {
 
 impl Default for Diagrams {
     fn default() -> Self {
-        let leaf = |set| Node { bit: LEAF, without: set, with: set };
+        let leaf = |set| Node { bit: LEAF, last: 0, without: set, with: set };
         Self {
             nodes: vec![leaf(Set::NONE), leaf(Set::ALL)],
-            places: vec![0; 1 << 10],
+            places: vec![0; 1 << 13],
             done: vec![NOTHING; 1 << REMEMBERED.0],
             exhausted: false,
         }
@@ -99,7 +103,12 @@ impl Diagrams {
     }
 
     fn node(&self, set: Set) -> Node {
-        self.nodes.get(set.0 as usize).copied().unwrap_or(Node { bit: LEAF, without: Set::NONE, with: Set::NONE })
+        self.nodes.get(set.0 as usize).copied().unwrap_or(Node {
+            bit: LEAF,
+            last: 0,
+            without: Set::NONE,
+            with: Set::NONE,
+        })
     }
 
     /// Those of `without` that have the bit not, and those of `with` that have it; both ask later bits only.
@@ -107,13 +116,13 @@ impl Diagrams {
         if without == with {
             return with;
         }
-        let node = Node { bit, without, with };
+        let same = |node: &Node| (node.bit, node.without, node.with) == (bit, without, with);
         let mask = self.places.len() - 1;
         let mut place = spread(bit.into(), without.0, with.0) & mask;
         loop {
             match self.places.get(place).copied().unwrap_or_default() {
                 0 => break,
-                known if self.nodes.get(known as usize) == Some(&node) => return Set(known),
+                known if self.nodes.get(known as usize).is_some_and(same) => return Set(known),
                 _ => place = (place + 1) & mask,
             }
         }
@@ -122,7 +131,8 @@ impl Diagrams {
             self.exhausted = true;
             return Set::NONE;
         }
-        self.nodes.push(node);
+        let last = bit.max(self.node(without).last).max(self.node(with).last);
+        self.nodes.push(Node { bit, last, without, with });
         if let Some(free) = self.places.get_mut(place) {
             *free = number;
         }
@@ -214,6 +224,12 @@ impl Diagrams {
         }
     }
 
+    /// Whether a bit from this one on is asked in a set.
+    #[must_use]
+    pub fn asks_from(&self, set: Set, from: Bit) -> bool {
+        self.node(set).last >= from
+    }
+
     /// Whatever the bits from this one on may be: those that are in the set with some of them.
     pub fn whatever(&mut self, set: Set, from: Bit) -> Set {
         let mut known = HashMap::new();
@@ -221,7 +237,7 @@ impl Diagrams {
     }
 
     fn project(&mut self, set: Set, from: Bit, known: &mut HashMap<Set, Set>) -> Set {
-        let Some((bit, without, with)) = self.asks(set) else { return set };
+        let Some((bit, without, with)) = self.asks(set).filter(|_| self.asks_from(set, from)) else { return set };
         if bit >= from {
             return Set::ALL;
         }
@@ -271,7 +287,7 @@ impl Diagrams {
     pub fn asked(&self, set: Set, from: Bit) -> Vec<Bit> {
         let (mut waiting, mut seen, mut found) = (vec![set], HashSet::new(), BTreeSet::new());
         while let Some(set) = waiting.pop() {
-            if let Some((bit, without, with)) = self.asks(set)
+            if let Some((bit, without, with)) = self.asks(set).filter(|_| self.asks_from(set, from))
                 && seen.insert(set)
             {
                 found.extend((bit >= from).then_some(bit));

@@ -9,7 +9,7 @@ mod sets;
 mod splits;
 mod work;
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::rc::Rc;
 
 use cell::{Cell, gather};
@@ -83,7 +83,7 @@ impl Rulebase<'_> {
         let traveller = self.traveller(start, ground);
         let each = orders.iter().map(|order| {
             let traveller = traveller.clone();
-            let mut cell = Cell { space, traveller, forms, tracked: None, routed_by: None };
+            let mut cell = Cell::new(space, traveller, forms);
             cell.take_back();
             let mut flood = Flood {
                 sets,
@@ -118,7 +118,7 @@ impl Sets {
 
 impl Cell {
     fn reached(self, end: End<Place>) -> Reach {
-        let Self { space, mut traveller, forms, .. } = self;
+        let (space, forms, mut traveller) = (self.space, self.forms, self.traveller.clone());
         Reach {
             space,
             end,
@@ -274,7 +274,9 @@ impl Flood<'_> {
                 space = self.sets.diagrams.and(left, holds);
                 left = self.sets.diagrams.without(left, holds);
             }
-            found.push(Cell { space, traveller, ..cell.clone() });
+            let mut one = cell.part(space);
+            one.traveller = traveller;
+            found.push(one);
         }
         found
     }
@@ -358,14 +360,14 @@ impl Flood<'_> {
                 touched = true;
                 let mut taken = Vec::new();
                 if !asked.yes.is_empty() {
-                    taken.push(Cell { space: asked.yes, ..cell.clone() });
+                    taken.push(cell.part(asked.yes));
                 }
                 let rest = self.sets.diagrams.without(cell.space, asked.yes);
                 cell.space = self.sets.diagrams.without(rest, asked.maybe);
                 if !asked.maybe.is_empty() {
                     let doubt = matches(reached, map.then_some(branch));
                     let holds = self.doubt(doubt);
-                    let [matching, other] = self.sets.halves(Cell { space: asked.maybe, ..cell.clone() }, holds);
+                    let [matching, other] = self.sets.halves(cell.part(asked.maybe), holds);
                     taken.push(matching);
                     // What does not take an element of a map is asked about the next.
                     if map { &mut asked_on } else { &mut on }.push(other);

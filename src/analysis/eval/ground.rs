@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use super::super::routes::{Decision, Query, Routes, Why};
-use super::leads::{Answers, Asks, Group, Looked};
+use super::flood::address;
+use super::leads::{Answers, Asks, Group, Leads, Looked, Ways};
 use crate::model::{Endpoint, Flow, OwnAddress, PolicyRule, Snapshot};
-use crate::packet::{DeviceName, Known, Packet};
+use crate::packet::{DeviceName, Known, Packet, number};
 
 /// `IFA_F_*` of addresses that are not used yet (`TENTATIVE`), unless they are taken on trust (`OPTIMISTIC`).
 const TENTATIVE: u32 = 0x40;
 const OPTIMISTIC: u32 = 0x04;
 
 const TCP: u8 = 6;
+
+/// The first address of IPv6 that holds for one link only (`fe80::/10`), and the first one behind these.
+const NEAR: u128 = 0xfe80 << 112;
+const FAR: u128 = 0xfec0 << 112;
 
 /// The surroundings of a snapshot's rules.
 #[derive(Debug)]
@@ -189,6 +195,12 @@ impl<'a> Ground<'a> {
         self.routes.ask(&query).map(distinct)
     }
 
+    /// Which groups of the ends that differ, destination and source, lead packets that came in the same way.
+    pub(super) fn ways_in(&self, packet: &Packet, ipv6: bool, differ: [bool; 2]) -> Rc<Ways> {
+        let look = |destination, source| self.ask_in(&Packet { destination, source, ..*packet }).map(Leads::from);
+        self.answers.ways_in(packet, (self.groups(ipv6), ipv6, differ), look)
+    }
+
     fn query(&self, packet: &Packet, bound: Option<DeviceName>) -> Result<Query, Why> {
         let Known::Is(destination) = packet.destination else { return Err(Why::Destination) };
         let ids = self.snapshot.ids.as_ref();
@@ -263,6 +275,18 @@ impl<'a> Ground<'a> {
             _ => false,
         };
         self.addresses().filter(|own| own.interface == index).find(usable).map(|own| own.address)
+    }
+
+    /// Where addresses that are dialled begin to be different to a redirection of what came in by a device.
+    pub(super) fn redirect_bounds(&self, device: Known<DeviceName>, ipv6: bool) -> Vec<u128> {
+        let mut bounds = if ipv6 { vec![NEAR, FAR] } else { Vec::new() };
+        let dialled = if ipv6 { vec![address(0, true), address(NEAR, true)] } else { vec![address(0, false)] };
+        let Known::Is(device) = device else { return bounds };
+        for own in dialled.into_iter().filter_map(|dialled| self.redirect_address(device, dialled)).map(number) {
+            bounds.extend([own, own.saturating_add(1)]);
+        }
+        bounds.sort_unstable();
+        bounds
     }
 
     /// The address that `MASQUERADE` gives to a packet that leaves by a device (`nf_nat_masquerade_ipv4`, `_ipv6`).

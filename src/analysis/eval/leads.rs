@@ -2,10 +2,15 @@
 //!
 //! Of addresses routes ask only in which networks they lie, and which of a few kinds they are of: between two bounds of all these no two
 //! addresses are different. Where an answer names an address that was asked about, the next one who asks gets its own in that place.
+//!
+//! For whole sets of packets that come in it is found once which groups of sources make no difference to which groups of destinations.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::super::routes::{Decision, Kind, LINK_LOCAL, Why, scope_of};
 use super::flood::address;
@@ -77,9 +82,22 @@ pub(super) struct Answers {
     groups: [OnceCell<Vec<Group>>; 2],
     /// Some rule or route asks for more than addresses, devices and the protocol.
     heeds: bool,
+    /// Some rule asks for the protocol.
+    heeds_protocol: bool,
     /// What was asked, and the ends about which it was.
     given: RefCell<HashMap<Key, (Ends, Looked)>>,
+    /// The same of whole groups.
+    ways: RefCell<HashMap<WaysKey, Rc<Ways>>>,
 }
+
+/// Groups of destinations and groups of sources by which packets that come in go the same way; an end that is one address has none.
+pub(super) type Ways = Vec<(Vec<usize>, Vec<usize>)>;
+
+/// What they hang on: the ends that are one address, the device, and what else of a packet routes ask for.
+type WaysKey = (Fixed, bool, Option<DeviceName>, Option<u8>, Option<Heeded>);
+
+/// Destination and source, where these are one address for all packets, known or not.
+type Fixed = [Option<Option<IpAddr>>; 2];
 
 /// Source and destination.
 type Ends = (Option<IpAddr>, IpAddr);
@@ -95,7 +113,15 @@ impl Answers {
             who || rule.source_ports.is_some() || rule.destination_ports.is_some() || rule.tos != 0
         });
         let heeds = asks || routing.routes.iter().flatten().any(|route| route.tos != 0);
-        Self { bounds, own, groups: Default::default(), heeds, given: RefCell::default() }
+        Self {
+            bounds,
+            own,
+            groups: Default::default(),
+            heeds,
+            heeds_protocol: routing.rules.iter().flatten().any(|rule| rule.protocol.is_some()),
+            given: RefCell::default(),
+            ways: RefCell::default(),
+        }
     }
 
     /// The first address of each stretch of a family, in their order.
@@ -166,11 +192,6 @@ impl Answers {
             (Asks::In, _) => return None,
             _ => None,
         };
-        let heeded = self.heeds.then(|| {
-            let Packet { mark, uid, source_port, destination_port, traffic_class, .. } = *packet;
-            let port = |port: Known<u16>| heeded(port);
-            [heeded(mark), heeded(uid), port(source_port), port(destination_port), heeded(traffic_class)]
-        });
         let key = Key {
             asks,
             ipv6: destination.is_ipv6(),
@@ -178,15 +199,88 @@ impl Answers {
             destination: self.stretch(destination),
             input,
             bound,
-            protocol: match packet.protocol {
-                Known::Is(protocol) => Some(protocol),
-                _ => None,
-            },
-            heeded,
+            protocol: self.protocol(packet, asks),
+            heeded: self.heeded(packet),
         };
         Some((key, (source, destination)))
     }
+
+    fn heeded(&self, packet: &Packet) -> Option<Heeded> {
+        self.heeds.then(|| {
+            let Packet { mark, uid, source_port, destination_port, traffic_class, .. } = *packet;
+            let port = |port: Known<u16>| heeded(port);
+            [heeded(mark), heeded(uid), port(source_port), port(destination_port), heeded(traffic_class)]
+        })
+    }
+
+    /// One that stands for all that no route tells apart.
+    fn protocol(&self, packet: &Packet, asks: Asks) -> Option<u8> {
+        let connects = asks == Asks::First;
+        match packet.protocol {
+            Known::Is(protocol) if self.heeds_protocol || protocol == IGMP => Some(protocol),
+            Known::Is(TCP) if connects => Some(TCP),
+            Known::Is(_) => Some(ANY_OTHER),
+            _ => None,
+        }
+    }
+
+    /// Which groups of the ends that differ lead packets that came in the same way, where `look` finds the way between two ends.
+    pub(super) fn ways_in(
+        &self,
+        packet: &Packet,
+        (groups, ipv6, differ): (&[Group], bool, [bool; 2]),
+        look: impl Fn(Known<IpAddr>, Known<IpAddr>) -> Looked,
+    ) -> Rc<Ways> {
+        let known = |end: Known<IpAddr>| if let Known::Is(end) = end { Some(end) } else { None };
+        let [to, from] = differ;
+        let fixed = [(!to).then(|| known(packet.destination)), (!from).then(|| known(packet.source))];
+        let input = if let Known::Is(input) = packet.input { Some(input) } else { None };
+        let key = (fixed, ipv6, input, self.protocol(packet, Asks::In), self.heeded(packet));
+        if let Some(known) = self.ways.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let any = |(from, to): &(u128, u128), last: bool| address(if last { *to } else { *from }, ipv6);
+        let ends = |fixed: Option<Option<IpAddr>>, last| -> Vec<Known<IpAddr>> {
+            let each = || groups.iter().map(|group| if last { group.last() } else { group.first() });
+            let ends = fixed.map_or_else(|| each().map(|one| one.map(|one| any(one, last))).collect(), |end| vec![end]);
+            ends.into_iter().map(Known::from_option).collect()
+        };
+        let [to, from] = fixed;
+        // Of a group that is more than one address, the source is not the destination.
+        let (destinations, sources) = (ends(to, false), ends(from, true));
+        let mut leads: Vec<Looked> = Vec::new();
+        let mut rows: BTreeMap<(bool, Vec<usize>), Vec<usize>> = BTreeMap::new();
+        for (at, destination) in destinations.iter().enumerate() {
+            let mut row = Vec::with_capacity(sources.len());
+            for source in &sources {
+                let looked = look(*destination, *source).map(Leads::without_source);
+                let known = leads.iter().position(|lead| *lead == looked).unwrap_or(leads.len());
+                if known == leads.len() {
+                    leads.push(looked);
+                }
+                row.push(known);
+            }
+            // What is sent to `::1` is turned away for that alone.
+            let loopback = matches!(destination, Known::Is(destination) if destination.is_loopback());
+            rows.entry((loopback, row)).or_default().push(at);
+        }
+        let mut ways = Ways::new();
+        for ((_, row), destinations) in rows {
+            let mut by_lead: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            row.into_iter().enumerate().for_each(|(at, lead)| by_lead.entry(lead).or_default().push(at));
+            ways.extend(by_lead.into_values().map(|sources| (destinations.clone(), sources)));
+        }
+        let ways = Rc::new(ways);
+        self.ways.borrow_mut().insert(key, Rc::clone(&ways));
+        ways
+    }
 }
+
+/// Protocols that routes tell apart by themselves: groups are joined by IGMP, and sockets of TCP are connected.
+const IGMP: u8 = 2;
+const TCP: u8 = 6;
+/// One that is none of these (RFC 3692).
+const ANY_OTHER: u8 = 253;
 
 fn heeded<T: Into<u32>>(known: Known<T>) -> Option<Option<u32>> {
     match known {
@@ -301,6 +395,16 @@ impl From<(Vec<Decision>, Option<Why>)> for Leads {
 }
 
 impl Leads {
+    /// Where it leads alone, whichever source it would choose.
+    fn without_source(mut self) -> Self {
+        let leads = match &mut self {
+            Self::One(lead) => std::slice::from_mut(lead),
+            Self::Several(leads, _) => leads,
+        };
+        leads.iter_mut().for_each(|lead| lead.source = Known::Unknown);
+        self
+    }
+
     /// The same for other ends.
     fn instead(self, of: Ends, ends: Ends) -> Self {
         let one = |mut lead: Lead| {
@@ -318,179 +422,4 @@ impl Leads {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use super::super::Ground;
-    use super::*;
-    use crate::model::{
-        Interface, Kind as Workloads, NextHop, OwnAddress, PolicyRule, Route, RouteKind, RuleAction, Snapshot, Workload,
-    };
-
-    /// Numbers that look random and are the same in each run (xorshift, Marsaglia 2003).
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn below(&mut self, end: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % end
-        }
-
-        fn one<T: Copy>(&mut self, of: &[T]) -> T {
-            of[usize::try_from(self.below(of.len() as u64)).expect("small")]
-        }
-
-        fn byte(&mut self) -> u8 {
-            self.one(&[0, 1, 2, 127, 128, 255])
-        }
-
-        fn address(&mut self, ipv6: bool) -> IpAddr {
-            if ipv6 {
-                let first = self.one(&[0_u128, 0xfd00, 0x2001, 0xfe80, 0xfec0, 0xff02, 0xff05]) << 112;
-                let middle = self.one(&[0_u128, 1, 0xffff]) << 32;
-                return Ipv6Addr::from(first | middle | u128::from(self.byte()) << 64 | u128::from(self.byte())).into();
-            }
-            let first = self.one(&[0, 10, 127, 172, 192, 224, 255]);
-            Ipv4Addr::new(first, self.byte(), self.byte(), self.byte()).into()
-        }
-
-        fn network(&mut self, ipv6: bool) -> Network {
-            let bits: u8 = self.one(&[0, 8, 9, 16, 24, 31, 32]);
-            Network {
-                address: self.address(ipv6),
-                bits: if ipv6 { self.one(&[0, 10, 16, 64, 96, 127, 128]) } else { bits },
-            }
-        }
-    }
-
-    fn route(numbers: &mut Numbers, ipv6: bool) -> Route {
-        let own = numbers.below(4) == 0;
-        Route {
-            kind: if own {
-                RouteKind::Local
-            } else {
-                numbers.one(&[RouteKind::Unicast, RouteKind::Unicast, RouteKind::Prohibit])
-            },
-            destination: numbers.network(ipv6),
-            source: (ipv6 && numbers.below(5) == 0).then(|| numbers.network(ipv6)),
-            tos: 0,
-            table: if own { 255 } else { numbers.one(&[254, 254, 100]) },
-            protocol: 2,
-            scope: numbers.one(&[0, 253]),
-            flags: 0,
-            priority: 0,
-            preferred_source: (numbers.below(3) == 0).then(|| numbers.address(ipv6)),
-            preference: None,
-            hops: vec![NextHop { interface: numbers.one(&[1, 2, 3]), gateway: None, weight: 1, flags: 0 }],
-            next_hop_object: None,
-            unknown: Vec::new(),
-        }
-    }
-
-    fn rule(numbers: &mut Numbers, ipv6: bool, priority: u32, table: u32) -> PolicyRule {
-        let plain = table != 100;
-        PolicyRule {
-            ipv6,
-            priority,
-            action: RuleAction::Lookup(table),
-            invert: false,
-            from: (!plain && numbers.below(2) == 0).then(|| numbers.network(ipv6)),
-            to: (!plain && numbers.below(2) == 0).then(|| numbers.network(ipv6)),
-            input: None,
-            output: None,
-            mark: (!plain && numbers.below(3) == 0).then_some((1, 1)),
-            users: None,
-            protocol: (!plain && numbers.below(4) == 0).then_some(17),
-            source_ports: None,
-            destination_ports: None,
-            tos: 0,
-            vrf: false,
-            suppress_prefix: None,
-            suppress_group: None,
-            flags: 0,
-            maker: 2,
-            unknown: Vec::new(),
-        }
-    }
-
-    fn pod(numbers: &mut Numbers) -> Snapshot {
-        let mut snapshot = Snapshot::of("node", 0, "pod/web", Workload::named(Workloads::Pod, "web"));
-        let interface = |index: u32, name: &str| Interface {
-            index,
-            name: name.to_owned(),
-            loopback: index == 1,
-            up: true,
-            addresses: Vec::new(),
-        };
-        snapshot.interfaces = Some(vec![interface(1, "lo"), interface(2, "eth0"), interface(3, "eth1")]);
-        let mut routing = Routing::default();
-        let mut families =
-            |one: &mut dyn FnMut(&mut Numbers, bool)| [false, true].iter().for_each(|ipv6| one(numbers, *ipv6));
-        let (mut routes, mut rules, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
-        families(&mut |numbers, ipv6| {
-            routes.extend((0..6).map(|_| route(numbers, ipv6)));
-            rules.extend(
-                [(0, 255), (10, 100), (32_766, 254)].map(|(priority, table)| rule(numbers, ipv6, priority, table)),
-            );
-            addresses.extend((1..4).map(|interface| OwnAddress {
-                interface,
-                address: numbers.address(ipv6),
-                network: numbers.network(ipv6),
-                scope: 0,
-                flags: 0,
-            }));
-        });
-        (routing.routes, routing.rules, routing.addresses) = (Some(routes), Some(rules), Some(addresses));
-        for device in ["all", "lo", "eth0", "eth1"] {
-            let mut setting = |name: &str| (name.to_owned(), i32::from(device != "all" && numbers.below(2) == 0));
-            routing.settings.ipv4.insert(
-                device.to_owned(),
-                crate::model::RoutingSettings::IPV4.iter().map(|name| setting(name)).collect(),
-            );
-            let mut setting = |name: &str| (name.to_owned(), i32::from(numbers.below(2) == 0));
-            routing.settings.ipv6.insert(
-                device.to_owned(),
-                crate::model::RoutingSettings::IPV6.iter().map(|name| setting(name)).collect(),
-            );
-        }
-        snapshot.routes = Some(routing);
-        snapshot
-    }
-
-    #[test]
-    fn what_was_asked_before_is_answered_as_if_it_were_asked_again() {
-        let mut numbers = Numbers(7_000_001);
-        let mut kept = 0;
-        for case in 0..40 {
-            let snapshot = pod(&mut numbers);
-            let ground = Ground::of(&snapshot).expect("routes");
-            let mut asked = 0;
-            for _ in 0..400 {
-                let ipv6 = numbers.below(2) == 0;
-                let packet = Packet {
-                    source: if numbers.below(3) == 0 { Known::Unknown } else { Known::Is(numbers.address(ipv6)) },
-                    destination: Known::Is(numbers.address(ipv6)),
-                    input: Known::from_option(DeviceName::new(numbers.one(&["eth0", "eth1", "lo"]))),
-                    protocol: Known::Is(numbers.one(&[6, 17, 2])),
-                    mark: numbers.one(&[Known::Unknown, Known::Is(0), Known::Is(1)]),
-                    uid: Known::Is(1000),
-                    ..Packet::default()
-                };
-                let bound = numbers.one(&[None, None, DeviceName::new("eth1")]);
-                let again = [ground.ask_first(&packet, bound), ground.ask_next(&packet, bound), ground.ask_in(&packet)];
-                let known =
-                    [ground.first_route(&packet, bound), ground.next_route(&packet, bound), ground.way_in(&packet)];
-                assert_eq!(known, again.map(|looked| looked.map(Leads::from)), "case {case}: {packet:?} {bound:?}");
-                for end in [packet.source, packet.destination] {
-                    let Known::Is(end) = end else { continue };
-                    assert_eq!(ground.is_own(end), ground.routes().is_own(end), "case {case}: {end}");
-                }
-                asked += 3;
-            }
-            kept += asked - ground.answers.given.borrow().len();
-        }
-        assert!(kept > 4000, "{kept} answers were known");
-    }
-}
+mod tests;

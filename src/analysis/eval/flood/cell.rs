@@ -9,6 +9,7 @@ use super::sets::{Sample, Sets};
 use crate::analysis::diagram::Set;
 use crate::packet::{Field, Known, number};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 /// What a field is now: `(of & keep) ^ flip`, where `of` is a field as it was at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,18 +55,50 @@ pub(in crate::analysis) struct Forms {
 }
 
 /// Packets that went the same way, each in the cases in which it does: what cannot be known is one of a set's bits.
+///
+/// Parts of a cell share what their packets have in common until something becomes of one of them.
 #[derive(Clone)]
 pub(super) struct Cell {
     pub(super) space: Set,
-    pub(super) traveller: Traveller,
+    common: Rc<Common>,
+}
+
+/// What the packets of a cell have in common.
+#[derive(Clone, PartialEq)]
+pub(super) struct Common {
     pub(super) forms: Forms,
     /// The forms when their tracking began.
     pub(super) tracked: Option<Forms>,
     /// The mark by which the route was chosen, where that is looked at again.
     pub(super) routed_by: Option<Form>,
+    pub(super) traveller: Traveller,
+}
+
+impl std::ops::Deref for Cell {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl std::ops::DerefMut for Cell {
+    fn deref_mut(&mut self) -> &mut Common {
+        Rc::make_mut(&mut self.common)
+    }
 }
 
 impl Cell {
+    /// Packets before their first hook.
+    pub(super) fn new(space: Set, traveller: Traveller, forms: Forms) -> Self {
+        Self { space, common: Rc::new(Common { traveller, forms, tracked: None, routed_by: None }) }
+    }
+
+    /// These of its packets.
+    pub(super) fn part(&self, space: Set) -> Self {
+        Self { space, common: Rc::clone(&self.common) }
+    }
+
     /// How a field comes from what it was at first; `None` where it is the same for all of them, or not known.
     pub(super) fn form(&self, field: Field) -> Option<Form> {
         let Forms { uid, gid, mark, connection_mark, source, source_port, destination, destination_port } = self.forms;
@@ -97,17 +130,19 @@ impl Cell {
 
     /// Whether both differ in nothing but in which packets they are.
     pub(super) fn alike(&self, other: &Self) -> bool {
-        self.forms == other.forms
-            && self.tracked == other.tracked
-            && self.routed_by == other.routed_by
-            && self.traveller == other.traveller
+        // What tells most cells apart is looked at first.
+        let first = |cell: &Self| {
+            let traveller = &cell.traveller;
+            (traveller.packet.destination, traveller.left_by, traveller.packet.mark, traveller.way)
+        };
+        Rc::ptr_eq(&self.common, &other.common) || first(self) == first(other) && self.common == other.common
     }
 
     /// Gives the traveller the fields of one of the packets.
     pub(super) fn lend(&mut self, sets: &Sets, ipv6: bool) -> Sample {
         let sample = sets.sample(self.space);
-        let now = self.forms;
-        let packet = &mut self.traveller.packet;
+        let Common { forms: now, tracked, traveller, .. } = &mut **self;
+        let packet = &mut traveller.packet;
         let wide = |form: Form| u32::try_from(form.apply(&sample) & u128::from(u32::MAX)).unwrap_or_default();
         let port = |form: Form| u16::try_from(form.apply(&sample) & 0xffff).unwrap_or_default();
         let address = |form: Form| address(form.apply(&sample), ipv6);
@@ -118,7 +153,7 @@ impl Cell {
         give(&mut packet.source_port, now.source_port.map(port));
         give(&mut packet.destination, now.destination.map(address));
         give(&mut packet.destination_port, now.destination_port.map(port));
-        if let Some(then) = self.tracked {
+        if let Some(then) = tracked {
             let connection = &mut packet.connection;
             give(&mut connection.original_source, then.source.map(address));
             give(&mut connection.original_source_port, then.source_port.map(port));
@@ -130,11 +165,10 @@ impl Cell {
 
     /// Takes back what was lent: where fields have a form, that tells them. What was noted of a single packet is forgotten.
     pub(super) fn take_back(&mut self) {
-        let now = self.forms;
-        let traveller = &mut self.traveller;
+        let Common { forms: now, tracked, traveller, .. } = &mut **self;
         let packet = &mut traveller.packet;
-        if self.tracked.is_none() && packet.connection.protocol != Known::Unknown {
-            self.tracked = Some(now);
+        if tracked.is_none() && packet.connection.protocol != Known::Unknown {
+            *tracked = Some(*now);
         }
         fn take<T>(known: &mut Known<T>, form: Option<Form>) {
             if form.is_some() {
@@ -149,7 +183,7 @@ impl Cell {
         take(&mut packet.source_port, now.source_port);
         take(&mut packet.destination, now.destination);
         take(&mut packet.destination_port, now.destination_port);
-        if let Some(then) = self.tracked {
+        if let Some(then) = tracked {
             let connection = &mut packet.connection;
             take(&mut connection.original_source, then.source);
             take(&mut connection.original_source_port, then.source_port);

@@ -1,6 +1,6 @@
 //! Which packets fulfil what a rule asks, as sets: the same conditions that are asked of one packet.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::Ready;
 use super::cell::{Cell, Form};
@@ -41,6 +41,8 @@ pub(in crate::analysis) struct Sets {
     tests: HashMap<(Form, Test), Set>,
     /// Of groups of addresses that routes treat alike.
     groups: HashMap<(Form, usize), Set>,
+    /// Of several of them.
+    unions: HashMap<(Form, Vec<usize>), Set>,
     /// Of many of them at once, by where they stand and by what the fields come from.
     many: HashMap<(usize, Vec<Form>), Set>,
     /// The fields that such a condition asks about; `None` where it asks something else too.
@@ -77,6 +79,7 @@ impl Sets {
             ready: HashMap::new(),
             tests: HashMap::new(),
             groups: HashMap::new(),
+            unions: HashMap::new(),
             many: HashMap::new(),
             about: HashMap::new(),
         }
@@ -128,6 +131,19 @@ impl Sets {
         let sets = group.iter().map(|(from, to)| self.range_now(form, *from, *to)).collect();
         let set = self.diagrams.union(sets);
         self.groups.insert((form, at), set);
+        set
+    }
+
+    /// Those whose address lies in one of these groups.
+    pub(super) fn one_of_groups(&mut self, form: Form, which: &[usize], groups: &[Vec<(u128, u128)>]) -> Set {
+        let key = (form, which.to_vec());
+        if let Some(known) = self.unions.get(&key) {
+            return *known;
+        }
+        let each = which.iter().filter_map(|at| Some((*at, groups.get(*at)?)));
+        let sets = each.map(|(at, group)| self.group(form, at, group)).collect();
+        let set = self.diagrams.union(sets);
+        self.unions.insert(key, set);
         set
     }
 
@@ -366,6 +382,11 @@ impl Sets {
     pub(super) fn where_holds(&mut self, unknown: usize) -> Option<Set> {
         let bit = u16::try_from(unknown).ok()?.checked_add(UNKNOWN)?;
         (bit < Bit::MAX).then(|| self.diagrams.choose(bit, Set::NONE, Set::ALL))
+    }
+
+    /// Whether which packets are in a set hangs on something that cannot be known.
+    pub(in crate::analysis) fn is_open(&self, set: Set) -> bool {
+        self.diagrams.asks_from(set, UNKNOWN)
     }
 
     /// The packets of a set, whatever is so of what cannot be known.

@@ -74,16 +74,22 @@ pub(super) fn asks_routes(cell: &Cell, base: Option<&Base<'_>>) -> bool {
     }
 }
 
+/// Whether all that is asked of routes then is where packets go that came in.
+pub(super) fn comes_in(cell: &Cell) -> bool {
+    let traveller = &cell.traveller;
+    traveller.way == Way::In && traveller.routed_by.is_none() && !traveller.moved
+}
+
 /// What the work of a target hangs on.
-pub(super) fn on_effect(effect: &Effect, own: bool, blind: bool, ipv6: bool) -> Hangs {
-    let mut hangs = Hangs::default();
+pub(super) fn on_effect(effect: &Effect, cell: &Cell, own: bool, (ground, ipv6): (Option<&Ground<'_>>, bool)) -> Hangs {
+    let (mut hangs, blind) = (Hangs::default(), ground.is_none());
     let routes = |hangs: &mut Hangs, field| hangs.routed.push(field);
     match effect {
         Effect::Redirect(ports) => {
             let loopback = number(super::super::ground::loopback(ipv6));
             hangs.on(Field::Destination, [loopback, loopback + 1]);
-            if !own {
-                routes(&mut hangs, Field::Destination);
+            if let Some(ground) = ground.filter(|_| !own) {
+                hangs.on(Field::Destination, ground.redirect_bounds(cell.traveller.packet.input, ipv6));
             }
             hangs.on_ports(Field::DestinationPort, *ports);
         }
@@ -140,7 +146,7 @@ impl Sets {
     fn split_by_routes(&mut self, cell: Cell, field: Field, ground: &Ground<'_>) -> Vec<Cell> {
         let Some(form) = cell.form(field) else { return vec![cell] };
         let parts = self.routed(cell.space, form, ground);
-        parts.into_iter().map(|space| Cell { space, ..cell.clone() }).collect()
+        parts.into_iter().map(|space| cell.part(space)).collect()
     }
 
     /// The parts of a set in which routes treat an address, as it now is, alike.
@@ -153,10 +159,36 @@ impl Sets {
         each.filter(|part| !part.is_empty()).collect()
     }
 
+    /// The parts of a cell that came in whose packets routes lead alike: to most destinations most sources are the same.
+    pub(super) fn split_by_ways_in(&mut self, cell: Cell, ground: &Ground<'_>) -> Vec<Cell> {
+        let (ipv6, groups) = (self.is_ipv6(), ground.groups(self.is_ipv6()));
+        let hangs = Hangs { routed: Vec::new(), ..on_routes(ground) };
+        let mut found = Vec::new();
+        for part in self.split(cell, &hangs, Some(ground)) {
+            let mut lent = part.clone();
+            lent.lend(self, ipv6);
+            let ends = [part.forms.destination, part.forms.source];
+            let ways = ground.ways_in(&lent.traveller.packet, ipv6, ends.map(|end| end.is_some()));
+            for (destinations, sources) in &*ways {
+                let mut space = part.space;
+                for (form, which) in ends.into_iter().zip([destinations, sources]) {
+                    if let Some(form) = form.filter(|_| which.len() < groups.len()) {
+                        let alike = self.one_of_groups(form, which, groups);
+                        space = self.diagrams.and(space, alike);
+                    }
+                }
+                if !space.is_empty() {
+                    found.push(part.part(space));
+                }
+            }
+        }
+        found
+    }
+
     fn split_by_bounds(&mut self, cell: Cell, field: Field, bounds: &[u128]) -> Vec<Cell> {
         let Some(form) = cell.form(field) else { return vec![cell] };
         let parts = self.stretches(cell.space, form, bounds);
-        parts.into_iter().map(|space| Cell { space, ..cell.clone() }).collect()
+        parts.into_iter().map(|space| cell.part(space)).collect()
     }
 
     /// The parts of a set in which a field, as it now is, lies between two of these bounds.
@@ -189,7 +221,7 @@ impl Sets {
     pub(super) fn halves(&mut self, cell: Cell, set: Set) -> [Cell; 2] {
         let inside = self.diagrams.and(cell.space, set);
         let outside = self.diagrams.without(cell.space, set);
-        [Cell { space: inside, ..cell.clone() }, Cell { space: outside, ..cell }]
+        [cell.part(inside), cell.part(outside)]
     }
 
     /// The parts whose mark is, or is not, what it was when the route was chosen: of the latter the route is chosen anew.

@@ -7,8 +7,8 @@ use super::super::translation::RANDOM;
 use super::super::traveller::Outcome;
 use super::super::walk::Base;
 use super::super::{End, Target};
-use super::cell::{Cell, Form, gather};
-use super::splits::{Hangs, asks_routes, on_effect, on_routes};
+use super::cell::{Cell, Common, Form, gather};
+use super::splits::{Hangs, asks_routes, comes_in, on_effect, on_routes};
 use super::{Fate, Flood};
 use crate::model::Hook;
 use crate::packet::{Field, Known, Lookup, number};
@@ -24,7 +24,11 @@ impl Flood<'_> {
             Some(ground) if asks => {
                 let hangs = on_routes(ground);
                 let parts = self.sets.split_by_route(cell);
-                parts.into_iter().flat_map(|part| self.sets.split(part, &hangs, self.ground)).collect()
+                let split = |part: Cell| match comes_in(&part) {
+                    true => self.sets.split_by_ways_in(part, ground),
+                    false => self.sets.split(part, &hangs, self.ground),
+                };
+                parts.into_iter().flat_map(split).collect()
             }
             _ => self.sets.split_by_route(cell),
         };
@@ -136,7 +140,7 @@ impl Flood<'_> {
         }
         let hangs = match effect {
             Effect::Transparent { .. } => self.on_sockets(&cell),
-            _ => on_effect(&effect, own, self.ground.is_none(), self.ipv6),
+            _ => on_effect(&effect, &cell, own, (self.ground, self.ipv6)),
         };
         let lends = !hangs.bounds.is_empty() || !hangs.routed.is_empty();
         let mut parts = if !lends { vec![cell] } else { self.sets.split(cell, &hangs, self.ground) };
@@ -204,11 +208,11 @@ impl Cell {
     /// Notes which fields a target has given a new value.
     fn is_written(&mut self, effect: &Effect, reached: Reached<'_>, blind: bool) {
         let own = reached.base.chain.hook == Some(Hook::Output);
-        let forms = &mut self.forms;
+        let Common { forms, traveller, .. } = &mut **self;
         match effect {
             // Where nothing but rules is known, it stays what it is.
             Effect::Redirect(ports) => {
-                if own || !(blind && self.traveller.bare) {
+                if own || !(blind && traveller.bare) {
                     forms.destination = None;
                 }
                 if ports.is_some() {
@@ -237,7 +241,7 @@ impl Cell {
                     _ => &mut forms.source,
                 };
                 *moved = moved.map(|form| form.moved(*address, *mask));
-                if let Some((_, to)) = &mut self.traveller.redirected {
+                if let Some((_, to)) = &mut traveller.redirected {
                     *to = Target { several: true, ..Target::default() };
                 }
             }
@@ -271,9 +275,10 @@ impl Cell {
             Known::Is(mark) => Some(Form { of: Field::Mark, keep: 0, flip: mark.into() }),
             _ => None,
         };
-        let packet = &mut self.traveller.packet;
-        let mark = self.forms.mark.or(fixed(packet.mark));
-        let connection = self.forms.connection_mark.or(fixed(packet.connection_mark));
+        let Common { forms, traveller, .. } = &mut *self;
+        let packet = &mut traveller.packet;
+        let mark = forms.mark.or(fixed(packet.mark));
+        let connection = forms.connection_mark.or(fixed(packet.connection_mark));
         // Both come from the packet's first mark, so that what is mixed of them does too.
         let mixed = |into: Option<Form>, kept: u32, from: Option<Form>, taken: u32| {
             let (into, from, kept, taken) = (into?, from?, !u128::from(kept), u128::from(taken));
@@ -283,21 +288,21 @@ impl Cell {
         let plain = |shift: &Shift| shift.of(u32::MAX) == u32::MAX;
         match effect {
             Effect::Mark { value, mask } => {
-                self.forms.mark = mark.map(|form| form.changed((*mask).into(), (*value).into()));
+                forms.mark = mark.map(|form| form.changed((*mask).into(), (*value).into()));
             }
             Effect::ConnectionMark { value, mask, shift } => {
                 let changed = connection.map(|form| form.changed((*mask).into(), (*value).into()));
-                self.forms.connection_mark = changed.filter(|_| plain(shift));
+                forms.connection_mark = changed.filter(|_| plain(shift));
                 packet.connection_mark = Known::Unknown;
             }
             Effect::SavedMark { connection_mask, packet_mask, shift } => {
                 let saved = mixed(connection, *connection_mask, mark, *packet_mask);
-                self.forms.connection_mark = saved.filter(|_| plain(shift));
+                forms.connection_mark = saved.filter(|_| plain(shift));
                 packet.connection_mark = Known::Unknown;
             }
             Effect::RestoredMark { connection_mask, packet_mask, shift } => {
                 let restored = mixed(mark, *packet_mask, connection, *connection_mask);
-                self.forms.mark = restored.filter(|_| plain(shift));
+                forms.mark = restored.filter(|_| plain(shift));
                 packet.mark = Known::Unknown;
             }
             _ => {}
