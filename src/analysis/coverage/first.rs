@@ -49,6 +49,8 @@ pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds
             add_effect(&mut bounds, &target.effect());
         }
     });
+    // A packet to an address of the namespace's own has it as its source as well, and rules ask for that.
+    bounds.lend(Field::Source, Field::Destination, LENT);
     // Addresses of no network, of groups, of all; loopback; what is dialled at `::1` itself.
     let special: &[u128] = if ipv6 {
         &[1, 2]
@@ -61,12 +63,10 @@ pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds
         bounds.add(Field::Source, *bound);
     }
     for protocol in [Known::Is(6), Known::Is(17), Known::Unknown] {
-        let (addresses, ports) = tracer.receivers.bounds(protocol, ipv6);
+        let (addresses, ports) = tracer.receivers.bounds(protocol, ipv6, true);
         addresses.into_iter().for_each(|bound| bounds.add(Field::Destination, bound));
         ports.into_iter().for_each(|bound| bounds.add(Field::DestinationPort, bound));
     }
-    // A packet to an address of the namespace's own has it as its source as well, and rules ask for that.
-    bounds.lend(Field::Source, Field::Destination, LENT);
     let one = |value: Option<u32>| value.map(u128::from);
     one(narrow.uid).into_iter().for_each(|uid| bounds.add_range(Field::Uid, uid, uid));
     one(narrow.gid).into_iter().for_each(|gid| bounds.add_range(Field::Gid, gid, gid));

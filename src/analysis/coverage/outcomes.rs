@@ -110,7 +110,7 @@ pub(super) fn of_reach<'a>(tracer: &Tracer<'a>, sets: &mut Sets, reach: &Reach) 
 /// Parts of packets that sockets do not tell apart.
 fn apart(tracer: &Tracer<'_>, sets: &mut Sets, reach: &Reach) -> Vec<Set> {
     let ipv6 = sets.is_ipv6();
-    let (addresses, ports) = tracer.receivers.edges(reach.packet.protocol, ipv6);
+    let (addresses, ports) = tracer.receivers.edges(reach.packet.protocol, ipv6, reach.forms.source_port.is_some());
     let mut parts = match (reach.forms.destination, &tracer.ground) {
         (Some(form), Some(ground)) => sets.routed(reach.space, form, ground),
         _ => vec![reach.space],

@@ -23,8 +23,8 @@ pub trait Sockets {
     /// And its mark.
     fn found(&self, packet: &Packet) -> (Known<u8>, Known<u32>);
 
-    /// Addresses and ports from which on answers may be others.
-    fn bounds(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>);
+    /// Addresses and ports from which on answers may be others, for what `begins` connections from any port, or for all packets.
+    fn bounds(&self, protocol: Known<u8>, ipv6: bool, begins: bool) -> (Vec<u128>, Vec<u128>);
 }
 
 /// What a rule that wants a transparent socket finds.

@@ -254,8 +254,9 @@ impl<'a> Receivers<'a> {
     fn may_be_mistaken(&self, wanted: &Wanted<'_>) -> bool {
         let mistaken = |socket: &Socket| {
             let bound = socket.local.address.is_ipv6() && !socket.local.address.is_unspecified();
-            let only_v6 = socket.details.only_v6 == Some(true);
-            socket.protocol == wanted.protocol && socket.local.port == wanted.to.port && bound && !only_v6
+            let takes =
+                socket.details.only_v6 != Some(true) && !(socket.protocol == Protocol::Tcp && socket.peer.is_some());
+            socket.protocol == wanted.protocol && socket.local.port == wanted.to.port && bound && takes
         };
         wanted.to.address == IpAddr::from([127, 0, 0, 6]) && self.sockets.iter().any(mistaken)
     }

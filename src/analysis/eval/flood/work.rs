@@ -119,7 +119,8 @@ impl Flood<'_> {
     }
 
     fn on_sockets(&self, cell: &Cell) -> Hangs {
-        let (addresses, ports) = self.sockets.bounds(cell.traveller.packet.protocol, self.ipv6);
+        let (addresses, ports) =
+            self.sockets.bounds(cell.traveller.packet.protocol, self.ipv6, cell.forms.source_port.is_some());
         let bounds = vec![(Field::Destination, addresses), (Field::DestinationPort, ports)];
         Hangs { bounds, routed: vec![Field::Destination], marks: Vec::new() }
     }

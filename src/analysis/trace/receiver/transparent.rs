@@ -73,16 +73,20 @@ impl Sockets for Receivers<'_> {
         }
     }
 
-    fn bounds(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>) {
-        self.edges(protocol, ipv6)
+    fn bounds(&self, protocol: Known<u8>, ipv6: bool, begins: bool) -> (Vec<u128>, Vec<u128>) {
+        self.edges(protocol, ipv6, begins)
     }
 }
 
 impl Receivers<'_> {
-    /// Addresses and ports from which on other sockets may be found.
-    pub(in crate::analysis) fn edges(&self, protocol: Known<u8>, ipv6: bool) -> (Vec<u128>, Vec<u128>) {
+    /// Addresses and ports from which on other sockets may be found; by what begins connections from any port, those of TCP that are
+    /// connected are not.
+    pub(in crate::analysis) fn edges(&self, protocol: Known<u8>, ipv6: bool, begins: bool) -> (Vec<u128>, Vec<u128>) {
         let (mut addresses, mut ports) = (Vec::new(), Vec::new());
-        let of = |socket: &&Socket| protocol == Known::Is(socket.protocol.number());
+        let of = |socket: &&Socket| {
+            let waits = socket.protocol != Protocol::Tcp || socket.state == SocketState::Listen;
+            protocol == Known::Is(socket.protocol.number()) && (waits || !begins)
+        };
         for socket in self.sockets.iter().filter(of) {
             ports.extend([u128::from(socket.local.port), u128::from(socket.local.port) + 1]);
             if socket.local.address.is_ipv6() == ipv6 {
