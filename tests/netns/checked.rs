@@ -7,6 +7,7 @@ mod capture;
 mod completeness;
 mod dns;
 mod environment;
+mod healthy;
 mod identities;
 mod live;
 mod metadata;
