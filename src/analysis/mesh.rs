@@ -24,7 +24,7 @@ use std::net::IpAddr;
 
 pub use contradictions::Contradiction;
 pub use profile::Setting;
-use profile::{PROFILES, Profile};
+use profile::{PROFILES, Profile, plain};
 pub use stated::Stated;
 use structure::Structure;
 
@@ -275,6 +275,8 @@ pub struct Expected {
     pub proxies: Vec<Proxy>,
     /// Names that its proxies' containers have.
     pub proxy_containers: &'static [&'static str],
+    /// Chains whose redirects are for outbound connections, and those whose are for inbound ones, as it names them.
+    pub chains: [&'static [&'static str]; 2],
     /// Targets (in capitals) and matches (in small letters) of xtables that its rules ask for.
     pub needs: &'static [&'static str],
     /// Others that have rules here and are no mesh.
@@ -290,6 +292,13 @@ impl Expected {
     #[must_use]
     pub fn captures_something(&self) -> bool {
         self.families.iter().any(Reach::captures)
+    }
+
+    /// Whether a chain is one whose redirects are for this direction.
+    #[must_use]
+    pub fn redirects_in(&self, chain: &str, incoming: bool) -> bool {
+        let [outbound, inbound] = self.chains;
+        if incoming { inbound } else { outbound }.contains(&plain(chain).as_str())
     }
 
     /// What the rules of a family do; `None` where no rule set sees it.
@@ -430,6 +439,7 @@ fn from_rules(snapshot: &Snapshot, structure: &Structure, profile: Option<&Profi
         stated: Vec::new(),
         proxies: Vec::new(),
         proxy_containers: profile.map_or(&[], |profile| profile.containers),
+        chains: profile.map_or([&[], &[]], |profile| [profile.outbound, profile.inbound]),
         needs: profile.map_or(&[], |profile| profile.needs),
         bystanders: structure::bystanders(snapshot),
         because: custom

@@ -7,14 +7,15 @@ use std::net::IpAddr;
 use super::Asked;
 use super::people::{Person, people};
 use crate::analysis::ask::Asker;
-use crate::analysis::coverage::{Becomes, Coverage, Narrow, coverage};
+use crate::analysis::coverage::{Becomes, Coverage, Narrow, Outcome, coverage};
 use crate::analysis::join::{self, Connection};
 use crate::analysis::mesh::{Expected, expected, is_bystander};
 use crate::analysis::observations::{self, Observation};
 use crate::analysis::paths::Paths;
 use crate::analysis::rulebook::SnapshotRules;
-use crate::analysis::trace::{Identity, Question, Trace, Tracer};
-use crate::model::{Chain, Endpoint, Protocol, RuleRef, Snapshot, Socket, SocketState, Subject, Table};
+use crate::analysis::trace::{Identity, Question, Trace, Tracer, Verdict};
+use crate::model::{Body, Chain, Endpoint, Protocol, RuleRef, Snapshot, Socket, SocketState, Subject, Table};
+use crate::xt::{Action, Target as Xtables};
 
 /// A place in the namespace to which rules send packets that were meant for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,11 +114,12 @@ impl<'a> Case<'a> {
     }
 
     fn sent_elsewhere(&self) -> Vec<Target> {
-        use crate::analysis::trace::Verdict;
         let mut targets: Vec<Target> = Vec::new();
         for class in &self.coverage().classes {
             for outcome in &class.outcomes {
+                let given_to_nobody = self.given_to_nobody(outcome);
                 let port = match outcome.port {
+                    _ if given_to_nobody.is_some() => given_to_nobody.unwrap_or_default(),
                     Becomes::Is(port) => port,
                     _ if outcome.taken => match outcome.receivers.first() {
                         Some(socket) => socket.local.port,
@@ -126,7 +128,8 @@ impl<'a> Case<'a> {
                     _ => continue,
                 };
                 let address = if let Becomes::Is(address) = outcome.destination { Some(address) } else { None };
-                let (received, refused) = (outcome.verdict == Verdict::Delivered, outcome.verdict == Verdict::Refused);
+                let received = outcome.verdict == Verdict::Delivered;
+                let refused = outcome.verdict == Verdict::Refused || given_to_nobody.is_some();
                 let Some(rule) = outcome.rule.clone().filter(|_| received || refused) else { continue };
                 let kind = class.kind;
                 let target = Target {
@@ -153,6 +156,17 @@ impl<'a> Case<'a> {
             }
         }
         targets
+    }
+
+    /// The port at which a transparent socket was to take what a rule drops, since none waits there (xt_TPROXY.c).
+    fn given_to_nobody(&self, outcome: &Outcome<'_>) -> Option<u16> {
+        let (Verdict::Dropped, Some(by)) = (outcome.verdict, &outcome.rule) else { return None };
+        let (_, rule) = by.find(self.snapshot.rulesets())?;
+        let Body::Xt(rule) = &rule.body else { return None };
+        if !matches!(rule.action, Action::Target(Xtables::Tproxy(_))) {
+            return None;
+        }
+        self.expected.sends.iter().find(|(rule, _)| rule == by).map(|(_, port)| *port)
     }
 
     /// Its proxies, those in other namespaces among them.

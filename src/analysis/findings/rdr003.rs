@@ -14,7 +14,7 @@ pub(super) const KIND: Kind = Kind {
         why: "Rules that are added one by one stop in the middle where a match is not supported, a module is missing or the lock was \
               held; and whoever tries again fails because the chain exists.",
         evidence: "Rules for a direction are written, connections of that direction are not sent anywhere, and the chain that would do \
-                   it is one to which no hook leads. Where metadata says that a direction is switched off, it is told as information.",
+                   it is one to which no hook leads, or that is there and redirects nothing. Where metadata says that a direction is switched off, it is told as information.",
         remedy: "Read the init container's or CNI agent's log, mend the cause (RDR802 to RDR804), and make the pod anew.",
         references: &["linkerd/linkerd2#13171", "linkerd/linkerd2#2768", "istio/istio#4500", "istio/cni#23"],
     },
@@ -42,8 +42,11 @@ fn look(case: &Case<'_>, found: &mut Found) {
         match missing {
             Some((rule, true)) => unhooked(found, direction, rule),
             Some((rule, false)) => unused(case, found, incoming, rule),
-            None if lanes.iter().all(|(_, stopped)| *stopped == Stopped::Unwritten) => off(case, found, incoming),
-            None => {}
+            None if lanes.iter().any(|(_, stopped)| *stopped != Stopped::Unwritten) => {}
+            None => match hollow(case, incoming) {
+                Some(chain) => redirects_nothing(case, found, incoming, &chain),
+                None => off(case, found, incoming),
+            },
         }
     }
 }
@@ -57,10 +60,34 @@ fn unhooked(found: &mut Found, direction: &str, rule: &RuleRef) {
     found.finding(finding.because(fact).about(Some(rule.clone())));
 }
 
+/// A chain that the mesh keeps for redirects of a direction, and that holds none: its name and its table's.
+fn hollow(case: &Case<'_>, incoming: bool) -> Option<(String, String)> {
+    let tables = case.families().into_iter().flat_map(|ipv6| case.tables(ipv6));
+    let mut chains: Vec<_> = tables
+        .flat_map(|(_, table)| table.chains.iter().map(move |chain| (chain, table)))
+        .filter(|(chain, _)| case.expected.redirects_in(&chain.name, incoming))
+        .collect();
+    chains.sort_by_key(|(chain, _)| chain.rules.is_empty());
+    chains.first().map(|(chain, table)| (chain.name.clone(), table.name.clone()))
+}
+
+fn redirects_nothing(case: &Case<'_>, found: &mut Found, incoming: bool, (chain, table): &(String, String)) {
+    half_made(
+        case,
+        found,
+        incoming,
+        (format!("chain {chain} ({table}) is there for that, and redirects nothing"), None),
+    );
+}
+
 /// A chain that does nothing but redirect, and to which nothing leads: without inbound or outbound capture it is written all the same.
 fn unused(case: &Case<'_>, found: &mut Found, incoming: bool, rule: &RuleRef) {
-    let direction = if incoming { "inbound" } else { "outbound" };
     let fact = format!("{rule} would redirect them, and nothing jumps to its chain");
+    half_made(case, found, incoming, (fact, Some(rule)));
+}
+
+fn half_made(case: &Case<'_>, found: &mut Found, incoming: bool, (fact, rule): (String, Option<&RuleRef>)) {
+    let direction = if incoming { "inbound" } else { "outbound" };
     let told = case.expected.because.iter().any(|because| because.source == Source::Metadata);
     let (severity, title) = match (switched_off(case, incoming), told) {
         (Some(why), _) => (Severity::Info, format!("{direction} capture is switched off: {why}")),
@@ -73,7 +100,7 @@ fn unused(case: &Case<'_>, found: &mut Found, incoming: bool, rule: &RuleRef) {
         Severity::Info => "nothing, where that is meant".to_owned(),
         _ => format!("where {direction} capture is wanted, make the pod anew; where it is not, allow this finding"),
     };
-    found.finding(KIND.found(title, remedy).because(fact).severity(severity).about(Some(rule.clone())));
+    found.finding(KIND.found(title, remedy).because(fact).severity(severity).about(rule.cloned()));
 }
 
 /// No rule is written for a direction, and the other one is whole.

@@ -5,7 +5,8 @@ use crate::analysis::ask::Asker;
 use crate::analysis::check::{Case, Found, Severity, Stopped};
 use crate::analysis::eval::End;
 use crate::analysis::paths::{Paths, leaves_alone};
-use crate::model::{Hook, RuleRef, Subject, Table};
+use crate::model::{Body, Hook, RuleRef, Subject, Table};
+use crate::nft::{self, Expression};
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR006",
@@ -75,6 +76,9 @@ fn dead(case: &Case<'_>, found: &mut Found, ipv6: bool) {
             if by.table != name.table || found.findings.iter().any(|known| known.rule.as_ref() == Some(&name)) {
                 continue;
             }
+            if closes(table, &name, by) {
+                continue;
+            }
             let by = leading(table, &name, by);
             let finding = KIND.found(
                 format!("{name} takes nothing: what it is written for is {does} before"),
@@ -82,6 +86,23 @@ fn dead(case: &Case<'_>, found: &mut Found, ipv6: bool) {
             );
             found.finding(finding.because(format!("{by} takes all of it")).about(Some(name)));
         }
+    }
+}
+
+/// Whether it asks just what the redirect right before it asks, as Istio writes for the devices of guests: nothing was meant to come there.
+fn closes(table: &Table, name: &RuleRef, by: &RuleRef) -> bool {
+    let chain = table.chain(&name.chain).filter(|_| by.chain == name.chain && by.number + 1 == name.number);
+    let Some([before, it]) = chain.and_then(|chain| chain.rules.get(by.number - 1..=by.number)) else { return false };
+    let tests = |rule: &nft::Rule| -> Vec<Expression> {
+        let does = |part: &&Expression| {
+            matches!(part, Expression::Counter { .. } | Expression::Value { .. } | Expression::Immediate(_))
+        };
+        rule.expressions.iter().take_while(|part| !does(part)).cloned().collect()
+    };
+    match (&before.body, &it.body) {
+        (Body::Xt(one), Body::Xt(other)) => one.ip == other.ip && one.matches == other.matches,
+        (Body::Nft(one), Body::Nft(other)) => tests(one) == tests(other),
+        _ => false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The exemption does not match the proxy that runs.
 
 use super::{Kind, Page};
-use crate::analysis::check::{Case, Finding, Found, Going, Person, Severity};
+use crate::analysis::check::{Case, Finding, Found, Going, Person, Query, Severity};
 use crate::analysis::mesh::{Mesh, Variant, within};
 use crate::analysis::trace::Identity;
-use crate::model::{Endpoint, RuleRef, Subject};
+use crate::model::{Endpoint, Protocol, RuleRef, Subject};
 
 pub(super) const KIND: Kind = Kind {
     id: "RDR102",
@@ -14,7 +14,8 @@ pub(super) const KIND: Kind = Kind {
         seen: "Every outbound call times out or ends in 500, right after a change of a security context, or where the platform gives out users.",
         why: "The proxy runs as another user than the rules leave alone: its own connections are sent back to it.",
         evidence: "A connection to somewhere whose connections are redirected, asked of the rules with the user and groups of the \
-                   process that listens at their target: it is redirected too. Beside it, who is left alone.",
+                   process that listens at their target: it is redirected too. Beside it, who is left alone. Where the proxy asks \
+                   the pod's resolvers what the mesh does not know (Istio, Kuma), its queries are asked likewise.",
         remedy: "Give the proxy's container the user that the rules name, or make the rules for the user that it has.",
         references: &["istio/istio#51012", "istio/istio#52614", "istio/istio#30306", "hashicorp/nomad#23508"],
     },
@@ -25,7 +26,8 @@ pub(super) const KIND: Kind = Kind {
 fn look(case: &Case<'_>, found: &mut Found) {
     let families: Vec<(bool, Endpoint)> =
         case.families().into_iter().filter_map(|ipv6| Some((ipv6, case.drawn(ipv6)?))).collect();
-    if families.is_empty() {
+    let forwards = FORWARD.contains(&case.expected.mesh) && case.expected.families.iter().any(|one| one.dns.is_some());
+    if families.is_empty() && !forwards {
         return;
     }
     if let Some(why) = case.unread(&[Subject::Processes]) {
@@ -50,8 +52,36 @@ fn look(case: &Case<'_>, found: &mut Found) {
                 _ => {}
             }
         }
+        if let Some(finding) = asks_itself(case, person, identity).filter(|_| forwards) {
+            return found.finding(finding);
+        }
     }
     halved(case, found);
+}
+
+/// Meshes whose proxies ask the pod's resolvers what they do not know. Consul's asks its servers, by another way.
+const FORWARD: [Option<Mesh>; 2] = [Some(Mesh::Istio), Some(Mesh::Kuma)];
+
+/// Queries of the proxy that are sent to the port at which it takes the applications'.
+fn asks_itself(case: &Case<'_>, person: &Person<'_>, identity: &Identity) -> Option<Finding> {
+    let known = case.resolvers().into_iter().flatten().map(|asks| asks.resolver);
+    let outside = case.families().into_iter().map(|ipv6| case.outside(ipv6));
+    let resolvers: Vec<_> = known.chain(outside).collect();
+    let asked = resolvers.into_iter().flat_map(|to| [Protocol::Udp, Protocol::Tcp].map(|protocol| (protocol, to)));
+    let (protocol, resolver, port, rule) = asked.into_iter().find_map(|(protocol, to)| {
+        let Query::Captured { to: Some(port), rule, .. } = case.asks(Some(identity), protocol, to) else { return None };
+        case.dns_ports().contains(&port.port).then_some((protocol, to, port.port, rule))
+    })?;
+    let uid = identity.uid;
+    let finding = KIND.found(
+        format!("what the proxy (UID {uid}) asks other resolvers comes back to it"),
+        format!("leave UID {uid} alone before queries are captured, over UDP and TCP, or make the pod anew"),
+    );
+    let by = rule.as_ref().map_or_else(String::new, |rule| format!(" by {rule}"));
+    let finding = finding
+        .because(format!("the proxy is {}", person.words()))
+        .because(format!("a query of it to {resolver} over {protocol} is sent to port {port}{by}"));
+    Some(finding.about(rule))
 }
 
 /// Istio leaves the proxy's user and its group alone: one of the two is no loop for a proxy that has both, and is not what was written.

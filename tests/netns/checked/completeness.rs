@@ -32,6 +32,19 @@ fn rdr003_a_direction_that_is_switched_off_on_purpose() {
 }
 
 #[test]
+fn rdr003_a_chain_that_is_there_and_redirects_nothing() {
+    for backend in BACKENDS {
+        let Some(pod) = Pod::istio(backend) else { return };
+        pod.both(backend, "-t nat -D ISTIO_OUTPUT -j ISTIO_REDIRECT");
+        pod.both(backend, "-t nat -F ISTIO_REDIRECT");
+        let answer = pod.checked();
+        let finding = only(&answer, "RDR003", Severity::Error);
+        let fact = "chain ISTIO_REDIRECT (nat) is there for that, and redirects nothing";
+        assert!(finding.evidence.iter().any(|told| told == fact), "{finding:?}");
+    }
+}
+
+#[test]
 fn rdr006_a_rule_that_leaves_everything_alone_before() {
     for backend in BACKENDS {
         let Some(pod) = Pod::istio(backend) else { return };

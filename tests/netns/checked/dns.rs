@@ -3,7 +3,7 @@
 use nslens::analysis::check::{Answer, Asked, Finding, Severity, check};
 use nslens::model::{CpuStatistics, Resolver, Snapshot};
 
-use super::stage::{Pod, istio, only, restore, silent, words};
+use super::stage::{Pod, istio, only, restore, silent, without, words};
 use crate::questions::stage::run;
 
 const BACKENDS: [&str; 2] = ["legacy", "nft"];
@@ -316,6 +316,19 @@ fn rdr504_a_program_asks_a_resolver_of_its_own() {
     pod.pod.programs.pop();
     pod.asks("ask:10.96.0.10:53@10.0.0.2:40021", 40021);
     silent(&pod.checked());
+}
+
+#[test]
+fn rdr102_what_the_proxy_asks_others_comes_back_to_it() {
+    let alone = "-A ISTIO_OUTPUT_DNS -p udp --dport 53 -m owner";
+    for backend in BACKENDS {
+        let rules = without(NAMES, alone);
+        let Some(pod) = Names::ruled(backend, Some("10.96.0.10"), &rules, ZONES, PROXY) else { return };
+        let answer = pod.checked();
+        let finding = only(&answer, "RDR102", Severity::Error);
+        assert_eq!(place(finding), ("nat", "ISTIO_OUTPUT_DNS", 1));
+        assert!(says(finding, &["a query of it to 10.96.0.10 over udp is sent to port 15053"]), "{finding:?}");
+    }
 }
 
 #[test]

@@ -104,6 +104,17 @@ fn rdr012_the_pieces_of_tproxy() {
 }
 
 #[test]
+fn rdr301_nobody_waits_where_tproxy_gives_connections_to() {
+    for backend in BACKENDS {
+        let Some(pod) = pod(backend, TPROXY, true, "accept:[::]:15001 accept:[::]:15007") else { return };
+        let answer = pod.checked();
+        let finding = only(&answer, "RDR301", Severity::Error);
+        assert!(finding.title.contains("15006"), "{finding:?}");
+        assert_eq!(finding.rule.as_ref().map(|rule| rule.chain.as_str()), Some("ISTIO_TPROXY"), "{finding:?}");
+    }
+}
+
+#[test]
 fn rdr104_the_proxy_gets_its_own_calls_back() {
     for backend in BACKENDS {
         let rules = without(&without(TPROXY, "-i lo"), "-A ISTIO_INBOUND -p tcp -m mark --mark 1337");

@@ -175,7 +175,10 @@ impl Flood<'_> {
                 part.lend(self.sets, self.ipv6);
             }
             let outcome = part.traveller.gets(target, reached, self.ground);
-            part.is_written(&effect, reached, self.ground.is_none());
+            // Whoever is dropped for want of an address has got none.
+            if !matches!(outcome, Outcome::Ends(_)) {
+                part.is_written(&effect, reached, self.ground.is_none());
+            }
             part.take_back();
             part.settle();
             let fate = match outcome {

@@ -1,3 +1,5 @@
+//! What is remembered of routes is what they would say again, in random surroundings.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::Ground;
