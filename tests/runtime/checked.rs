@@ -6,6 +6,9 @@ use crate::mesh::{Mesh, Writer};
 use crate::program::nslens;
 use crate::runtimes::{ContainerSpec, CriLab, DockerLab, Node, Place, PodSpec, SLEEP};
 
+const FAILS: &[&str] = &["/bin/sh", "-c", "exit 3"];
+const ENDS: &[&str] = &["/bin/sh", "-c", "exit 0"];
+
 /// The document of a check, whatever its verdict.
 fn check(place: &Place, words: &[&str]) -> Value {
     let answer = nslens(place, &[&["check"], words, &["-o", "json"]].concat());
@@ -45,6 +48,29 @@ fn a_pod_of_docker_that_was_injected_in_vain() {
 fn a_pod_of_containerd_that_was_injected_in_vain() {
     let Some(lab) = CriLab::start() else { return };
     injected_in_vain(&lab);
+}
+
+/// A pod whose init container ended with an error, and one whose own did not; nobody made rules in either.
+#[test]
+fn a_pod_whose_init_container_failed() {
+    let Some(lab) = CriLab::start() else { return };
+    let place = lab.place();
+    for (name, args) in [("failed", FAILS), ("ended", ENDS)] {
+        let own = ContainerSpec { uid: 1000, args: SLEEP, ..ContainerSpec::default() };
+        let containers = [
+            ContainerSpec { name: "istio-init", args, ends: true, ..own.clone() },
+            ContainerSpec { name: "istio-proxy", uid: 1337, ..own.clone() },
+            ContainerSpec { name: "app", ..own },
+        ];
+        let annotations: &[(&str, &str)] = &[("sidecar.istio.io/status", r#"{"initContainers":["istio-init"]}"#)];
+        lab.run_pod(&PodSpec { name, namespace: "blue", containers: &containers, annotations, ..PodSpec::default() });
+    }
+    let failed = check(place, &["pod/failed", "--once"]);
+    assert!(evidence(&failed, "RDR001").is_some(), "{failed:#}");
+    let told = evidence(&failed, "RDR005").unwrap_or_else(|| panic!("{failed:#}"));
+    assert!(told.contains("it has ended with code 3"), "{told}");
+    let ended = check(place, &["pod/ended", "--once"]);
+    assert!(evidence(&ended, "RDR001").is_some() && evidence(&ended, "RDR005").is_none(), "{ended:#}");
 }
 
 #[test]
