@@ -118,9 +118,8 @@ impl<'a> Case<'a> {
         for class in &self.coverage().classes {
             for outcome in &class.outcomes {
                 let given_to_nobody = self.given_to_nobody(outcome);
-                let port = match outcome.port {
-                    _ if given_to_nobody.is_some() => given_to_nobody.unwrap_or_default(),
-                    Becomes::Is(port) => port,
+                let port = match (given_to_nobody, outcome.port) {
+                    (Some(port), _) | (None, Becomes::Is(port)) => port,
                     _ if outcome.taken => match outcome.receivers.first() {
                         Some(socket) => socket.local.port,
                         None => continue,

@@ -14,7 +14,8 @@ pub(super) const KIND: Kind = Kind {
         why: "Rules that are added one by one stop in the middle where a match is not supported, a module is missing or the lock was \
               held; and whoever tries again fails because the chain exists.",
         evidence: "Rules for a direction are written, connections of that direction are not sent anywhere, and the chain that would do \
-                   it is one to which no hook leads, or that is there and redirects nothing. Where metadata says that a direction is switched off, it is told as information.",
+                   it is one to which no hook leads, or that is there and redirects nothing. Where metadata says that a direction is \
+                   switched off, it is told as information.",
         remedy: "Read the init container's or CNI agent's log, mend the cause (RDR802 to RDR804), and make the pod anew.",
         references: &["linkerd/linkerd2#13171", "linkerd/linkerd2#2768", "istio/istio#4500", "istio/cni#23"],
     },
@@ -44,7 +45,10 @@ fn look(case: &Case<'_>, found: &mut Found) {
             Some((rule, false)) => unused(case, found, incoming, rule),
             None if lanes.iter().any(|(_, stopped)| *stopped != Stopped::Unwritten) => {}
             None => match hollow(case, incoming) {
-                Some(chain) => redirects_nothing(case, found, incoming, &chain),
+                Some((chain, table)) => {
+                    let fact = format!("chain {chain} ({table}) is there for that, and redirects nothing");
+                    half_made(case, found, incoming, (fact, None));
+                }
                 None => off(case, found, incoming),
             },
         }
@@ -71,21 +75,13 @@ fn hollow(case: &Case<'_>, incoming: bool) -> Option<(String, String)> {
     chains.first().map(|(chain, table)| (chain.name.clone(), table.name.clone()))
 }
 
-fn redirects_nothing(case: &Case<'_>, found: &mut Found, incoming: bool, (chain, table): &(String, String)) {
-    half_made(
-        case,
-        found,
-        incoming,
-        (format!("chain {chain} ({table}) is there for that, and redirects nothing"), None),
-    );
-}
-
 /// A chain that does nothing but redirect, and to which nothing leads: without inbound or outbound capture it is written all the same.
 fn unused(case: &Case<'_>, found: &mut Found, incoming: bool, rule: &RuleRef) {
     let fact = format!("{rule} would redirect them, and nothing jumps to its chain");
     half_made(case, found, incoming, (fact, Some(rule)));
 }
 
+/// Tells of a direction whose rules stand, and of which nothing comes, as bad as what metadata says makes it.
 fn half_made(case: &Case<'_>, found: &mut Found, incoming: bool, (fact, rule): (String, Option<&RuleRef>)) {
     let direction = if incoming { "inbound" } else { "outbound" };
     let told = case.expected.because.iter().any(|because| because.source == Source::Metadata);
