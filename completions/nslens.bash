@@ -415,7 +415,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__diff)
-            opts="-4 -6 -o -n -c -q -v -h --rules --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            opts="-4 -6 -o -n -c -q -v -h --rules --effect --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

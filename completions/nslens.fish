@@ -235,7 +235,8 @@ complete -c nslens -n "__fish_nslens_using_subcommand diff" -l timeout -d 'Time 
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c nslens -n "__fish_nslens_using_subcommand diff" -l rules -d 'Compare rules (this is the default)'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l rules -d 'Compare rules (the default, with --effect)'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l effect -d 'Compare what becomes of all new connections'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l conns -d 'Compare connections'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 4 -l ipv4 -d 'IPv4 only'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 6 -l ipv6 -d 'IPv6 only'

@@ -4,17 +4,17 @@
 //! product of what its packets have in each field; areas are disjoint, and together they are everything.
 
 mod area;
-mod first;
+pub(in crate::analysis) mod first;
 mod outcomes;
 mod rows;
 mod usual;
 
 use foldhash::{HashMap, HashMapExt};
 
-use area::areas;
+pub(in crate::analysis) use area::areas;
 pub use area::{Area, Narrow, others};
-pub use outcomes::{Becomes, Outcome};
-pub use rows::{Row, meets, rows};
+pub use outcomes::{Becomes, Outcome, is_about_takers};
+pub use rows::{Row, meets, rows, together};
 pub use usual::usual;
 
 use super::diagram::{Set, Values};
@@ -62,11 +62,11 @@ pub struct Coverage<'a> {
 }
 
 /// Packets of a kind that share what becomes of them.
-struct Part {
-    space: Set,
+pub(in crate::analysis) struct Part {
+    pub(super) space: Set,
     /// Places among all outcomes of the kind.
     outcomes: Vec<usize>,
-    doubts: Vec<Doubt>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// All outcomes of a kind, each once.
@@ -180,24 +180,60 @@ fn of_kind<'a>(
     classes: &mut Vec<Class<'a>>,
 ) {
     let asked = narrow.space(sets, &kind);
-    if asked.is_empty() {
-        return;
-    }
-    let mut all = All::default();
-    let mut parts = Vec::new();
-    for (start, space, forms) in first::packets(tracer, sets, (&kind, protocol), asked) {
-        let flooded = tracer.rules.flood(sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
-        let of_orders: Vec<Vec<Part>> =
-            flooded.into_iter().map(|flooded| parted(tracer, sets, flooded, &mut all)).collect();
-        parts.extend(in_any_order(sets, of_orders, &mut all));
-    }
-    let parts = joined(sets, parts);
-    for part in &parts {
-        let outcomes: Vec<Outcome<'a>> = part.outcomes.iter().filter_map(|at| all.outcomes.get(*at).cloned()).collect();
+    let mut reached = Reached::of(tracer, sets, (&kind, protocol), asked);
+    for part in reached.parts(sets) {
+        let outcomes: Vec<Outcome<'a>> = reached.outcomes(&part);
         for area in areas(sets, part.space) {
             let because = if outcomes.len() > 1 { part.doubts.clone() } else { Vec::new() };
             classes.push(Class { kind, area, outcomes: outcomes.clone(), because });
         }
+    }
+}
+
+/// What becomes of packets of a kind, in every case of what cannot be known.
+pub(in crate::analysis) struct Reached<'a> {
+    all: All<'a>,
+    /// For each part of the packets, and there for each order of chains.
+    pub(super) starts: Vec<Vec<Places>>,
+}
+
+/// Where packets end: places among all outcomes, each with its packets and cases; and what cannot be known, by its number.
+pub(in crate::analysis) struct Places {
+    pub(super) of: Vec<(usize, Set)>,
+    pub(super) doubts: Vec<Doubt>,
+}
+
+impl<'a> Reached<'a> {
+    pub(super) fn of(tracer: &Tracer<'a>, sets: &mut Sets, kind: (&Kind, Protocol), asked: Set) -> Self {
+        let (mut all, mut starts) = (All::default(), Vec::new());
+        if asked.is_empty() {
+            return Self { all, starts };
+        }
+        for (start, space, forms) in first::packets(tracer, sets, kind, asked) {
+            let flooded = tracer.rules.flood(sets, (&start, space, forms), tracer.ground.as_ref(), &tracer.receivers);
+            starts.push(flooded.into_iter().map(|flooded| places(tracer, sets, flooded, &mut all)).collect());
+        }
+        Self { all, starts }
+    }
+
+    /// Disjoint parts of the packets, each with all that may become of it.
+    pub(super) fn parts(&mut self, sets: &mut Sets) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for orders in &self.starts {
+            let of_orders = orders.iter().map(|places| parted(sets, places, &mut self.all)).collect();
+            parts.extend(in_any_order(sets, of_orders, &mut self.all));
+        }
+        joined(sets, parts)
+    }
+
+    /// All outcomes, each at its place.
+    pub(super) fn all(&self) -> &[Outcome<'a>] {
+        &self.all.outcomes
+    }
+
+    /// Those of a part.
+    pub(super) fn outcomes(&self, part: &Part) -> Vec<Outcome<'a>> {
+        part.outcomes.iter().filter_map(|at| self.all.outcomes.get(*at).cloned()).collect()
     }
 }
 
@@ -207,8 +243,8 @@ pub fn of<'a>(snapshot: &'a Snapshot) -> Coverage<'a> {
     coverage(&Tracer::of(snapshot), &Narrow::default())
 }
 
-/// Splits what was reached by what becomes of it.
-fn parted<'a>(tracer: &Tracer<'a>, sets: &mut Sets, flooded: Flooded, all: &mut All<'a>) -> Vec<Part> {
+/// What was reached, by what becomes of it.
+fn places<'a>(tracer: &Tracer<'a>, sets: &mut Sets, flooded: Flooded, all: &mut All<'a>) -> Places {
     let Flooded { reaches, doubts } = flooded;
     let mut reached: HashMap<usize, Vec<Set>> = HashMap::new();
     for reach in reaches {
@@ -216,12 +252,16 @@ fn parted<'a>(tracer: &Tracer<'a>, sets: &mut Sets, flooded: Flooded, all: &mut 
             reached.entry(all.place(outcome)).or_default().push(space);
         }
     }
-    let mut reached: Vec<(usize, Set)> =
-        reached.into_iter().map(|(at, spaces)| (at, sets.diagrams.union(spaces))).collect();
-    reached.sort_unstable_by_key(|(at, _)| *at);
+    let mut of: Vec<(usize, Set)> = reached.into_iter().map(|(at, spaces)| (at, sets.diagrams.union(spaces))).collect();
+    of.sort_unstable_by_key(|(at, _)| *at);
+    Places { of, doubts }
+}
+
+/// Splits it so that each packet is in one part, whatever is so of what cannot be known.
+fn parted(sets: &mut Sets, Places { of: reached, doubts }: &Places, all: &mut All<'_>) -> Vec<Part> {
     let part = |(at, space)| Part { space, outcomes: vec![at], doubts: Vec::new() };
     // Of what is known each packet goes one way: nothing else is laid over it.
-    let (open, known): (Vec<_>, Vec<_>) = reached.iter().partition(|(_, space)| sets.is_open(*space));
+    let (open, known): (Vec<_>, Vec<_>) = reached.iter().copied().partition(|(_, space)| sets.is_open(*space));
     let mut parts: Overlaid = Overlaid::default();
     for (at, space) in open {
         let packets = sets.packets(space);

@@ -250,6 +250,47 @@ impl Diagrams {
         found
     }
 
+    /// Those that are in the set with some of the bits that `which` names, whatever they have there.
+    pub fn forget(&mut self, set: Set, which: &dyn Fn(Bit) -> bool) -> Set {
+        let mut known = HashMap::new();
+        self.without_bits(set, which, &mut known)
+    }
+
+    fn without_bits(&mut self, set: Set, which: &dyn Fn(Bit) -> bool, known: &mut HashMap<Set, Set>) -> Set {
+        let Some((bit, without, with)) = self.asks(set) else { return set };
+        if let Some(found) = known.get(&set) {
+            return *found;
+        }
+        let (without, with) = (self.without_bits(without, which, known), self.without_bits(with, which, known));
+        let found = if which(bit) { self.or(without, with) } else { self.choose(bit, without, with) };
+        known.insert(set, found);
+        found
+    }
+
+    /// The same with other bits in the place of those from this one on.
+    pub fn renamed(&mut self, set: Set, from: Bit, name: &dyn Fn(Bit) -> Bit) -> Set {
+        let mut known = HashMap::new();
+        self.rename(set, from, name, &mut known)
+    }
+
+    fn rename(&mut self, set: Set, from: Bit, name: &dyn Fn(Bit) -> Bit, known: &mut HashMap<Set, Set>) -> Set {
+        let Some((bit, without, with)) = self.asks(set).filter(|_| self.asks_from(set, from)) else { return set };
+        if let Some(found) = known.get(&set) {
+            return *found;
+        }
+        let (without, with) = (self.rename(without, from, name, known), self.rename(with, from, name, known));
+        let found = if bit < from {
+            self.choose(bit, without, with)
+        } else {
+            // The new one may come before or behind those that are asked below.
+            let holds = self.choose(name(bit), Set::NONE, Set::ALL);
+            let (with, without) = (self.and(with, holds), self.without(without, holds));
+            self.or(with, without)
+        };
+        known.insert(set, found);
+        found
+    }
+
     /// A set that has of `care` just what this one has, and asks as little as it can: what is outside of that may be in it or not
     /// (Coudert and Madre 1990).
     pub fn where_it_matters(&mut self, set: Set, care: Set) -> Set {
@@ -411,80 +452,4 @@ pub enum Values {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const BITS: u16 = 6;
-
-    fn of(diagrams: &mut Diagrams, numbers: &BTreeSet<u8>) -> Set {
-        let one = |diagrams: &mut Diagrams, number: u8| {
-            (0..BITS).rev().fold(Set::ALL, |rest, bit| match number >> (BITS - 1 - bit) & 1 {
-                0 => diagrams.choose(bit, rest, Set::NONE),
-                _ => diagrams.choose(bit, Set::NONE, rest),
-            })
-        };
-        let sets = numbers.iter().map(|number| one(diagrams, *number)).collect();
-        diagrams.union(sets)
-    }
-
-    fn back(diagrams: &Diagrams, set: Set) -> BTreeSet<u8> {
-        let all = diagrams.values(set, 0, BITS).into_iter().flat_map(|(values, rest)| {
-            assert_eq!(rest, Set::ALL);
-            (0..1_u8 << BITS).filter(move |number| match values {
-                Values::Range { from, to } => (from..=to).contains(&u128::from(*number)),
-                Values::Masked { value, mask } => u128::from(*number) & mask == value,
-            })
-        });
-        all.collect()
-    }
-
-    proptest! {
-        #[test]
-        fn sets_are_what_they_hold(one: BTreeSet<u8>, other: BTreeSet<u8>) {
-            let small = |set: BTreeSet<u8>| set.into_iter().map(|number| number % (1 << BITS)).collect::<BTreeSet<u8>>();
-            let (one, other) = (small(one), small(other));
-            let mut diagrams = Diagrams::default();
-            let (left, right) = (of(&mut diagrams, &one), of(&mut diagrams, &other));
-            prop_assert_eq!(left == right, one == other);
-            let (both, either, only) =
-                (diagrams.and(left, right), diagrams.or(left, right), diagrams.without(left, right));
-            prop_assert_eq!(back(&diagrams, both), &one & &other);
-            prop_assert_eq!(back(&diagrams, either), &one | &other);
-            prop_assert_eq!(back(&diagrams, only), &one - &other);
-            prop_assert_eq!(back(&diagrams, left), one.clone());
-            // Within the other it is what it was, and not bigger.
-            let short = diagrams.where_it_matters(left, right);
-            prop_assert_eq!(diagrams.and(short, right), both);
-            let again = diagrams.or(both, only);
-            prop_assert_eq!(again, left);
-            if !one.is_empty() {
-                let mut number = 0;
-                diagrams.one_of(left, &mut |bit| number |= 1 << (BITS - 1 - bit));
-                prop_assert!(one.contains(&number));
-            }
-        }
-    }
-
-    #[test]
-    fn a_bit_in_the_midst_is_told_as_a_mask_where_others_are_too_many() {
-        let mut diagrams = Diagrams::default();
-        let odd = diagrams.choose(31, Set::NONE, Set::ALL);
-        assert_eq!(diagrams.values(odd, 0, 32), [(Values::Masked { value: 1, mask: 1 }, Set::ALL)]);
-        let odd = diagrams.choose(3, Set::NONE, Set::ALL);
-        assert_eq!(diagrams.values(odd, 0, 4).len(), 8);
-    }
-
-    #[test]
-    fn it_grows() {
-        let mut diagrams = Diagrams::default();
-        let set = of(&mut diagrams, &(0..40).step_by(3).collect());
-        for bit in BITS..1_000 {
-            let one = diagrams.choose(bit, Set::NONE, Set::ALL);
-            let both = diagrams.or(set, one);
-            assert_eq!(diagrams.without(both, one), diagrams.without(set, one));
-        }
-        assert!(diagrams.size() > 1 << 10 && !diagrams.exhausted());
-    }
-}
+mod tests;

@@ -1,13 +1,12 @@
 //! What happens to all new connections, told: rows for people, classes for programs, a picture.
 
-mod json;
+pub(in crate::report) mod json;
 mod picture;
 mod ports;
-mod text;
-mod words;
+pub(in crate::report) mod text;
+pub(in crate::report) mod words;
 
 pub use json::{document, lines};
 pub use picture::picture;
 pub use ports::{Reached, ports, ports_document, reached};
 pub use text::{blocks, text};
-pub use words::is_about_takers;

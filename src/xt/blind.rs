@@ -191,7 +191,7 @@ mod tests {
             }
         }
         let _ = print_nft(after, &[]);
-        assert!(diff::rules(&snapshot(after), &snapshot(after)).is_empty());
+        assert!(diff::rules(&snapshot(after), &snapshot(after)).changes.is_empty());
         survives(after.to_vec());
         others
     }
@@ -228,7 +228,7 @@ mod tests {
                         let mut after = before.clone();
                         let rulesets = after.rulesets.as_mut().expect("rules");
                         if change(&mut rulesets[at].tables[number].chains[chain].rules[rule]) {
-                            assert_eq!(diff::rules(&before, &after).len(), 1, "{recording}: {}", kept.name);
+                            assert_eq!(diff::rules(&before, &after).changes.len(), 1, "{recording}: {}", kept.name);
                             changed += 1;
                         }
                     }

@@ -66,6 +66,7 @@ fn rules_are_added_removed_and_changed() {
     let expected = json!({
         "change": "removed",
         "rule": {"backend": "legacy", "family": "ip", "table": "nat", "chain": "A", "number": 1},
+        "to": null,
         "before": "-A A -m owner --uid-owner 1337 -j RETURN",
         "after": null,
     });
@@ -92,8 +93,13 @@ fn the_document_has_every_key() {
         assert!(json.as_object().is_some_and(|json| json.contains_key(key)), "{key}");
     }
     assert_eq!(json["targets"].as_array().map(Vec::len), Some(2));
-    assert_eq!((&json["effects"], &json["connections"]), (&Value::Null, &Value::Null));
+    assert_eq!((&json["effects"], &json["connections"]), (&json!([]), &Value::Null));
     assert!(json.get("target").is_none());
+    let file = fixture("save/legacy.rules");
+    let rules = nslens(&["diff", &file, &file, "--rules", "-o", "json"]).ended(0).json();
+    assert_eq!((&rules["effects"], &rules["rules"]), (&Value::Null, &json!([])));
+    let effect = nslens(&["diff", &file, &file, "--effect", "-o", "json"]).ended(0).json();
+    assert_eq!((&effect["effects"], &effect["rules"]), (&json!([]), &Value::Null));
 }
 
 #[test]
@@ -101,7 +107,7 @@ fn the_table_is_like_a_patch() {
     let folder = Folder::new();
     let before = folder.put("before.rules", BASE);
     let after = folder.put("after.rules", BASE.replace("15001", "15002"));
-    let run = nslens(&["diff", &before, &after]).ended(1);
+    let run = nslens(&["diff", &before, &after, "--rules"]).ended(1);
     let lines: Vec<&str> = run.out.lines().collect();
     assert_eq!(lines[0], format!("--- {before}"));
     assert_eq!(lines[1], format!("+++ {after}"));
@@ -113,6 +119,67 @@ fn the_table_is_like_a_patch() {
     assert!(run.out.contains("\nafter: Outbound TCP goes to 15002"), "{}", run.out);
     let coloured = nslens(&["diff", &before, &after, "--color", "always"]).ended(1);
     assert!(coloured.out.contains("\u{1b}[32m") && coloured.out.contains("\u{1b}[31m"), "{}", coloured.out);
+}
+
+#[test]
+fn what_becomes_of_traffic_is_told_with_rules_and_an_example() {
+    let folder = Folder::new();
+    let before = folder.put("before.rules", BASE);
+    let after = folder.put("after.rules", BASE.replace("-A A -m owner --uid-owner 1337 -j RETURN\n", ""));
+    let run = nslens(&["diff", &before, &after, "--effect"]).ended(1);
+    let wanted = "\
+@@ outgoing TCP, IPv4 @@
+  UID 1337, to anywhere but 127.0.0.0/8
+- sent as it is by eth0, by legacy ip nat A 1
++ → 127.0.0.1:15001, by legacy ip nat A 2
+  nslens trace TARGET --to 203.0.113.10:80 --uid 1337 --gid 1337
+";
+    assert!(run.out.contains(wanted), "{}", run.out);
+    // What is told can be asked.
+    let ask = ["--to", "203.0.113.10:80", "--uid", "1337", "--gid", "1337", "-o", "json"];
+    let traced = |file: &str| nslens(&[&["trace", file][..], &ask].concat()).json();
+    assert_eq!(traced(&before)["destination"], "203.0.113.10:80");
+    assert_eq!(traced(&after)["destination"], "127.0.0.1:15001");
+    let json = nslens(&["diff", &before, &after, "--effect", "-o", "json"]).ended(1).json();
+    assert_eq!((&json["equal"], &json["rules"]), (&json!(false), &Value::Null));
+    let effects = json["effects"].as_array().expect("effects");
+    let first = effects.iter().find(|one| one["protocol"] == "tcp").expect("a difference of TCP");
+    assert_eq!(first["before"]["rule"]["number"], 1);
+    assert_eq!(first["after"]["destination"], "127.0.0.1:15001");
+    assert_eq!(first["who"]["uid"], json!(["1337"]));
+    // The packet is one that `trace --batch` takes.
+    let line = first["packet"].to_string();
+    let traced = with_input(&["trace", &after, "--batch", "-"], line.as_bytes()).json();
+    assert_eq!(traced["destination"], first["after"]["destination"], "{line}");
+}
+
+#[test]
+fn texts_that_differ_may_do_the_same() {
+    let folder = Folder::new();
+    let before = folder.put("before.rules", BASE);
+    let after = folder.put("after.rules", BASE.replace("COMMIT", "-A A -p tcp -j REDIRECT --to-ports 15001\nCOMMIT"));
+    let run = nslens(&["diff", &before, &after]).ended(1);
+    assert!(run.out.contains("effect: the same for all new connections; the texts differ in one place"), "{}", run.out);
+    assert_eq!(nslens(&["diff", &before, &after, "--effect", "-o", "json"]).ended(0).json()["equal"], true);
+}
+
+#[test]
+fn what_cannot_be_known_of_one_side_makes_it_open() {
+    let folder = Folder::new();
+    let with = |rule: &str| BASE.replace("-A A -d", &format!("-A A {rule}\n-A A -d"));
+    let sampled = "-m statistic --mode random --probability 0.50000000000 -j RETURN";
+    let before = folder.put("before.rules", BASE);
+    let after = folder.put("after.rules", with(sampled));
+    let run = nslens(&["diff", &before, &after, "--effect"]).ended(5);
+    assert!(run.out.contains("whether that differs cannot be told: it hangs on whether rule"), "{}", run.out);
+    assert_eq!(nslens(&["diff", &before, &after, "--effect", "-o", "json"]).ended(5).json()["equal"], Value::Null);
+    // The same unknown on both sides is none.
+    let again =
+        folder.put("again.rules", with(sampled).replace(":A ", ":B ").replace("-A A", "-A B").replace("-j A", "-j B"));
+    nslens(&["diff", &after, &again, "--effect"]).ended(0);
+    // What either makes of it may differ for certain.
+    let other = folder.put("other.rules", with(&sampled.replace("RETURN", "DROP")));
+    nslens(&["diff", &after, &other, "--effect"]).ended(1);
 }
 
 #[test]
@@ -128,15 +195,108 @@ fn families_are_compared_as_asked() {
 }
 
 #[test]
-fn backends_that_the_texts_name_are_told_apart() {
-    let run = nslens(&["diff", &fixture("save/legacy.rules"), &fixture("save/nft.rules"), "-o", "json"]).ended(1);
-    let json = run.json();
-    let backends = |change: &str| -> Vec<&Value> {
-        let changes = json["rules"].as_array().expect("rules").iter();
-        changes.filter(|entry| entry["change"] == change).map(|entry| &entry["rule"]["backend"]).collect()
+fn a_rule_that_stands_elsewhere_has_moved() {
+    let first = "-A A -m owner --uid-owner 1337 -j RETURN\n";
+    let run = against(&BASE.replace(first, "").replace("COMMIT", &format!("{first}COMMIT"))).ended(1);
+    assert_eq!(changes(&run), ["moved A 1"]);
+    let moved = &run.json()["rules"][0];
+    assert_eq!((&moved["to"]["chain"], &moved["to"]["number"]), (&json!("A"), &json!(3)), "{moved}");
+    assert_eq!(moved["before"], moved["after"]);
+    // Into another chain of the table, where the other one has it too.
+    let elsewhere =
+        BASE.replace(first, "").replace("-A OUTPUT", "-A OUTPUT -m owner --uid-owner 1337 -j RETURN\n-A OUTPUT");
+    let run = against(&elsewhere).ended(1);
+    assert_eq!(changes(&run), ["moved A 1"]);
+    assert_eq!(run.json()["rules"][0]["to"]["chain"], "OUTPUT");
+}
+
+#[test]
+fn a_chain_of_another_name_is_the_same_chain() {
+    let renamed =
+        BASE.replace(":A -", ":MESH_OUT -").replace("-j A\n", "-j MESH_OUT\n").replace("-A A ", "-A MESH_OUT ");
+    let run = against(&renamed).ended(1);
+    assert_eq!(changes(&run), ["renamed A 0"]);
+    let chain = &run.json()["rules"][0];
+    assert_eq!((&chain["before"], &chain["after"]), (&json!("A"), &json!("MESH_OUT")));
+    // And with another rule it is still the same.
+    let run = against(&renamed.replace("15001", "15002")).ended(1);
+    assert_eq!(changes(&run), ["renamed A 0", "changed A 3"]);
+    // One that holds something else is another one.
+    let other = BASE.replace("COMMIT", ":B - [0:0]\n-A B -j DROP\nCOMMIT");
+    assert_eq!(changes(&against(&other).ended(1)), ["added B 0", "added B 1"]);
+}
+
+#[test]
+fn chains_that_only_lead_to_renamed_ones_are_told_by_what_those_hold() {
+    let nested = |one: &str, two: &str| {
+        format!(
+            "*nat\n:OUTPUT ACCEPT [0:0]\n:{one} - [0:0]\n:{two} - [0:0]\n-A OUTPUT -j {one}\n-A {one} -p tcp -j {two}\n\
+             -A {two} -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n"
+        )
     };
-    assert!(!backends("removed").is_empty() && backends("removed").iter().all(|backend| **backend == "legacy"));
-    assert!(!backends("added").is_empty() && backends("added").iter().all(|backend| **backend == "nft"));
+    let folder = Folder::new();
+    let (before, after) = (folder.put("a.rules", nested("IN", "TO")), folder.put("b.rules", nested("X", "Y")));
+    let run = nslens(&["diff", &before, &after, "--rules", "-o", "json"]).ended(1);
+    assert_eq!(changes(&run), ["renamed IN 0", "renamed TO 0"]);
+}
+
+#[test]
+fn the_same_said_otherwise_is_the_same() {
+    for (before, after) in [
+        (
+            "-m state --state NEW -m owner --uid-owner 5 -j ACCEPT",
+            "-m owner --uid-owner 5 -m conntrack --ctstate NEW -j ACCEPT",
+        ),
+        ("-p 6 -d 10.0.0.5 -j ACCEPT", "-d 10.0.0.5/32 -p tcp -j ACCEPT"),
+        ("-m mark --mark 0x1 -m owner --gid-owner 7 -j ACCEPT", "-m owner --gid-owner 7 -m mark --mark 1 -j ACCEPT"),
+    ] {
+        let with = |rule: &str| BASE.replace("COMMIT", &format!("-A A {rule}\nCOMMIT"));
+        let folder = Folder::new();
+        let (one, other) = (folder.put("a.rules", with(before)), folder.put("b.rules", with(after)));
+        nslens(&["diff", &one, &other]).ended(0);
+    }
+    // Which packets a limit counts hangs on what stands before it.
+    let limits = [
+        "-m limit --limit 1/sec -m owner --uid-owner 5 -j ACCEPT",
+        "-m owner --uid-owner 5 -m limit --limit 1/sec -j ACCEPT",
+    ];
+    let [one, other] = limits.map(|rule| BASE.replace("COMMIT", &format!("-A A {rule}\nCOMMIT")));
+    let folder = Folder::new();
+    let (one, other) = (folder.put("a.rules", one), folder.put("b.rules", other));
+    nslens(&["diff", &one, &other, "--rules"]).ended(1);
+}
+
+#[test]
+fn the_same_rule_twice_is_a_rule_more() {
+    let rule = "-A A -p tcp -j REDIRECT --to-ports 15001\n";
+    let run = against(&BASE.replace(rule, &format!("{rule}{rule}{rule}"))).ended(1);
+    assert_eq!(changes(&run), ["added A 4", "added A 5"]);
+}
+
+#[test]
+fn rules_are_the_same_in_whichever_backend() {
+    let (legacy, nft) = (fixture("save/legacy.rules"), fixture("save/nft.rules"));
+    let taken = |text: &str, backend: &str| {
+        let mut snapshot: Value = serde_json::from_str(&crate::program::text_of("snapshot/plain.json")).expect("JSON");
+        let read = with_input(&["snapshot", "-", "-q"], text.as_bytes()).ended(0).json();
+        snapshot["rulesets"] = read["rulesets"].clone();
+        snapshot["rulesets"].as_array_mut().expect("sets").iter_mut().for_each(|set| set["backend"] = json!(backend));
+        snapshot.to_string()
+    };
+    let folder = Folder::new();
+    let (one, other) = (folder.put("a.json", taken(BASE, "legacy")), folder.put("b.json", taken(BASE, "nft")));
+    let run = nslens(&["diff", &one, &other, "-o", "json"]).ended(0).json();
+    assert_eq!(run["equal"], true);
+    assert_eq!(run["kept_by"], json!([{"family": "ip", "table": "nat", "before": "legacy", "after": "nft"}]));
+    let told = nslens(&["diff", &one, &other]).ended(0);
+    let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("iptables-legacy · ipv4 keeps it in the first, iptables-nft · ipv4 in the second"),
+        "{words}"
+    );
+    // What differs is named as its own side has it.
+    let run = nslens(&["diff", &legacy, &nft, "--rules", "-o", "json"]);
+    assert!(matches!(run.code, 0 | 1), "{}", run.err);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #[path = "../support/grid.rs"]
 mod corpus_grid;
+#[path = "../support/mutants.rs"]
+mod mutants;
 #[path = "../support/parsers.rs"]
 mod parsers;
 
@@ -19,6 +21,7 @@ mod cut;
 mod damaged;
 mod diff;
 mod docs;
+mod effects;
 mod entries;
 mod expressions;
 mod flows;

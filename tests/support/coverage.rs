@@ -137,6 +137,14 @@ fn moved(was: IpAddr, keep: IpAddr, network: IpAddr) -> IpAddr {
     }
 }
 
+/// Every end of a packet, as text that is the same where the ends are.
+pub(crate) fn ends(trace: &Trace<'_>) -> Vec<String> {
+    let mut ends: Vec<String> = trace.outcomes.iter().map(|one| of_trace(&trace.packet, one)).collect();
+    ends.sort();
+    ends.dedup();
+    ends
+}
+
 /// What both say, as text that is the same where they say the same.
 fn of_trace(was: &Packet, traced: &Traced<'_>) -> String {
     let packet = &traced.packet;
@@ -188,12 +196,10 @@ pub(crate) fn differs(
     let [class] = classes.as_slice() else {
         return Some(format!("{} classes hold {question:?}", classes.len()));
     };
-    let mut traced: Vec<String> = trace.outcomes.iter().map(|one| of_trace(&trace.packet, one)).collect();
+    let traced = ends(&trace);
     let mut covered: Vec<String> = class.outcomes.iter().map(|one| of_class(question, &trace, one)).collect();
-    for told in [&mut traced, &mut covered] {
-        told.sort();
-        told.dedup();
-    }
+    covered.sort();
+    covered.dedup();
     let rules = match (trace.outcomes.as_slice(), class.outcomes.as_slice()) {
         // Where a match cannot be known, or an order, and it makes no difference, either of two rules decides.
         ([one], [other]) if !trace.same_in_any_order && !one.met.iter().any(|met| met.supposed) => {

@@ -51,7 +51,7 @@ pub struct Narrow {
 
 impl Narrow {
     /// Whether packets of this kind are asked about.
-    pub(super) fn has_kind(&self, kind: &Kind) -> bool {
+    pub(in crate::analysis) fn has_kind(&self, kind: &Kind) -> bool {
         let ipv6 = self.ipv6.or(self.to.map(|to| to.address.is_ipv6()));
         let owned = self.uid.is_some() || self.gid.is_some() || self.mark.is_some();
         self.incoming.is_none_or(|incoming| kind.incoming == incoming)
@@ -62,7 +62,7 @@ impl Narrow {
     }
 
     /// Those packets.
-    pub(super) fn space(&self, sets: &mut Sets, kind: &Kind) -> Set {
+    pub(in crate::analysis) fn space(&self, sets: &mut Sets, kind: &Kind) -> Set {
         let exactly = |value: Option<u32>| value.map(|value| (u128::from(value), u128::from(value)));
         let ports = self.ports.map(|(from, to)| (from.into(), to.into()));
         let ranges = [
@@ -175,11 +175,11 @@ impl Area {
 }
 
 /// The order in which fields are told apart.
-pub(super) const ORDER: [Field; 7] =
+pub(in crate::analysis) const ORDER: [Field; 7] =
     [Field::Uid, Field::Gid, Field::Mark, Field::Destination, Field::DestinationPort, Field::Source, Field::SourcePort];
 
 /// A set as disjoint areas.
-pub(super) fn areas(sets: &Sets, space: Set) -> Vec<Area> {
+pub(in crate::analysis) fn areas(sets: &Sets, space: Set) -> Vec<Area> {
     let mut found = Vec::new();
     divide(sets, space, &ORDER, Area::default(), &mut found);
     found

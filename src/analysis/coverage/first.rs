@@ -16,7 +16,7 @@ const ICMP: [u8; 2] = [1, 58];
 const WITH_PORTS: [u8; 3] = [33, 132, 136];
 
 /// All kinds of packets: outgoing ones, and incoming ones by each device.
-pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
+pub(in crate::analysis) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
     let mut found = Vec::new();
     let of_family = [false, true].map(|ipv6| (ipv6, protocols(tracer, ipv6)));
     for incoming in [false, true] {
@@ -41,7 +41,7 @@ pub(super) fn kinds(tracer: &Tracer<'_>) -> Vec<Kind> {
 const LENT: usize = 64;
 
 /// Where fields are cut into pieces: at all that rules, routes and sockets of a family speak of.
-pub(super) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds {
+pub(in crate::analysis) fn bounds(tracer: &Tracer<'_>, narrow: &Narrow, ipv6: bool) -> Bounds {
     let mut bounds = Bounds::none();
     tracer.rules.each(ipv6, |rule, condition| {
         bounds.add_condition(condition, ipv6);
@@ -148,7 +148,7 @@ fn devices(tracer: &Tracer<'_>) -> Vec<Option<DeviceName>> {
 }
 
 /// A protocol of a family that stands for all that are not named.
-pub(super) fn any_other(kinds: &[Kind], ipv6: bool) -> Protocol {
+pub(in crate::analysis) fn any_other(kinds: &[Kind], ipv6: bool) -> Protocol {
     let named = |number: u8| {
         let protocol = Some(Protocol::from_number(number));
         kinds.iter().any(|kind| kind.ipv6 == ipv6 && kind.protocol == protocol)

@@ -69,6 +69,13 @@ impl Outcome<'_> {
     }
 }
 
+/// Whether it is only open who takes a packet that is for the workload: of rules alone nobody expects to be told, and of protocols
+/// without ports it is not known.
+#[must_use]
+pub fn is_about_takers(why: &str) -> bool {
+    ["which sockets wait", "who takes packets of this protocol"].contains(&why)
+}
+
 /// The parts of what was reached, each with what becomes of it.
 pub(super) fn of_reach<'a>(tracer: &Tracer<'a>, sets: &mut Sets, reach: &Reach) -> Vec<(Set, Outcome<'a>)> {
     let name = |by: Place| tracer.rules.at(by).and_then(|at| at.name());

@@ -48,16 +48,34 @@ pub fn rows<'c, 'a>(
             }
         }
         let space = sets.diagrams.union(spaces);
-        let exact = areas(&sets, space);
-        let share = exact.iter().map(|area| share(area, &sets)).sum();
-        let told = sets.diagrams.where_it_matters(space, of);
-        let short = areas(&sets, told);
-        let areas = if length(&short, kind.ipv6) < length(&exact, kind.ipv6) { short } else { exact };
+        let (areas, share) = shortly(&mut sets, space, of);
         (!space.is_empty()).then_some(Row { ends, areas, classes: here, share })
     };
     let mut rows: Vec<Row<'c, 'a>> = found.into_iter().filter_map(row).collect();
     rows.sort_by(|one, other| other.share.total_cmp(&one.share));
     rows
+}
+
+/// All packets of some areas that are in the area `of`, in as few areas as there can be, and how many of everything they are, from 0
+/// to 1; none where there is no such packet.
+#[must_use]
+pub fn together(these: &[&Area], of: &Area, ipv6: bool) -> (Vec<Area>, f64) {
+    let mut sets = Sets::new(ipv6);
+    let of = of.space(&mut sets);
+    let spaces = these.iter().map(|area| area.space(&mut sets)).collect();
+    let all = sets.diagrams.union(spaces);
+    let here = sets.diagrams.and(all, of);
+    shortly(&mut sets, here, of)
+}
+
+/// A set in as few areas as there can be where packets outside of another do not matter, and how many of everything it is.
+fn shortly(sets: &mut Sets, space: Set, of: Set) -> (Vec<Area>, f64) {
+    let exact = areas(sets, space);
+    let share = exact.iter().map(|area| share(area, sets)).sum();
+    let told = sets.diagrams.where_it_matters(space, of);
+    let short = areas(sets, told);
+    let ipv6 = sets.is_ipv6();
+    (if length(&short, ipv6) < length(&exact, ipv6) { short } else { exact }, share)
 }
 
 /// How much there is to read.

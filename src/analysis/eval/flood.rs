@@ -4,6 +4,7 @@
 //! alike become one again.
 
 mod cell;
+mod compared;
 mod pieces;
 mod sets;
 mod splits;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use cell::{Cell, gather};
 pub(in crate::analysis) use cell::{Form, Forms, address};
 pub(in crate::analysis) use pieces::Bounds;
-pub(in crate::analysis) use sets::Sets;
+pub(in crate::analysis) use sets::{Memory, Sets};
 
 use super::ground::Ground;
 use super::journey::{Advance, Way};
@@ -107,7 +108,7 @@ impl Sets {
     /// Rules that no packet took in all that was asked, in chains to which some came.
     pub(in crate::analysis) fn never_taken(&self, rules: &Rulebase<'_>) -> Vec<RuleRef> {
         let mut found = Vec::new();
-        for ((table, chain), ready) in &self.ready {
+        for ((table, chain), ready) in &self.memory.ready {
             let Some(table) = rules.tables.iter().find(|prepared| prepared.number == *table) else { continue };
             let never = ready.iter().enumerate().filter(|(_, asks)| !asks.taken.get());
             found.extend(never.filter_map(|(at, _)| table.name_of(*chain, at)));
@@ -292,7 +293,7 @@ impl Flood<'_> {
 
     fn conditions(&mut self, base: Base<'_>, chain: usize, rules: &Chain, line: &Line) -> Ready {
         let key = (base.table.number, chain);
-        if let Some(known) = self.sets.ready.get(&key) {
+        if let Some(known) = self.sets.memory.ready.get(&key) {
             return Rc::clone(known);
         }
         let made = base.table.making(rules);
@@ -303,7 +304,7 @@ impl Flood<'_> {
             Asks { branches, lookups, taken: std::cell::Cell::default() }
         };
         let ready: Ready = Rc::new((0..rules.rules.len()).map(of).collect());
-        self.sets.ready.insert(key, Rc::clone(&ready));
+        self.sets.memory.ready.insert(key, Rc::clone(&ready));
         ready
     }
 

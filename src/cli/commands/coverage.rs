@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::conns::{SUBJECTS, source};
 use super::rules::has_rules;
 use super::unread_exit;
-use crate::analysis::coverage::{Coverage as Answer, Narrow, Outcome, coverage};
+use crate::analysis::coverage::{Coverage as Answer, Narrow, Outcome, coverage, is_about_takers};
 use crate::analysis::trace::asked::{mark, protocol};
 use crate::analysis::trace::{Tracer, Verdict, port};
 use crate::capture::{rules::Wanted, sets::Elements};
@@ -106,7 +106,7 @@ pub(in crate::cli) fn run(arguments: &Coverage, screen: &Screen) -> Result<Exit,
 /// What rules leave to chance is told with each of its ends, and is no failure; what could not be decided is.
 fn decided(answer: &Answer<'_>) -> Exit {
     let open = |outcome: &Outcome<'_>| {
-        let who = outcome.why.as_deref().is_some_and(report::is_about_takers);
+        let who = outcome.why.as_deref().is_some_and(is_about_takers);
         outcome.verdict == Verdict::Undecided && !who
     };
     let undecided = answer.classes.iter().flat_map(|class| &class.outcomes).any(open);

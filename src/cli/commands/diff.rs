@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::conns::{has_connections, source};
 use super::rules::{has_rules, summary};
 use super::unread_exit;
+use crate::analysis::coverage::Narrow;
 use crate::analysis::diff as differences;
 use crate::analysis::join::{Connection, connections};
 use crate::analysis::rulebook::SnapshotRules;
@@ -15,13 +16,13 @@ use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::source::Source;
 use crate::model::{Snapshot, SocketState, Subject};
-use crate::report::diff::{self as report, Difference};
+use crate::report::diff::{self as report, Difference, Look};
 use crate::report::{document, who, wrap::wrap};
 
 /// Compare two workloads, a workload and a snapshot, or two snapshots.
 ///
-/// Rules are compared by their text, chain by chain: order counts, counters and handles do not. Exit code 0 when equal, 1 when
-/// different, above 1 when that could not be told.
+/// Rules are compared by what they say, chain by chain, and by what becomes of all new connections under them. Exit code 0 when equal
+/// in what was asked for, 1 when different, 5 when that could not be told.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "Examples:\n  sudo nslens diff pod/web-1 pod/web-2\n  sudo nslens diff ./yesterday.json pod/web-1 --conns\n"
@@ -31,9 +32,12 @@ pub struct Diff {
     pub before: Option<String>,
     /// The second
     pub after: Option<String>,
-    /// Compare rules (this is the default)
+    /// Compare rules (the default, with --effect)
     #[arg(long)]
     rules: bool,
+    /// Compare what becomes of all new connections
+    #[arg(long)]
+    effect: bool,
     /// Compare connections
     #[arg(long)]
     conns: bool,
@@ -71,23 +75,13 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
     if before == "-" && after == "-" {
         return Err(Failure::new(Exit::Usage, "standard input can be read for one of the two only"));
     }
-    let rules = arguments.rules || !arguments.conns;
-    // What is to be compared is read whole.
-    let elements = if rules { Elements::All } else { Elements::Few };
+    let views = arguments.views();
     let take = |asked: &str| -> Result<Snapshot, Failure> {
-        let snapshot = if arguments.conns {
-            let mut source = Source { which: arguments.which, ..source(&arguments.place, screen) };
-            source.parts.rules = Some(Wanted { elements, ..Wanted::default() });
-            source.snapshot(Some(asked))?
-        } else {
-            let wanted = Wanted { elements, ..arguments.which.wanted() };
-            let parts = Parts { rules: Some(wanted), ..Parts::default() };
-            Source { place: &arguments.place, which: arguments.which, parts, screen }.snapshot(Some(asked))?
-        };
-        if rules {
+        let snapshot = arguments.source(views, screen).snapshot(Some(asked))?;
+        if views.rules || views.effect {
             has_rules(&snapshot)?;
         }
-        if arguments.conns {
+        if views.conns {
             has_connections(&snapshot)?;
         }
         Ok(snapshot)
@@ -98,20 +92,24 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         let all = connections(snapshot, true, &SnapshotRules::of(snapshot));
         all.into_iter().filter(|connection| connection.state != SocketState::TimeWait).collect()
     };
+    let grounds = differences::on_common_ground(&before, &after);
     let difference = Difference {
-        rules: rules.then(|| differences::rules(&before, &after)),
-        connections: arguments.conns.then(|| differences::connections(&of(&before), &of(&after))),
+        rules: views.rules.then(|| differences::rules(&before, &after)),
+        effects: views.effect.then(|| differences::effects(&grounds.0, &grounds.1, &arguments.narrow())),
+        connections: views.conns.then(|| differences::connections(&of(&before), &of(&after))),
         before: &before,
         after: &after,
     };
-    let subjects: Vec<Subject> = if arguments.conns { super::conns::SUBJECTS.to_vec() } else { vec![Subject::Rules] };
+    let all = views.conns || views.effect;
+    let subjects: Vec<Subject> = if all { super::conns::SUBJECTS.to_vec() } else { vec![Subject::Rules] };
     if arguments.output == Output::Json {
         screen.print(&document::print(report::json(&difference)))?;
     } else {
         let Screen { paint, width, .. } = *screen;
         let unread_rules = [&before, &after].iter().any(|side| side.unread_about(&[Subject::Rules]).next().is_some());
-        let mut out = report::text(&difference, unread_rules, paint, width);
-        if difference.rules.as_ref().is_some_and(|changes| !changes.is_empty()) {
+        let verbose = arguments.looks.verbose;
+        let mut out = report::text(&difference, Look { unread_rules, verbose, paint, width });
+        if difference.rules.as_ref().is_some_and(|rules| !rules.changes.is_empty()) {
             for (word, snapshot) in [("before", &before), ("after", &after)] {
                 let sentence = summary(snapshot, arguments.which).text;
                 out.push_str(&format!("\n{}\n", wrap(&format!("{word}: {sentence}"), width).join("\n")));
@@ -122,6 +120,50 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         }
         screen.print(&out)?;
     }
-    let differs = if difference.equal() { Exit::Done } else { Exit::Differs };
+    let differs = match difference.equal() {
+        Some(true) => Exit::Done,
+        Some(false) => Exit::Differs,
+        None => Exit::CannotTell,
+    };
     Ok(Exit::of([differs, unread_exit(&before, &subjects), unread_exit(&after, &subjects)]))
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy)]
+struct Views {
+    rules: bool,
+    effect: bool,
+    conns: bool,
+}
+
+impl Diff {
+    fn views(&self) -> Views {
+        let Self { rules, effect, conns, .. } = *self;
+        let none = !(rules || effect || conns);
+        Views { rules: rules || none, effect: effect || none, conns }
+    }
+
+    /// What is to be compared is read whole.
+    fn source<'a>(&'a self, views: Views, screen: &'a Screen) -> Source<'a> {
+        let elements = if views.rules || views.effect { Elements::All } else { Elements::Few };
+        let wanted = Wanted { elements, ..self.which.wanted() };
+        if !views.conns && !views.effect {
+            let parts = Parts { rules: Some(wanted), ..Parts::default() };
+            return Source { place: &self.place, which: self.which, parts, screen };
+        }
+        let mut source = Source { which: self.which, ..source(&self.place, screen) };
+        source.parts.rules = Some(Wanted { elements, ..Wanted::default() });
+        source.parts.routes = views.effect;
+        source.parts.waiting_only = !views.conns;
+        source
+    }
+
+    fn narrow(&self) -> Narrow {
+        let ipv6 = match (self.which.ipv4, self.which.ipv6) {
+            (true, _) => Some(false),
+            (_, true) => Some(true),
+            _ => None,
+        };
+        Narrow { ipv6, ..Narrow::default() }
+    }
 }

@@ -33,16 +33,16 @@ pub fn lines(coverage: &Coverage<'_>) -> String {
     coverage.classes.iter().map(|one| document::line(&class(one)) + "\n").collect()
 }
 
-fn direction(incoming: bool) -> &'static str {
+pub(in crate::report) fn direction(incoming: bool) -> &'static str {
     if incoming { "in" } else { "out" }
 }
 
-fn family(ipv6: bool) -> &'static str {
+pub(in crate::report) fn family(ipv6: bool) -> &'static str {
     if ipv6 { "ip6" } else { "ip" }
 }
 
 /// `tcp`, a number as text, `other` for all that no class names.
-fn protocol(protocol: Option<Protocol>) -> String {
+pub(in crate::report) fn protocol(protocol: Option<Protocol>) -> String {
     protocol.map_or_else(|| "other".to_owned(), |protocol| protocol.to_string())
 }
 
@@ -72,7 +72,7 @@ fn class(class: &Class<'_>) -> Value {
     })
 }
 
-fn outcome(outcome: &Outcome<'_>) -> Value {
+pub(in crate::report) fn outcome(outcome: &Outcome<'_>) -> Value {
     let source = match outcome.source {
         Becomes::Is(address) => Some(address.to_string()),
         _ => None,
@@ -95,7 +95,7 @@ fn outcome(outcome: &Outcome<'_>) -> Value {
 }
 
 /// Users, groups and marks; `null` for what comes from outside, and for each that does not matter.
-fn who(incoming: bool, area: &Area) -> Value {
+pub(in crate::report) fn who(incoming: bool, area: &Area) -> Value {
     let most = u32::MAX.into();
     let told = |values: &[Values]| (!values.is_empty()).then(|| numbers(values, most));
     match incoming {
@@ -105,7 +105,7 @@ fn who(incoming: bool, area: &Area) -> Value {
 }
 
 /// `0-1336`, `1337`, `0x10/0xf0` (those whose bits under the mask are these).
-fn numbers(values: &[Values], most: u128) -> Vec<String> {
+pub(in crate::report) fn numbers(values: &[Values], most: u128) -> Vec<String> {
     let all = [Values::Range { from: 0, to: most }];
     let values = if values.is_empty() { &all } else { values };
     let one = |values: &Values| match values {
@@ -116,7 +116,7 @@ fn numbers(values: &[Values], most: u128) -> Vec<String> {
     values.iter().map(one).collect()
 }
 
-fn addresses(values: &[Values], ipv6: bool) -> Vec<String> {
+pub(in crate::report) fn addresses(values: &[Values], ipv6: bool) -> Vec<String> {
     let all = [Values::Range { from: 0, to: if ipv6 { u128::MAX } else { u32::MAX.into() } }];
     let values = if values.is_empty() { &all } else { values };
     values.iter().map(|values| address(values, ipv6)).collect()

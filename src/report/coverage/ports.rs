@@ -104,9 +104,9 @@ fn ways(usual: &[&Class<'_>], (protocol, address, port): (Protocol, IpAddr, u16)
                 outcome.rule.as_ref().map(|rule| format!(", by {}", escape(&rule.to_string()))).unwrap_or_default();
             let words = match way {
                 "direct" => format!("directly{rule}"),
-                "proxy" => format!("through the proxy {}{rule}", ends(class, people)),
-                "no" => format!("not at all: {}{rule}", ends(class, people)),
-                _ => ends(class, people),
+                "proxy" => format!("through the proxy {}{rule}", ends(&class.outcomes, people)),
+                "no" => format!("not at all: {}{rule}", ends(&class.outcomes, people)),
+                _ => ends(&class.outcomes, people),
             };
             found.push(How { way, words });
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{People, area, ends};
-use crate::analysis::coverage::{Area, Class, Coverage, Kind, rows, usual};
+use crate::analysis::coverage::{Area, Class, Coverage, Kind, Outcome, rows, usual};
 use crate::model::{Protocol, RuleRef, Snapshot};
 use crate::report::escape::escape;
 use crate::report::paint::{Label, Paint};
@@ -44,7 +44,7 @@ pub fn blocks(snapshot: &Snapshot, coverage: &Coverage<'_>, all: bool) -> Vec<Bl
     for kind in kinds {
         let classes: Vec<&Class<'_>> = coverage.classes.iter().filter(|class| class.kind == kind).collect();
         let of = if all { Area::default() } else { usual(snapshot, &kind, &classes) };
-        let rows = rows(&kind, &classes, &of, |class| ends(class, &people));
+        let rows = rows(&kind, &classes, &of, |class| ends(&class.outcomes, &people));
         let wide = rows.len();
         let told: Vec<Told> = (0..)
             .zip(&rows)
@@ -55,7 +55,7 @@ pub fn blocks(snapshot: &Snapshot, coverage: &Coverage<'_>, all: bool) -> Vec<Bl
                     0 if wide > 1 => Vec::new(),
                     _ => told_areas(&row.areas, &people, &kind, all),
                 },
-                rules: rules(&row.classes),
+                rules: rules(row.classes.iter().flat_map(|class| &class.outcomes)),
                 because: because(&row.classes),
             })
             .collect();
@@ -68,11 +68,11 @@ pub fn blocks(snapshot: &Snapshot, coverage: &Coverage<'_>, all: bool) -> Vec<Bl
     found.into_iter().map(|(kinds, rows)| Block { title: title(&kinds), rows }).collect()
 }
 
-fn goes_with(kinds: &[Kind], kind: &Kind) -> bool {
+pub(in crate::report) fn goes_with(kinds: &[Kind], kind: &Kind) -> bool {
     kinds.first().is_some_and(|first| (first.incoming, first.interface) == (kind.incoming, kind.interface))
 }
 
-fn told_areas(areas: &[Area], people: &People<'_>, kind: &Kind, all: bool) -> Vec<String> {
+pub(in crate::report) fn told_areas(areas: &[Area], people: &People<'_>, kind: &Kind, all: bool) -> Vec<String> {
     let most = if all { usize::MAX } else { AREAS };
     let mut told: Vec<String> =
         areas.iter().take(most).map(|one| area(one, people, (kind.incoming, kind.ipv6))).collect();
@@ -83,9 +83,9 @@ fn told_areas(areas: &[Area], people: &People<'_>, kind: &Kind, all: bool) -> Ve
 }
 
 /// `legacy ip nat ISTIO_INBOUND 1, 2, 3`: the numbers of one chain stand together.
-fn rules(classes: &[&Class<'_>]) -> Vec<String> {
+pub(in crate::report) fn rules<'o>(outcomes: impl Iterator<Item = &'o Outcome<'o>>) -> Vec<String> {
     let mut found: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
-    for rule in classes.iter().flat_map(|class| &class.outcomes).filter_map(|outcome| outcome.rule.as_ref()) {
+    for rule in outcomes.filter_map(|outcome| outcome.rule.as_ref()) {
         let RuleRef { backend, family, table, chain, number } = rule;
         let chain = format!("{} {} {} {}", backend.word(), family.word(), escape(table), escape(chain));
         found.entry(chain).or_default().insert(*number);
@@ -116,7 +116,7 @@ fn protocol(kind: &Kind) -> String {
 }
 
 /// `outgoing TCP, IPv4`, `incoming UDP and ICMP by eth0, IPv4 and IPv6`.
-fn title(kinds: &[Kind]) -> String {
+pub(in crate::report) fn title(kinds: &[Kind]) -> String {
     let Some(first) = kinds.first() else { return String::new() };
     let direction = if first.incoming { "incoming" } else { "outgoing" };
     let by = first.interface.map(|device| format!(" by {}", escape(device.as_str()))).unwrap_or_default();
@@ -174,7 +174,7 @@ pub fn text(blocks: &[Block], paint: Paint, width: usize) -> String {
     out
 }
 
-fn label(ends: &str) -> Option<Label> {
+pub(in crate::report) fn label(ends: &str) -> Option<Label> {
     let doubtful = ends.contains("nobody listens") || ends.starts_with("undecided") || ends.contains(" | ");
     match ends {
         _ if doubtful => Some(Label::Warning),

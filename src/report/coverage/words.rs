@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::analysis::coverage::{Area, Becomes, Class, Outcome, others};
+use crate::analysis::coverage::{Area, Becomes, Outcome, is_about_takers, others};
 use crate::analysis::diagram::Values;
 use crate::analysis::trace::Verdict;
 use crate::model::{Process, Snapshot, Socket};
@@ -15,13 +15,13 @@ const NAMES: usize = 2;
 
 /// Who runs in a workload: processes by their users and by their sockets.
 #[derive(Debug)]
-pub(super) struct People<'s> {
+pub(in crate::report) struct People<'s> {
     users: BTreeMap<u32, BTreeSet<&'s str>>,
     holders: BTreeMap<u32, &'s Process>,
 }
 
 impl<'s> People<'s> {
-    pub(super) fn of(snapshot: &'s Snapshot) -> Self {
+    pub(in crate::report) fn of(snapshot: &'s Snapshot) -> Self {
         let (mut users, mut holders) = (BTreeMap::<u32, BTreeSet<&str>>::new(), BTreeMap::new());
         for process in snapshot.processes.iter().flatten() {
             let inside = snapshot.ids.as_ref().map_or(Some(process.uid), |ids| ids.inside_uid(process.uid));
@@ -144,7 +144,7 @@ fn who(area: &Area, people: &People<'_>) -> String {
 }
 
 /// Which packets: who, to where, from where.
-pub(super) fn area(area: &Area, people: &People<'_>, (incoming, ipv6): (bool, bool)) -> String {
+pub(in crate::report) fn area(area: &Area, people: &People<'_>, (incoming, ipv6): (bool, bool)) -> String {
     let mut parts = Vec::new();
     let anyone = area.uids.is_empty() && area.gids.is_empty() && area.marks.is_empty();
     if !incoming && !anyone {
@@ -170,9 +170,9 @@ pub(super) fn area(area: &Area, people: &People<'_>, (incoming, ipv6): (bool, bo
     if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
 }
 
-/// How packets of a class end, in few words; the same for classes that people would not tell apart.
-pub(super) fn ends(class: &Class<'_>, people: &People<'_>) -> String {
-    let mut words: Vec<String> = class.outcomes.iter().map(|outcome| end(outcome, people)).collect();
+/// How packets end, in few words; the same for those that people would not tell apart.
+pub(in crate::report) fn ends(outcomes: &[Outcome<'_>], people: &People<'_>) -> String {
+    let mut words: Vec<String> = outcomes.iter().map(|outcome| end(outcome, people)).collect();
     words.sort();
     words.dedup();
     words.join(" | ")
@@ -214,15 +214,8 @@ fn end(outcome: &Outcome<'_>, people: &People<'_>) -> String {
     }
 }
 
-/// Whether it is only open who takes a packet that is for the workload: of rules alone nobody expects to be told, and of protocols
-/// without ports it is not known.
-#[must_use]
-pub fn is_about_takers(why: &str) -> bool {
-    ["which sockets wait", "who takes packets of this protocol"].contains(&why)
-}
-
 /// `127.0.0.1:15001`, `port 15006`; `None` where it stays.
-pub(super) fn new_destination(outcome: &Outcome<'_>) -> Option<String> {
+pub(in crate::report) fn new_destination(outcome: &Outcome<'_>) -> Option<String> {
     let port = match outcome.port {
         Becomes::Is(port) => Some(port.to_string()),
         Becomes::Stays => None,

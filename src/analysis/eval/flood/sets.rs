@@ -21,7 +21,7 @@ pub(super) const FIELDS: [(Field, Bit); 7] = [
 ];
 
 /// The first bit behind all fields: from here on each stands for something that cannot be known, and is set where that holds.
-const UNKNOWN: Bit = 384;
+pub(super) const UNKNOWN: Bit = 384;
 
 /// Conditions with more parts are worked out once for all cells that look alike to them.
 const FEW: usize = 4;
@@ -35,10 +35,16 @@ pub(in crate::analysis) struct Sets {
     pieces: [Option<Pieces>; FIELDS.len()],
     /// Bounds that were asked for and are none: what came out since is worth nothing.
     pub(in crate::analysis) missing: Bounds,
-    /// What rules ask, by table and chain. It lives as long as what is known of it by where it stands.
-    pub(super) ready: HashMap<(u32, usize), Ready>,
     /// Of tests that were asked before.
     tests: HashMap<(Form, Test), Set>,
+    pub(super) memory: Memory,
+}
+
+/// What is known of the rules and routes of one snapshot.
+#[derive(Debug, Default)]
+pub(in crate::analysis) struct Memory {
+    /// What rules ask, by table and chain. It lives as long as what is known of it by where it stands.
+    pub(super) ready: HashMap<(u32, usize), Ready>,
     /// Of groups of addresses that routes treat alike.
     groups: HashMap<(Form, usize), Set>,
     /// Of several of them.
@@ -76,12 +82,8 @@ impl Sets {
             ipv6,
             pieces: bounds.pieces(),
             missing: Bounds::none(),
-            ready: HashMap::new(),
             tests: HashMap::new(),
-            groups: HashMap::new(),
-            unions: HashMap::new(),
-            many: HashMap::new(),
-            about: HashMap::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -91,11 +93,11 @@ impl Sets {
     }
 
     /// First bit and number of bits of a field that is kept in its own.
-    fn bits(&self, field: Field) -> (Bit, u16) {
+    pub(super) fn bits(&self, field: Field) -> (Bit, u16) {
         (place(field).and_then(|place| FIELDS.get(place)).map_or(0, |(_, first)| *first), width(field, self.ipv6))
     }
 
-    fn pieces(&self, field: Field) -> Option<&Pieces> {
+    pub(super) fn pieces(&self, field: Field) -> Option<&Pieces> {
         place(field).and_then(|place| self.pieces.get(place)).and_then(Option::as_ref)
     }
 
@@ -125,25 +127,25 @@ impl Sets {
 
     /// Those whose address lies in a group, which has this place among all.
     pub(super) fn group(&mut self, form: Form, at: usize, group: &[(u128, u128)]) -> Set {
-        if let Some(known) = self.groups.get(&(form, at)) {
+        if let Some(known) = self.memory.groups.get(&(form, at)) {
             return *known;
         }
         let sets = group.iter().map(|(from, to)| self.range_now(form, *from, *to)).collect();
         let set = self.diagrams.union(sets);
-        self.groups.insert((form, at), set);
+        self.memory.groups.insert((form, at), set);
         set
     }
 
     /// Those whose address lies in one of these groups.
     pub(super) fn one_of_groups(&mut self, form: Form, which: &[usize], groups: &[Vec<(u128, u128)>]) -> Set {
         let key = (form, which.to_vec());
-        if let Some(known) = self.unions.get(&key) {
+        if let Some(known) = self.memory.unions.get(&key) {
             return *known;
         }
         let each = which.iter().filter_map(|at| Some((*at, groups.get(*at)?)));
         let sets = each.map(|(at, group)| self.group(form, at, group)).collect();
         let set = self.diagrams.union(sets);
-        self.unions.insert(key, set);
+        self.memory.unions.insert(key, set);
         set
     }
 
@@ -353,15 +355,15 @@ impl Sets {
     /// Packets that fulfil one of many conditions, where all of them ask about fields alone by which packets are told apart.
     fn one_of_many(&mut self, cell: &Cell, parts: &[Condition]) -> Option<Set> {
         let place = parts.as_ptr() as usize;
-        let about = self.about.entry(place).or_insert_with(|| about(parts)).clone()?;
+        let about = self.memory.about.entry(place).or_insert_with(|| about(parts)).clone()?;
         let forms: Vec<Form> = about.iter().map(|field| cell.form(*field)).collect::<Option<_>>()?;
         let key = (place, forms);
-        if let Some(known) = self.many.get(&key) {
+        if let Some(known) = self.memory.many.get(&key) {
             return Some(*known);
         }
         let sets = parts.iter().map(|part| self.certain(cell, part)).collect::<Option<Vec<Set>>>()?;
         let set = self.diagrams.union(sets);
-        self.many.insert(key, set);
+        self.memory.many.insert(key, set);
         Some(set)
     }
 
