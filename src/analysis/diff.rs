@@ -10,7 +10,7 @@ mod rules;
 use serde::Serialize;
 
 pub use conns::{ConnectionChange, connections};
-pub use effect::{Difference, Effects, effects, on_common_ground};
+pub use effect::{Difference, Effects, effects, on_common_ground, parity};
 pub use rules::{RuleChange, RuleChanges, rules};
 
 /// How something differs.

@@ -17,8 +17,10 @@ use crate::report::wrap::wrap;
 pub struct Difference<'a> {
     /// The first.
     pub before: &'a Snapshot,
-    /// The second.
+    /// The second; the same where its two families are compared.
     pub after: &'a Snapshot,
+    /// IPv4 of one workload is compared with its IPv6.
+    pub parity: bool,
     /// Differences in the rules; `None` when they were not asked for.
     pub rules: Option<RuleChanges>,
     /// Differences in what becomes of traffic; `None` when they were not asked for.
@@ -44,12 +46,13 @@ impl Difference<'_> {
 /// The document.
 #[must_use]
 pub fn json(difference: &Difference<'_>) -> Map<String, Value> {
-    let Difference { before, after, rules, effects, connections } = difference;
+    let Difference { before, after, parity, rules, effects, connections } = difference;
     let mut document = document::head("nslens.diff/v1", before);
     document.remove("target");
     document.insert("targets".to_owned(), json!([document::target(before), document::target(after)]));
     document
         .insert("unread".to_owned(), before.unread.iter().chain(&after.unread).map(|unread| json!(unread)).collect());
+    document.insert("family_parity".to_owned(), json!(parity));
     document.insert("equal".to_owned(), json!(difference.equal()));
     document.insert("rules".to_owned(), json!(rules.as_ref().map(|rules| &rules.changes)));
     let kept_by = rules.as_ref().map(|rules| {
@@ -93,9 +96,12 @@ pub struct Look {
 pub fn text(difference: &Difference<'_>, looks: Look) -> String {
     let Look { paint, width, .. } = looks;
     let mut out = String::new();
-    let name = |snapshot: &Snapshot| escape(&snapshot.asked).into_owned();
-    line(&mut out, &paint.text(Label::Removed, &format!("--- {}", name(difference.before))));
-    line(&mut out, &paint.text(Label::Added, &format!("+++ {}", name(difference.after))));
+    let name = |snapshot: &Snapshot, family: &str| {
+        let family = if difference.parity { format!(" ({family})") } else { String::new() };
+        format!("{}{family}", escape(&snapshot.asked))
+    };
+    line(&mut out, &paint.text(Label::Removed, &format!("--- {}", name(difference.before, "IPv4"))));
+    line(&mut out, &paint.text(Label::Added, &format!("+++ {}", name(difference.after, "IPv6"))));
     if let Some(changes) = &difference.rules {
         rules(changes, looks, &mut out);
     }
@@ -176,7 +182,7 @@ fn told_effects(
             line(out, &label.map_or_else(|| text.clone(), |label| paint.text(label, &text)));
         }
     };
-    let (told, left_out) = effect::told(effects, difference.before, difference.after, verbose);
+    let (told, left_out) = effect::told(difference, effects, verbose);
     if told.is_empty() && effects.given_up.is_empty() {
         let places = difference.rules.as_ref().map_or(0, |rules| rules.changes.len());
         let texts = match places {
@@ -184,7 +190,8 @@ fn told_effects(
             1 => "; the texts differ in one place".to_owned(),
             many => format!("; the texts differ in {many} places"),
         };
-        wrapped("", None, &format!("effect: the same for all new connections{texts}"));
+        let all = if difference.parity { "the same in both families" } else { "the same for all new connections" };
+        wrapped("", None, &format!("effect: {all}{texts}"));
     }
     let mut last = "";
     for one in &told {

@@ -126,7 +126,7 @@ impl Area {
     }
 
     /// Its packets as a set.
-    pub(super) fn space(&self, sets: &mut Sets) -> Set {
+    pub(in crate::analysis) fn space(&self, sets: &mut Sets) -> Set {
         let mut space = Set::ALL;
         for field in ORDER {
             if self.of(field).is_empty() {

@@ -47,7 +47,7 @@ pub struct Outcome<'a> {
     /// Why nothing can be told, where that is so.
     pub why: Option<String>,
     /// No rule sends them elsewhere or ends them.
-    pub(super) left_alone: bool,
+    pub(in crate::analysis) left_alone: bool,
 }
 
 impl Outcome<'_> {

@@ -7,6 +7,7 @@
 mod example;
 mod ground;
 mod pairs;
+mod parity;
 mod side;
 mod told;
 
@@ -16,6 +17,7 @@ use foldhash::HashMap;
 
 pub use ground::on_common_ground;
 use pairs::Pairs;
+pub use parity::parity;
 use side::{Ended, Side, Unknowns};
 use told::Told;
 

@@ -41,6 +41,9 @@ pub struct Diff {
     /// Compare connections
     #[arg(long)]
     conns: bool,
+    /// Compare what becomes of IPv4 and of IPv6 of one workload
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["before", "after", "rules", "effect", "conns", "ipv4", "ipv6"])]
+    family_parity: Option<String>,
     #[command(flatten)]
     which: Which,
     /// table, json
@@ -68,6 +71,9 @@ enum Output {
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Failure> {
+    if let Some(target) = &arguments.family_parity {
+        return parity(arguments, target, screen);
+    }
     let (Some(before), Some(after)) = (&arguments.before, &arguments.after) else {
         return Err(Failure::new(Exit::Usage, "two targets are needed: what to compare, and with what")
             .hint("nslens diff pod/web-1 pod/web-2, or nslens diff ./yesterday.json pod/web-1"));
@@ -99,23 +105,44 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         connections: views.conns.then(|| differences::connections(&of(&before), &of(&after))),
         before: &before,
         after: &after,
+        parity: false,
     };
+    told(arguments, views, &difference, screen)
+}
+
+/// Compares both families of one workload.
+fn parity(arguments: &Diff, target: &str, screen: &Screen) -> Result<Exit, Failure> {
+    let views = Views { rules: false, effect: true, conns: false };
+    let snapshot = arguments.source(views, screen).snapshot(Some(target))?;
+    has_rules(&snapshot)?;
+    let Some(effects) = differences::parity(&snapshot) else {
+        let message = format!("{} has no address of both families beyond its link", snapshot.asked);
+        return Err(Failure::new(Exit::CannotTell, message).hint("there is nothing to compare: see nslens rules"));
+    };
+    let (before, after) = (&snapshot, &snapshot);
+    let difference = Difference { before, after, parity: true, rules: None, effects: Some(effects), connections: None };
+    told(arguments, views, &difference, screen)
+}
+
+/// Prints what differs: the exit code that stands for it.
+fn told(arguments: &Diff, views: Views, difference: &Difference<'_>, screen: &Screen) -> Result<Exit, Failure> {
     let all = views.conns || views.effect;
     let subjects: Vec<Subject> = if all { super::conns::SUBJECTS.to_vec() } else { vec![Subject::Rules] };
+    let sides = if difference.parity { vec![difference.before] } else { vec![difference.before, difference.after] };
     if arguments.output == Output::Json {
-        screen.print(&document::print(report::json(&difference)))?;
+        screen.print(&document::print(report::json(difference)))?;
     } else {
         let Screen { paint, width, .. } = *screen;
-        let unread_rules = [&before, &after].iter().any(|side| side.unread_about(&[Subject::Rules]).next().is_some());
+        let unread_rules = sides.iter().any(|side| side.unread_about(&[Subject::Rules]).next().is_some());
         let verbose = arguments.looks.verbose;
-        let mut out = report::text(&difference, Look { unread_rules, verbose, paint, width });
+        let mut out = report::text(difference, Look { unread_rules, verbose, paint, width });
         if difference.rules.as_ref().is_some_and(|rules| !rules.changes.is_empty()) {
-            for (word, snapshot) in [("before", &before), ("after", &after)] {
+            for (word, snapshot) in ["before", "after"].iter().zip(&sides) {
                 let sentence = summary(snapshot, arguments.which).text;
                 out.push_str(&format!("\n{}\n", wrap(&format!("{word}: {sentence}"), width).join("\n")));
             }
         }
-        for snapshot in [&before, &after] {
+        for snapshot in &sides {
             out.push_str(&who::unread(snapshot, &subjects, paint, width));
         }
         screen.print(&out)?;
@@ -125,7 +152,7 @@ pub(in crate::cli) fn run(arguments: &Diff, screen: &Screen) -> Result<Exit, Fai
         Some(false) => Exit::Differs,
         None => Exit::CannotTell,
     };
-    Ok(Exit::of([differs, unread_exit(&before, &subjects), unread_exit(&after, &subjects)]))
+    Ok(Exit::of(std::iter::once(differs).chain(sides.iter().map(|side| unread_exit(side, &subjects)))))
 }
 
 /// What is compared.

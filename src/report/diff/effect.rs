@@ -42,7 +42,8 @@ struct Group<'e, 'a> {
 
 /// All differences, the widest of each kind first; the same of several kinds is told once. Unless `all` are wanted, those of packets that
 /// no connection has are left out and counted, where there are others.
-pub(super) fn told(effects: &Effects<'_>, before: &Snapshot, after: &Snapshot, all: bool) -> (Vec<Told>, usize) {
+pub(super) fn told(difference: &super::Difference<'_>, effects: &Effects<'_>, all: bool) -> (Vec<Told>, usize) {
+    let super::Difference { before, after, parity, .. } = *difference;
     let people = [People::of(before), People::of(after)];
     let (mut groups, mut left_out) = (groups(effects, &people, (before, all)), 0);
     if groups.iter().any(|group| !group.areas.is_empty()) {
@@ -78,7 +79,13 @@ pub(super) fn told(effects: &Effects<'_>, before: &Snapshot, after: &Snapshot, a
             None => found.push((vec![kind], told)),
         }
     }
-    (found.into_iter().map(|(kinds, told)| Told { title: title(&kinds), ..told }).collect(), left_out)
+    let named = |(mut kinds, told): (Vec<Kind>, Told)| {
+        if parity {
+            kinds.extend(kinds.clone().into_iter().map(|kind| Kind { ipv6: true, ..kind }));
+        }
+        Told { title: title(&kinds), ..told }
+    };
+    (found.into_iter().map(named).collect(), left_out)
 }
 
 fn groups<'e, 'a>(
@@ -244,6 +251,8 @@ pub(super) fn notes(effects: &Effects<'_>) -> Vec<String> {
         .filter(|(one, _)| !near(one))
         .map(|(one, other)| format!("{one} for {other}"))
         .collect();
-    let told = || format!("an own address of the first stands for that of the second: {}", pairs.join(", "));
+    let two = effects.stands_for.iter().any(|(one, other)| one.is_ipv4() != other.is_ipv4());
+    let which = if two { "family" } else { "workload" };
+    let told = || format!("an own address of the first {which} stands for that of the second: {}", pairs.join(", "));
     (!pairs.is_empty()).then(told).into_iter().chain(left_out(effects)).collect()
 }

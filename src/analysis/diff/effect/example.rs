@@ -42,7 +42,8 @@ pub(super) fn of(
     [question, seen]
 }
 
-fn packet(kind: &Kind, protocol: Protocol, area: &Area, snapshot: &Snapshot) -> Question {
+/// A packet of an area.
+pub(super) fn packet(kind: &Kind, protocol: Protocol, area: &Area, snapshot: &Snapshot) -> Question {
     let of = |field: Field, first: &[u128]| {
         let values = area.of(field);
         let wanted = first.iter().copied().find(|number| crate::analysis::coverage::holds(values, *number));

@@ -47,6 +47,11 @@ impl Pairs {
         pairs
     }
 
+    /// Addresses of two families that stand for each other.
+    pub(super) fn families(addresses: Vec<(IpAddr, IpAddr)>) -> Self {
+        Self { addresses, ..Self::default() }
+    }
+
     fn pair(&mut self, one: &Interface, other: &Interface) {
         self.devices.extend(DeviceName::new(&one.name).zip(DeviceName::new(&other.name)));
         for ipv6 in [false, true] {

@@ -146,7 +146,7 @@ impl<'t, 'a> Side<'t, 'a> {
     }
 
     /// What is unknown, whichever rule of whichever backend it hangs on: what that asks tells it.
-    fn name(&self, doubt: &Doubt) -> String {
+    pub(super) fn name(&self, doubt: &Doubt) -> String {
         let asked = doubt.rule.as_ref().and_then(|rule| normal::asked(rule, self.tracer.snapshot.rulesets()));
         match (&doubt.rule, asked) {
             (Some(rule), Some(asked)) => format!("{}\n{asked}", doubt.why.replace(&rule.to_string(), "")),

@@ -24,6 +24,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Without what two families cannot have in common: a translated source is one in both.
+    pub(super) fn across_families(self) -> Self {
+        let source = if self.source == Becomes::Stays { Becomes::Stays } else { Becomes::Open };
+        Self { source, ..self }
+    }
+
     /// What becomes of them is not told: not even as far as one of the outcomes that there may be.
     pub(super) fn is_open(&self) -> bool {
         self.verdict == Verdict::Undecided && !self.why.as_deref().is_some_and(is_about_takers)
@@ -43,6 +49,7 @@ impl Told {
         // Which ports a program waits at is its own choice; where a rule sends packets, somebody has to wait.
         let (verdict, receiver) = match outcome.verdict {
             Verdict::Delivered | Verdict::Refused if untouched => (Verdict::Delivered, None),
+            Verdict::Undecided if untouched && outcome.left_alone => (Verdict::Delivered, None),
             other => (other, receiver),
         };
         // Where a packet ends on its way, what had become of its ends is of no matter.
@@ -68,7 +75,7 @@ impl Told {
             interface: outcome.interface.map(|device| if second { pairs.first(device) } else { device }),
             taken: outcome.taken,
             receiver,
-            why: outcome.why.as_deref().map(without_backend),
+            why: outcome.why.as_deref().filter(|_| verdict == Verdict::Undecided).map(without_backend),
         }
     }
 }
