@@ -196,32 +196,42 @@ fn changed(case: &Case) -> Found {
     let texts = texts(case);
     let Some(whole) = rules(&texts) else { return found };
     let good = pod::with(case, whole);
-    let of_good = coverage::of(&good);
-    for mutant in mutants(&texts) {
-        let other = pod::with(case, mutant.rules);
-        let (effects, of_other) = (effects(&good, &other, &Narrow::default()), coverage::of(&other));
-        let each = if effects.differs() { 60 } else { 120 };
-        let (packets, wrong) = traced((&good, &of_good), (&other, &of_other), &effects, each);
-        found.count("packets traced", packets);
-        let name = format!("{} {} {}", case.name, mutant.kind, mutant.what);
-        found.wrong.extend(wrong.first().map(|first| format!("{name}: {} wrong, such as {first}", wrong.len())));
-        found.count(
-            match (effects.differs(), effects.is_open()) {
-                (true, _) => "different",
-                (_, true) => "cannot tell",
-                _ => "same",
-            },
-            1,
-        );
-        let tracers = [Tracer::of(&good), Tracer::of(&other)];
-        for difference in effects.differences.iter().filter(|difference| difference.certain) {
-            let [one, two] = &difference.example;
-            let (one, two) = (ends(&tracers[0].trace(one)), ends(&tracers[1].trace(two)));
-            found.count("examples traced", 1);
-            if one == two && one.len() == 1 {
-                found.wrong.push(format!("{name}: the example does not differ: {:?}\n{one:?}", difference.example[0]));
-            }
-        }
+    let mutants = mutants(&texts);
+    let others: Vec<Snapshot> = mutants.iter().map(|mutant| pod::with(case, mutant.rules.clone())).collect();
+    for (mutant, other) in mutants.iter().zip(&others) {
+        pair(&format!("{} {} {}", case.name, mutant.kind, mutant.what), &good, other, &mut found);
+    }
+    // And each with another one, whichever that is.
+    for (at, one) in others.iter().enumerate().step_by(2) {
+        let other = (at * 7 + 3) % others.len();
+        pair(&format!("{} mutants {at} and {other}", case.name), one, &others[other], &mut found);
     }
     found
+}
+
+/// Whether two rule sets in the same pod differ just where packets do.
+fn pair(name: &str, good: &Snapshot, other: &Snapshot, found: &mut Found) {
+    let effects = effects(good, other, &Narrow::default());
+    let (of_good, of_other) = (coverage::of(good), coverage::of(other));
+    let each = if effects.differs() { 60 } else { 120 };
+    let (packets, wrong) = traced((good, &of_good), (other, &of_other), &effects, each);
+    found.count("packets traced", packets);
+    found.wrong.extend(wrong.first().map(|first| format!("{name}: {} wrong, such as {first}", wrong.len())));
+    found.count(
+        match (effects.differs(), effects.is_open()) {
+            (true, _) => "different",
+            (_, true) => "cannot tell",
+            _ => "same",
+        },
+        1,
+    );
+    let tracers = [Tracer::of(good), Tracer::of(other)];
+    for difference in effects.differences.iter().filter(|difference| difference.certain) {
+        let [one, two] = &difference.example;
+        let (one, two) = (ends(&tracers[0].trace(one)), ends(&tracers[1].trace(two)));
+        found.count("examples traced", 1);
+        if one == two && one.len() == 1 {
+            found.wrong.push(format!("{name}: the example does not differ: {:?}\n{one:?}", difference.example[0]));
+        }
+    }
 }

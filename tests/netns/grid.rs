@@ -19,8 +19,14 @@ use crate::support::require_root;
 use crate::traffic::{Arrived, Place, Properties, Sent, Stage, Told};
 
 /// Addresses outside from which packets come.
-const CALLERS: [&str; 4] =
-    ["203.0.113.7/32", "169.254.7.127/32", "2610:a1::7/128", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128"];
+const CALLERS: [&str; 6] = [
+    "203.0.113.7/32",
+    "203.0.113.10/32",
+    "2001:db8::10/128",
+    "169.254.7.127/32",
+    "2610:a1::7/128",
+    "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128",
+];
 
 #[derive(Default)]
 struct Found {
@@ -33,7 +39,7 @@ struct Found {
 }
 
 /// A pod like the made one, with all that waits in it.
-fn stage(case: &Case) -> Stage {
+pub(crate) fn stage(case: &Case) -> Stage {
     let mut stage = Stage::new();
     let callers: Vec<String> = CALLERS.iter().map(|own| format!("ip addr add {own} dev lo nodad")).collect();
     stage.ext.sh(&callers.join("\n"));
@@ -68,15 +74,23 @@ fn stage(case: &Case) -> Stage {
 }
 
 /// Loads what a case is; the families that are in force, and what was said against the others.
-fn load(stage: &Stage, case: &Case, backend: &str) -> (BTreeSet<Family>, Vec<String>) {
+pub(crate) fn load(stage: &Stage, case: &Case, backend: &str) -> (BTreeSet<Family>, Vec<String>) {
+    let files = case.forms.iter().take(1).flat_map(|form| &form.files);
+    let texts: Vec<(Family, String)> =
+        files.map(|(family, path)| (*family, std::fs::read_to_string(path).expect("a text"))).collect();
+    load_texts(stage, &texts, backend)
+}
+
+/// The same of texts, each with its family.
+pub(crate) fn load_texts(stage: &Stage, texts: &[(Family, String)], backend: &str) -> (BTreeSet<Family>, Vec<String>) {
     let (mut families, mut errors) = (BTreeSet::new(), Vec::new());
-    for (family, path) in case.forms.iter().take(1).flat_map(|form| &form.files) {
+    for (family, text) in texts {
         let program = match family {
             Family::Ip => format!("iptables-{backend}-restore"),
             Family::Ip6 => format!("ip6tables-{backend}-restore"),
             _ => "nft -f -".to_owned(),
         };
-        match stage.tell(&program, &std::fs::read_to_string(path).expect("a text")) {
+        match stage.tell(&program, text) {
             Ok(_) => drop(families.insert(*family)),
             Err(error) => errors.push(error.lines().next().unwrap_or_default().trim().to_owned()),
         }
@@ -109,7 +123,7 @@ fn packet(block: &Block, cell: Cell) -> Sent {
 }
 
 /// Whether the kernel did what one of the ends says.
-fn is_so(stage: &Stage, trace: &Trace<'_>, outcome: &Outcome<'_>, sent: &Sent, arrived: &Arrived) -> bool {
+pub(crate) fn is_so(stage: &Stage, trace: &Trace<'_>, outcome: &Outcome<'_>, sent: &Sent, arrived: &Arrived) -> bool {
     let (gone, nobody) = (&outcome.packet, arrived.by.is_empty() && arrived.wire.is_empty());
     let destination =
         |end: SocketAddr| Known::Is(end.ip()) == gone.destination && Known::Is(end.port()) == gone.destination_port;

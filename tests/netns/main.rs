@@ -5,6 +5,8 @@
 mod corpus_grid;
 #[path = "../support/coverage.rs"]
 mod drawn;
+#[path = "../support/mutants.rs"]
+mod mutants;
 #[path = "../support/netns.rs"]
 mod support;
 #[path = "../support/traffic.rs"]
@@ -21,6 +23,7 @@ mod declared;
 mod demo;
 mod differences;
 mod effects;
+mod effects_sent;
 mod evidence;
 mod extensions;
 mod families;

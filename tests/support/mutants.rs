@@ -14,6 +14,8 @@ pub(crate) struct Mutant {
     /// The rule, or what else was changed.
     pub(crate) what: String,
     pub(crate) rules: Rules,
+    /// As its tools load it; none where only the backend is another.
+    pub(crate) texts: Option<Texts>,
 }
 
 pub(crate) fn texts(case: &Case) -> Texts {
@@ -57,7 +59,7 @@ pub(crate) fn mutants(texts: &Texts) -> Vec<Mutant> {
         let mut changed = texts.clone();
         changed[place].1 = text;
         if let Some(rules) = rules(&changed) {
-            found.push(Mutant { kind, what: what.trim().to_owned(), rules });
+            found.push(Mutant { kind, what: what.trim().to_owned(), rules, texts: Some(changed) });
         }
     };
     for (place, (_, text)) in texts.iter().enumerate() {
@@ -106,9 +108,14 @@ pub(crate) fn mutants(texts: &Texts) -> Vec<Mutant> {
         };
         if rulesets.iter().all(|ruleset| matches!(ruleset.family, Family::Ip | Family::Ip6)) {
             let moved = rulesets.iter().map(other).collect();
-            found.push(Mutant { kind: "other backend", what: "moved".to_owned(), rules: (moved, unread.clone()) });
+            found.push(Mutant {
+                kind: "other backend",
+                what: "moved".to_owned(),
+                rules: (moved, unread.clone()),
+                texts: None,
+            });
             let both = rulesets.iter().cloned().chain(rulesets.iter().map(other)).collect();
-            found.push(Mutant { kind: "other backend", what: "both".to_owned(), rules: (both, unread) });
+            found.push(Mutant { kind: "other backend", what: "both".to_owned(), rules: (both, unread), texts: None });
         }
     }
     found

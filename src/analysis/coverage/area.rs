@@ -143,6 +143,16 @@ impl Area {
         space
     }
 
+    /// What is in both; `None` where nothing is.
+    #[must_use]
+    pub fn within(&self, other: &Self, ipv6: bool) -> Option<Self> {
+        let mut sets = Sets::new(ipv6);
+        let (one, other) = (self.space(&mut sets), other.space(&mut sets));
+        let both = sets.diagrams.and(one, other);
+        // What two products have in common is one.
+        areas(&sets, both).into_iter().next()
+    }
+
     fn set(&mut self, field: Field, values: Vec<Values>) {
         match field {
             Field::Uid => self.uids = values,

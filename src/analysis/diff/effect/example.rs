@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::side::Side;
-use crate::analysis::coverage::{Area, Kind};
+use crate::analysis::coverage::{Area, Kind, usual};
 use crate::analysis::diagram::Values;
 use crate::analysis::eval::flood::address;
 use crate::analysis::trace::Question;
@@ -44,6 +44,8 @@ pub(super) fn of(
 
 /// A packet of an area.
 pub(super) fn packet(kind: &Kind, protocol: Protocol, area: &Area, snapshot: &Snapshot) -> Question {
+    let usual = area.within(&usual(snapshot, kind, &[]), kind.ipv6);
+    let area = usual.as_ref().unwrap_or(area);
     let of = |field: Field, first: &[u128]| {
         let values = area.of(field);
         let wanted = first.iter().copied().find(|number| crate::analysis::coverage::holds(values, *number));

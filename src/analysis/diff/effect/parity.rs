@@ -65,7 +65,7 @@ pub fn parity(snapshot: &Snapshot) -> Option<Effects<'_>> {
         for place in places(kind.incoming, own) {
             let place = [(kind, 0), (&named, 1)].map(|(kind, at)| {
                 let here = place.get(at).cloned().unwrap_or_default();
-                both(&here, &usual(snapshot, kind, &[]), kind.ipv6)
+                here.within(&usual(snapshot, kind, &[]), kind.ipv6).unwrap_or_default()
             });
             let mut sets = Sets::new(false);
             let [before, after] = [(kind, 0), (&named, 1)].map(|(kind, at)| {
@@ -120,14 +120,6 @@ fn places(incoming: bool, own: Option<(IpAddr, IpAddr)>) -> Vec<Place> {
         return vec![place];
     }
     [Some(elsewhere), own, Some(loopback)].into_iter().flatten().map(to).collect()
-}
-
-/// What is in two areas.
-fn both(one: &Area, other: &Area, ipv6: bool) -> Area {
-    let mut sets = Sets::new(ipv6);
-    let (one, other) = (one.space(&mut sets), other.space(&mut sets));
-    let both = sets.diagrams.and(one, other);
-    areas(&sets, both).into_iter().next().unwrap_or_default()
 }
 
 /// The kernel itself refuses them, for want of a route or for their addresses' sake.
