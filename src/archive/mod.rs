@@ -1,6 +1,8 @@
 //! Snapshot files, and saved rules given in their place: what a file holds is told by its first bytes, never by trust.
 
+pub mod bundle;
 mod mixed;
+pub mod size;
 mod v1;
 
 use std::borrow::Cow;
@@ -16,6 +18,9 @@ use crate::wire::nf_table::in_its_language;
 
 /// Schema of the snapshot files that this version writes.
 pub const SCHEMA: &str = "nslens.snapshot/v1";
+
+/// The name of the file that tells what stands in a folder or an archive of snapshots.
+pub const MANIFEST: &str = "manifest.json";
 
 /// Bytes that a file may have, after unpacking: a busy node's largest pods stay far below, and memory stays bounded.
 pub const MOST: u64 = 256 << 20;
@@ -35,6 +40,9 @@ pub enum ArchiveError {
     /// Nothing in it.
     #[error("it is empty")]
     Empty,
+    /// An archive of many snapshots, where one is wanted.
+    #[error("it is an archive of many snapshots")]
+    Many,
     /// More than this program takes into memory.
     #[error("it holds more than {} MiB", MOST >> 20)]
     TooLarge,
@@ -85,6 +93,9 @@ fn read_plain(bytes: &[u8], family: Family) -> Result<Loaded, ArchiveError> {
     }
     // The mark of the order of bytes that some editors put before a text is none of its columns.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bundle::is_archive(bytes) {
+        return Err(ArchiveError::Many);
+    }
     // JSON is UTF-8. The text of a save program has names as the kernel holds them.
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if text.trim_start().starts_with('{') => Cow::Borrowed(text),

@@ -232,6 +232,9 @@ impl From<ArchiveError> for Failure {
             ArchiveError::Save(_) | ArchiveError::NotText | ArchiveError::Empty | ArchiveError::ForeignJson(_) => {
                 failure.hint("give a file of `nslens snapshot`, or what iptables-save, ip6tables-save, `nft list ruleset` or `nft -j list ruleset` prints")
             }
+            ArchiveError::Many => {
+                failure.hint("check and diff read it as it is; for one of them unpack it with tar, and name its file")
+            }
             ArchiveError::Nft(_) | ArchiveError::NoTable | ArchiveError::TooLarge => failure,
         }
     }

@@ -4,6 +4,8 @@ pub mod arguments;
 pub mod commands;
 pub mod exit;
 pub mod failure;
+mod folder;
+pub mod node;
 pub mod screen;
 pub mod source;
 

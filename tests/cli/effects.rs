@@ -199,6 +199,7 @@ fn changed(case: &Case) -> Found {
     let mutants = mutants(&texts);
     let others: Vec<Snapshot> = mutants.iter().map(|mutant| pod::with(case, mutant.rules.clone())).collect();
     for (mutant, other) in mutants.iter().zip(&others) {
+        found.count("of them as tools load them", mutant.texts.is_some().into());
         pair(&format!("{} {} {}", case.name, mutant.kind, mutant.what), &good, other, &mut found);
     }
     // And each with another one, whichever that is.

@@ -149,7 +149,7 @@ fn whole(node: &str, listing: &Listing, lines: &[Line<'_>]) -> Map<String, Value
 }
 
 /// What a listing does not hold, and why: elements of `unread`.
-pub(super) fn unlisted(listing: &Listing) -> Vec<Value> {
+pub(in crate::cli) fn unlisted(listing: &Listing) -> Vec<Value> {
     let entry = |source: String, error: String, means: &str, cause: Cause| {
         json!(Unread { source, error, means: means.to_owned(), subject: Subject::Metadata, cause })
     };
@@ -184,7 +184,7 @@ fn lines(elements: impl Iterator<Item = Value>) -> String {
 }
 
 /// Says which runtimes did not answer.
-pub(super) fn tell_silent(listing: &Listing, screen: &Screen) {
+pub(in crate::cli) fn tell_silent(listing: &Listing, screen: &Screen) {
     for tried in listing.tried.iter().filter(|tried| is_silent(tried)) {
         let words = format!("{tried}; {}", missing(listing));
         match tried.outcome {
@@ -233,7 +233,7 @@ fn tell(arguments: &List, listing: &Listing, swept: &[Swept<Overview>], screen: 
 }
 
 /// Why the list is empty.
-pub(super) fn nothing(
+pub(in crate::cli) fn nothing(
     namespace: Option<&String>,
     selector: Option<&Selector>,
     listing: &Listing,
@@ -285,7 +285,7 @@ fn exit(listing: &Listing, swept: &[Swept<Overview>]) -> Exit {
 }
 
 /// For the runtimes that did not answer, and for what nothing tells of.
-pub(super) fn silent_exits(listing: &Listing) -> impl Iterator<Item = Exit> {
+pub(in crate::cli) fn silent_exits(listing: &Listing) -> impl Iterator<Item = Exit> {
     let silent = listing.tried.iter().filter(|tried| tried.counts_as_failure()).map(|tried| match tried.outcome {
         Outcome::Denied => Exit::NotPermitted,
         _ => Exit::Failed,
@@ -295,7 +295,7 @@ pub(super) fn silent_exits(listing: &Listing) -> impl Iterator<Item = Exit> {
 
 /// For one workload each: where nothing at all may be looked at, a right is missing; one broken workload among others leaves the rest
 /// true.
-pub(super) fn of_many(each: impl Iterator<Item = Exit>) -> Vec<Exit> {
+pub(in crate::cli) fn of_many(each: impl Iterator<Item = Exit>) -> Vec<Exit> {
     let each: Vec<Exit> = each.collect();
     let all_refused = !each.is_empty() && each.iter().all(|exit| *exit == Exit::NotPermitted);
     let one = |exit| match exit {

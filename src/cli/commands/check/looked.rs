@@ -14,6 +14,7 @@ use crate::analysis::expectation::Expectation;
 use crate::analysis::mesh::claimed;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::folder;
 use crate::cli::screen::Screen;
 use crate::cli::source::file;
 use crate::model::{Snapshot, Subject};
@@ -147,31 +148,7 @@ fn files(targets: &[String]) -> Result<Option<Vec<PathBuf>>, Failure> {
     }
     let mut files = Vec::new();
     for path in found {
-        if path.is_dir() { files.extend(inside(&path)?) } else { files.push(path) }
+        if path.is_dir() { files.extend(folder::inside(&path)?) } else { files.push(path) }
     }
     Ok(Some(files))
-}
-
-/// The files of a folder, in order; hidden ones and folders in it are left out.
-fn inside(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: &std::io::Error| {
-        let exit = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => Exit::NotPermitted,
-            _ => Exit::Failed,
-        };
-        Failure::of(exit, error).about(format!("cannot read {}", folder.display()))
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| failed(&error))? {
-        let entry = entry.map_err(|error| failed(&error))?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if !hidden && !entry.path().is_dir() {
-            files.push(entry.path());
-        }
-    }
-    if files.is_empty() {
-        return Err(Failure::new(Exit::NotFound, format!("no file is in {}", folder.display())));
-    }
-    files.sort();
-    Ok(files)
 }
