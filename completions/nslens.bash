@@ -415,22 +415,34 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__diff)
-            opts="-4 -6 -o -n -c -q -v -h --rules --effect --conns --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            opts="-A -l -4 -6 -o -n -c -q -v -h --rules --effect --all-workloads --selector --conns --family-parity --ipv4 --ipv6 --backend --output --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --family-parity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --backend)
                     COMPREPLY=($(compgen -W "legacy nft all" -- "${cur}"))
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table json jsonl unified markdown junit" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table json jsonl unified markdown junit" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -787,7 +799,7 @@ _nslens() {
             return 0
             ;;
         nslens__subcmd__snapshot)
-            opts="-f -n -c -q -v -h --file --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
+            opts="-f -A -l -n -c -q -v -h --file --all-workloads --selector --verify --max-size --namespace --container --runtime --runtime-endpoint --host-root --timeout --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -798,6 +810,22 @@ _nslens() {
                     return 0
                     ;;
                 -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verify)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

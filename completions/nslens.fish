@@ -33,7 +33,7 @@ complete -c nslens -n "__fish_nslens_needs_command" -f -a "trace" -d 'Show where
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "coverage" -d 'Show what happens to all new connections, and who gets them'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "check" -d 'Check whether redirection is right: findings with evidence'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_needs_command" -f -a "snapshot" -d 'Save everything about a workload, or all of a node, to files'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
 complete -c nslens -n "__fish_nslens_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -221,11 +221,17 @@ complete -c nslens -n "__fish_nslens_using_subcommand check" -l no-headers -d 'N
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s l -l selector -d 'With -A: those with labels such as app=web' -r
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -l family-parity -d 'Compare what becomes of IPv4 and of IPv6 of one workload' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l backend -d 'Rules of one subsystem: legacy, nft, all' -r -f -a "legacy\t'x_tables'
 nft\t'nf_tables'
 all\t'Both'"
-complete -c nslens -n "__fish_nslens_using_subcommand diff" -s o -l output -d 'table, json' -r -f -a "table\t''
-json\t''"
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s o -l output -d 'table, json, unified, markdown, junit' -r -f -a "table\t''
+json\t''
+jsonl\t''
+unified\t''
+markdown\t''
+junit\t''"
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
@@ -237,6 +243,7 @@ always\t'Always'
 never\t'Never'"
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l rules -d 'Compare rules (the default, with --effect)'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l effect -d 'Compare what becomes of all new connections'
+complete -c nslens -n "__fish_nslens_using_subcommand diff" -s A -l all-workloads -d 'Every workload of the node with those that a folder or an archive of `snapshot -A` holds'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -l conns -d 'Compare connections'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 4 -l ipv4 -d 'IPv4 only'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s 6 -l ipv6 -d 'IPv6 only'
@@ -244,6 +251,9 @@ complete -c nslens -n "__fish_nslens_using_subcommand diff" -s q -l quiet -d 'No
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s f -l file -d 'File to write, compressed when it ends in .gz (default: stdout, unless that is a terminal)' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s l -l selector -d 'With -A: those with labels such as app=web' -r
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l verify -d 'Whether a file, folder or archive can be read and holds what was written' -r -F
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l max-size -d 'Leave out what makes a file larger than this, and say so: 200M, 500k' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s n -l namespace -d 'Kubernetes namespace of the pod (default: all)' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s c -l container -d 'One container of the pod' -r
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l runtime -d 'Runtime to ask: auto, docker, podman, cri, containerd, proc' -r
@@ -253,6 +263,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l timeout -d 'T
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -l color -d 'Colours: auto, always, never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s A -l all-workloads -d 'Every workload of the node: one file each, and a manifest'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s q -l quiet -d 'No notes on stderr, only errors'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s v -l verbose -d 'Say on stderr what was tried'
 complete -c nslens -n "__fish_nslens_using_subcommand snapshot" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -293,7 +304,7 @@ complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "coverage" -d 'Show what happens to all new connections, and who gets them'
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "check" -d 'Check whether redirection is right: findings with evidence'
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "diff" -d 'Compare two workloads, a workload and a snapshot, or two snapshots'
-complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload to a file that all commands read'
+complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "snapshot" -d 'Save everything about a workload, or all of a node, to files'
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "watch" -d 'Follow the connections of a workload, one line a change'
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "demo" -d 'Make a private lab pod and show rules, conns and diff on it'
 complete -c nslens -n "__fish_nslens_using_subcommand help; and not __fish_seen_subcommand_from list rules conns trace coverage check diff snapshot watch demo completions help" -f -a "completions" -d 'Print the completion script of a shell'

@@ -2,8 +2,10 @@
 
 mod conns;
 mod effect;
+mod hunks;
 mod names;
 mod normal;
+mod pairing;
 mod places;
 mod rules;
 
@@ -11,6 +13,8 @@ use serde::Serialize;
 
 pub use conns::{ConnectionChange, connections};
 pub use effect::{Difference, Effects, effects, on_common_ground, parity};
+pub use hunks::{Hunk, Kept, Line, hunks};
+pub use pairing::{Paired, paired};
 pub use rules::{RuleChange, RuleChanges, rules};
 
 /// How something differs.

@@ -89,11 +89,14 @@ pub fn is_archive(bytes: &[u8]) -> bool {
     bytes.get(257..262) == Some(b"ustar")
 }
 
-/// The files of an archive, which may be compressed, each with its name; `None` for what is no archive.
+/// Files, each with its name.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+/// The files of an archive, which may be compressed; `None` for what is no archive.
 ///
 /// # Errors
 /// It is damaged, or holds too much.
-pub fn files(bytes: &[u8]) -> Result<Option<Vec<(String, Vec<u8>)>>, ArchiveError> {
+pub fn files(bytes: &[u8]) -> Result<Option<Files>, ArchiveError> {
     let mut unpacked = Vec::new();
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
         MultiGzDecoder::new(bytes).take(MOST + 1).read_to_end(&mut unpacked).map_err(ArchiveError::Compression)?;

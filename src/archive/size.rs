@@ -39,8 +39,13 @@ fn bytes_of(list: &impl Serialize) -> u64 {
 /// Leaves out of a snapshot what is more than so many bytes: tracked connections, sockets that are no ends of connections, and sockets. What
 /// is left out is said among what could not be read. Whether it fits then.
 pub fn fit(snapshot: &mut Snapshot, most: u64) -> bool {
-    let mut over = bytes(snapshot).saturating_sub(most);
-    let mut left_out = Vec::new();
+    /// Bytes of what tells of it.
+    const NOTES: u64 = 2048;
+    let all = bytes(snapshot);
+    if all <= most {
+        return true;
+    }
+    let (mut over, mut left_out) = (all - most + NOTES, Vec::new());
     shorten(&mut snapshot.flows, "tracked connections", Subject::Flows, &mut over, &mut left_out);
     shorten(
         &mut snapshot.other_sockets,
@@ -51,7 +56,7 @@ pub fn fit(snapshot: &mut Snapshot, most: u64) -> bool {
     );
     shorten(&mut snapshot.sockets, "sockets", Subject::Sockets, &mut over, &mut left_out);
     snapshot.unread.extend(left_out);
-    over == 0 || bytes(snapshot) <= most
+    bytes(snapshot) <= most
 }
 
 /// Leaves out as many of a list as have to be, from its end.

@@ -215,6 +215,14 @@ impl Source<'_> {
         self.text(&asked, &files).map(|(snapshot, _)| snapshot)
     }
 
+    /// The same of bytes of an archive.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file.
+    pub fn unpacked(&self, name: &str, bytes: Vec<u8>) -> Result<Snapshot, Failure> {
+        self.text(name, &[(name.to_owned(), bytes)]).map(|(snapshot, _)| snapshot)
+    }
+
     /// The family of a text that does not tell its own: by its name, else by `-6`.
     fn family(&self, name: &str) -> Family {
         let name = name.rsplit('/').next().unwrap_or(name);

@@ -1,6 +1,15 @@
 //! The answer of `diff`: for people like a patch, place by place; for programs as `nslens.diff/v1`.
 
 mod effect;
+mod junit;
+mod many;
+mod markdown;
+mod unified;
+
+pub use junit::junit;
+pub use many::{Pair, sweep, table};
+pub use markdown::markdown;
+pub use unified::unified;
 
 use serde_json::{Map, Value, json};
 

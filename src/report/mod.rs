@@ -19,4 +19,5 @@ pub mod trace;
 pub mod watch;
 pub mod who;
 pub mod wrap;
+mod xml;
 pub mod yaml;

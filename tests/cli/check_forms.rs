@@ -54,7 +54,7 @@ fn folder() -> Folder {
 }
 
 /// Whether xmllint takes a document by the schema; `None` where there is no xmllint.
-fn fits(document: &str) -> Option<Result<(), String>> {
+pub(crate) fn fits(document: &str) -> Option<Result<(), String>> {
     let lint = Command::new("xmllint")
         .args(["--noout", "--schema", &fixture("schemas/junit-10.xsd"), "-"])
         .stdin(Stdio::piped())

@@ -20,6 +20,7 @@ mod coverage;
 mod cut;
 mod damaged;
 mod diff;
+mod diff_many;
 mod docs;
 mod effects;
 mod entries;

@@ -30,7 +30,7 @@ use crate::model::{Protocol, Snapshot};
 use crate::packet::{DeviceName, Field};
 
 /// What differs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Effects<'a> {
     /// Packets that end otherwise.
     pub differences: Vec<Difference<'a>>,

@@ -7,7 +7,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::Change;
 use super::names::Names;
-use super::places::{Line, Lines, Place, chains, ipsets, is_untouched};
+use super::places::{Line, Lines, Place, Places, chains, ipsets, is_untouched};
 use crate::model::{Backend, Family, Kind, RuleRef, Snapshot, Syntax};
 
 /// One difference in the rules. A chain's own line (hook, policy) has number 0.
@@ -40,16 +40,7 @@ pub struct RuleChanges {
 /// What differs between the rules, insensitive to counters, handles, backends and spelling, sensitive to order.
 #[must_use]
 pub fn rules(before: &Snapshot, after: &Snapshot) -> RuleChanges {
-    let backends = backends(before, after);
-    let names = Names::of(before, after, &backends);
-    let as_first = |table: &TableOf| backends.get(table).copied();
-    let (mut left, mut right) =
-        (chains(before, &|_| None, &|place| place.3.clone()), chains(after, &as_first, &names.of_second()));
-    let known =
-        |snapshot: &Snapshot, name: &str| snapshot.ipsets.iter().any(|set| set.name == name && set.elements.is_some());
-    let both = |name: &str| known(before, name) && known(after, name);
-    left.extend(ipsets(before, &both, &|_| None));
-    right.extend(ipsets(after, &both, &as_first));
+    let Sides { left, right, names, backends } = Sides::of(before, after);
     let places: BTreeSet<&Place> = left.keys().chain(right.keys()).collect();
     let mut found = Found::default();
     for place in places {
@@ -59,6 +50,31 @@ pub fn rules(before: &Snapshot, after: &Snapshot) -> RuleChanges {
     let kept_by =
         backends.into_iter().filter(|_| !file).map(|((own, family, table), other)| (family, table, other, own));
     RuleChanges { changes: found.changes(), kept_by: kept_by.collect() }
+}
+
+/// What is compared of both, place by place.
+pub(super) struct Sides {
+    pub(super) left: Places,
+    pub(super) right: Places,
+    names: Names,
+    backends: BTreeMap<TableOf, Backend>,
+}
+
+impl Sides {
+    pub(super) fn of(before: &Snapshot, after: &Snapshot) -> Self {
+        let backends = backends(before, after);
+        let names = Names::of(before, after, &backends);
+        let as_first = |table: &TableOf| backends.get(table).copied();
+        let (mut left, mut right) =
+            (chains(before, &|_| None, &|place| place.3.clone()), chains(after, &as_first, &names.of_second()));
+        let known = |snapshot: &Snapshot, name: &str| {
+            snapshot.ipsets.iter().any(|set| set.name == name && set.elements.is_some())
+        };
+        let both = |name: &str| known(before, name) && known(after, name);
+        left.extend(ipsets(before, &both, &|_| None));
+        right.extend(ipsets(after, &both, &as_first));
+        Self { left, right, names, backends }
+    }
 }
 
 /// A table of one backend.

@@ -22,10 +22,10 @@ use crate::cli::source::Source;
 use crate::model::Subject;
 use crate::target::Selector;
 
-/// Save everything about a workload, or about all of a node, to files that all commands read.
+/// Save everything about a workload, or all of a node, to files.
 ///
-/// Rules, sockets, tracked connections, processes, interfaces, routes, the resolver, and what could not be read. The file is versioned
-/// JSON, readable by its owner only. Of the environment only a few named variables of meshes are ever captured.
+/// Rules, sockets, tracked connections, processes, interfaces, routes, the resolver, and what could not be read: what all commands
+/// read in place of a live target. The file is versioned JSON, readable by its owner only. Of the environment only a few named variables of meshes are ever captured.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "Examples:\n  sudo nslens snapshot pod/productpage -f before.json.gz\n  sudo nslens snapshot -A -f yesterday\n  nslens snapshot --verify yesterday\n"

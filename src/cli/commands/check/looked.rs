@@ -1,6 +1,6 @@
 //! What is looked at, and what came of it: one workload, every workload of the node, or files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::analysis::expectation::Expectation;
 use crate::analysis::mesh::claimed;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::folder;
+use crate::cli::folder::{self, Saved};
 use crate::cli::screen::Screen;
 use crate::cli::source::file;
 use crate::model::{Snapshot, Subject};
@@ -52,7 +52,7 @@ impl Looked {
             return many::live(arguments, judge, screen);
         }
         if let Some(files) = files(&arguments.target)? {
-            return Ok(many::saved(arguments, judge, files, screen));
+            return Ok(many::saved(arguments, judge, &files, screen));
         }
         Self::alone(arguments, judge, screen).map(|(looked, _)| looked)
     }
@@ -128,8 +128,8 @@ fn expectation(path: &Path) -> Result<Expectation, Failure> {
     })
 }
 
-/// The files that are meant where folders or several files are named; `None` where it is one workload.
-fn files(targets: &[String]) -> Result<Option<Vec<PathBuf>>, Failure> {
+/// The files that are meant where folders, archives or several files are named; `None` where it is one workload.
+fn files(targets: &[String]) -> Result<Option<Vec<Saved>>, Failure> {
     let mut found = Vec::new();
     for target in targets {
         match Query::parse(target) {
@@ -141,14 +141,13 @@ fn files(targets: &[String]) -> Result<Option<Vec<PathBuf>>, Failure> {
             }
         }
     }
-    match found.as_slice() {
-        [] => return Ok(None),
-        [only] if !only.is_dir() => return Ok(None),
-        _ => {}
-    }
-    let mut files = Vec::new();
+    let (several, mut files) = (found.len() > 1, Vec::new());
     for path in found {
-        if path.is_dir() { files.extend(folder::inside(&path)?) } else { files.push(path) }
+        match folder::saved(&path)? {
+            Some(inside) => files.extend(inside),
+            None if several => files.push(Saved::File(path)),
+            None => return Ok(None),
+        }
     }
-    Ok(Some(files))
+    Ok((!files.is_empty()).then_some(files))
 }

@@ -1,6 +1,5 @@
 //! Many workloads, side by side: every one of the node, in two waves where counters are evidence; or files.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use crate::capture::sweep::side_by_side;
 use crate::cli::commands::list::{silent_exits, unlisted};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::folder::Saved;
 use crate::cli::node::Node;
 use crate::cli::screen::Screen;
 use crate::cli::source as sources;
@@ -24,13 +24,13 @@ use crate::target::NodeNamespace;
 type One = (Outcome, Exit);
 
 /// All that files hold, each a workload.
-pub(super) fn saved(arguments: &Check, judge: &Judge, files: Vec<PathBuf>, screen: &Screen) -> Looked {
+pub(super) fn saved(arguments: &Check, judge: &Judge, files: &[Saved], screen: &Screen) -> Looked {
     let source = source(arguments, screen);
     let each = |index: usize| -> Option<One> {
-        let path = files.get(index)?;
-        let asked = path.display().to_string();
+        let file = files.get(index)?;
+        let asked = file.name();
         let unknown = || Snapshot::of("", 0, &asked, Workload::named(Kind::File, &asked));
-        let judged = source.saved(path.clone()).and_then(|snapshot| judge.judged(&snapshot, None));
+        let judged = file.read(&source).and_then(|snapshot| judge.judged(&snapshot, None));
         Some(one(judged, unknown))
     };
     let ones = side_by_side(files.len(), usize::MAX, each).into_iter().flatten();
