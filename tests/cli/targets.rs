@@ -184,8 +184,10 @@ proptest! {
         let Some(one) = rule(kind, &data, ipv6) else { return Ok(()) };
         let text = one.options();
         let again = tokens(&text).and_then(|words| parse_rule(&words, ipv6, &|_| false));
-        // Of a range that ends with 0 the save program leaves that end out.
-        if !text.contains("--connbytes 0 ") {
+        // Of a range that ends with 0 the save program leaves that end out. Of a source's ports iptables takes the base and gives the
+        // kernel a zero; only another program can have given it one.
+        let shifted = text.starts_with("-j SNAT") && text.contains('/') && !text.contains("/0");
+        if !text.contains("--connbytes 0 ") && !shifted {
             prop_assert_eq!(again, Ok(vec![one.clone()]), "{}", text);
         }
         let Some(other) = rule(kind, &other, ipv6) else { return Ok(()) };

@@ -11,7 +11,7 @@ use crate::support::{Lab, require_root};
 fn differences(lab: &Lab, text: &str, suffix: &str) -> (Option<i32>, Vec<String>) {
     let file = tempfile::Builder::new().suffix(suffix).tempfile().expect("a file");
     std::fs::write(file.path(), text).expect("written");
-    let run = nslens(lab, &["diff", &format!("file/{}", file.path().display())]);
+    let run = nslens(lab, &["diff", &format!("file/{}", file.path().display()), "--rules"]);
     let lines = String::from_utf8_lossy(&run.stdout).into_owned();
     let signed = lines
         .lines()

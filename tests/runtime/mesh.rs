@@ -58,6 +58,10 @@ impl<'a, N: Node> Mesh<'a, N> {
             let rules = File::open(path).expect("the rules");
             run(mesh.beside(&format!("{ip}tables-{}-restore", writer.word())).stdin(rules));
         }
+        // Until the kernel has looked for rivals, such an address is not the pod's own: packets to it leave.
+        wait_until("addresses that are the pod's own", || {
+            run(mesh.beside("ip").args(["-6", "-o", "address", "show", "tentative"])).trim().is_empty()
+        });
         mesh
     }
 
